@@ -1,0 +1,105 @@
+"""Deployment rounds: Algorithm 1 within one `Trainer.fit`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from tensordict import TensorDictBase
+from torchrl.envs import EnvBase
+
+from mile.collection import collect_episodes
+from mile.evaluation import Evaluation, summarize
+
+
+class DeploymentCallback(Callback):
+    """Lets the policy act under a human's eyes before the first epoch of every round.
+
+    The rounds are counted from the epochs, and episodes from the buffer: a run that was killed collects just what is
+    missing. Sets the trainer's `max_epochs` to num_rounds × epochs_per_round. The trainer's datamodule must be an
+    `InterventionDataModule`, the module must have a `policy`.
+
+    Args:
+        env: with an `InterventionTransform`.
+        num_rounds: N.
+        episodes_per_round: k.
+        epochs_per_round: m.
+        seed: of the episodes.
+        deterministic: the robot takes its most probable action; otherwise it samples.
+
+    Attributes:
+        round: i, from 0.
+        outcomes: of each round deployed so far.
+        on_episode: called without arguments after each episode.
+    """
+
+    def __init__(
+        self,
+        env: EnvBase,
+        num_rounds: int,
+        episodes_per_round: int,
+        epochs_per_round: int,
+        seed: int = 0,
+        deterministic: bool = True,
+    ) -> None:
+        for name, value in (
+            ("num_rounds", num_rounds),
+            ("episodes_per_round", episodes_per_round),
+            ("epochs_per_round", epochs_per_round),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.env = env
+        self.num_rounds = num_rounds
+        self.episodes_per_round = episodes_per_round
+        self.epochs_per_round = epochs_per_round
+        self.seed = seed
+        self.deterministic = deterministic
+        self.round = 0
+        self.outcomes: list[Evaluation] = []
+        self.on_episode: list[Callable[[], None]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Fix the number of epochs."""
+        trainer.fit_loop.max_epochs = self.num_rounds * self.epochs_per_round
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Deploy if this epoch is the first of its round."""
+        self.round, epoch = divmod(trainer.current_epoch, self.epochs_per_round)
+        trainer.datamodule.rounds = range(self.round + 1)
+        if epoch == 0:
+            self.deploy(trainer, pl_module)
+
+    def deploy(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Collect this round's episodes that the buffer does not hold yet."""
+        buffer = trainer.datamodule.buffer
+
+        def keep(steps: TensorDictBase) -> None:
+            buffer.append(steps)
+            for listener in self.on_episode:
+                listener()
+
+        first = self.round * self.episodes_per_round
+        missing = sorted(set(range(first, first + self.episodes_per_round)) - buffer.recorded(self.round))
+        if missing:
+            collect_episodes(
+                self.env,
+                pl_module.policy,
+                missing,
+                seed=self.seed,
+                deterministic=self.deterministic,
+                deployment_round=self.round,
+                on_episode=keep,
+            )
+        self.outcomes = [summarize(buffer.steps[buffer.rows([i])]) for i in range(self.round + 1)]
+        outcome = self.outcomes[-1]
+        if not outcome.interventions.sum():
+            rank_zero_warn(f"no interventions in round {self.round}: the policy learns from their absence alone")
+        metrics: dict[str, Any] = {
+            "deployment/return": outcome.mean_return,
+            "deployment/success_rate": outcome.success_rate,
+            "deployment/intervention_ratio": outcome.intervention_ratio,
+            "deployment/interventions": int(outcome.interventions.sum()),
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=self.round)

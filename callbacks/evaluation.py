@@ -1,0 +1,44 @@
+"""Evaluation of the learnt policy as training goes on."""
+
+from lightning import Callback, LightningModule, Trainer
+from torchrl.envs import EnvBase
+
+from mile.evaluation import Evaluation, evaluate_policy
+
+
+class EvaluationCallback(Callback):
+    """Evaluates the policy alone, without a human, every so many epochs.
+
+    Args:
+        env: without an `InterventionTransform`.
+        num_episodes: episodes an evaluation.
+        seed: of the episodes; the same ones every time.
+        every_n_epochs: as many as a round has.
+
+    Attributes:
+        evaluations: outcome by number of evaluations made before.
+    """
+
+    def __init__(self, env: EnvBase, num_episodes: int, seed: int, every_n_epochs: int) -> None:
+        for name, value in (("num_episodes", num_episodes), ("every_n_epochs", every_n_epochs)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.env = env
+        self.num_episodes = num_episodes
+        self.seed = seed
+        self.every_n_epochs = every_n_epochs
+        self.evaluations: dict[int, Evaluation] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate and log, with the 95 % intervals."""
+        if (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        number = trainer.current_epoch // self.every_n_epochs
+        outcome = evaluate_policy(self.env, pl_module.policy, self.num_episodes, self.seed)
+        self.evaluations[number] = outcome
+        metrics = {"evaluation/return": outcome.mean_return, "evaluation/success_rate": outcome.success_rate}
+        for of in ("return", "success"):
+            low, high = outcome.interval(of=of)
+            metrics |= {f"evaluation/{of}_low": low, f"evaluation/{of}_high": high}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=number)

@@ -1,0 +1,6 @@
+"""Recorded data: the buffer on disk and the batches made from it."""
+
+from mile.datamodules.buffer import BufferError, InterventionBuffer
+from mile.datamodules.intervention import InterventionDataModule
+
+__all__ = ["BufferError", "InterventionBuffer", "InterventionDataModule"]

@@ -1,0 +1,189 @@
+"""Recorded episodes on disk: written whole, checked, and read by memory map."""
+
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tensordict import TensorDict, TensorDictBase
+
+from mile.transitions import check_transitions
+
+
+class BufferError(ValueError):
+    """A buffer's folder that cannot be used as it is."""
+
+
+class Episode(NamedTuple):
+    """One committed episode: its place in the files, and the CRC-32 of its bytes in the schema's order."""
+
+    round: int
+    episode: int
+    start: int
+    length: int
+    crc32: int
+
+
+class InterventionBuffer:
+    """All steps that were recorded, in a folder that survives a kill at any moment.
+
+    Every entry of a step has a file of raw numbers, `schema.json` says their types, and `episodes.jsonl` names the
+    episodes that are complete. `append` writes the numbers first and the name last, each forced to disk: what is not
+    named was not finished, and is cut off when the folder is opened again.
+
+    Args:
+        folder: made if it does not exist.
+        environment: name of the environment whose steps these are; a folder of another one is refused.
+
+    Raises:
+        BufferError: the folder belongs to something else, or what was committed is no longer what was written.
+    """
+
+    def __init__(self, folder: str | Path, environment: str) -> None:
+        self.folder = Path(folder)
+        self.environment = environment
+        self.episodes: list[Episode] = []
+        self.entries: dict[str, tuple[str, list[int]]] = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / "schema.json").exists():
+            self._open()
+        elif foreign := next(self.folder.iterdir(), None):
+            raise BufferError(f"'{self.folder}' holds '{foreign.name}' but no schema.json: not a buffer's folder")
+        self.steps = self._map()
+
+    def __len__(self) -> int:
+        """Return the number of committed steps."""
+        return sum(episode.length for episode in self.episodes)
+
+    def append(self, steps: TensorDictBase) -> None:
+        """Commit one episode.
+
+        Args:
+            steps: one whole episode, `[steps]`, as `mile.transitions` describes it.
+
+        Raises:
+            TransitionError: the steps are malformed.
+            BufferError: their types or shapes differ from those recorded before, or the episode is already there.
+            OSError: the disk is full, say; the buffer stays as it was.
+        """
+        flat = {"/".join(key) if isinstance(key, tuple) else key: value for key, value in
+                check_transitions(steps).items(True, True)}
+        arrays = {name: np.ascontiguousarray(flat[name].cpu().numpy()) for name in sorted(flat)}
+        entries = {name: (array.dtype.str, list(array.shape[1:])) for name, array in arrays.items()}
+        if not self.entries:
+            self._write_schema(entries)
+        for name, entry in self.entries.items():
+            if entries[name] != entry:
+                raise BufferError(f"'{name}' was recorded as {entry} in '{self.folder}', got {entries[name]}")
+        round_, number, start = int(steps["round"][0]), int(steps["episode"][0]), len(self)
+        if number in self.recorded(round_):
+            raise BufferError(f"episode {number} of round {round_} is already in '{self.folder}'")
+        checksum = 0
+        for name, array in arrays.items():
+            checksum = zlib.crc32(array.tobytes(), checksum)
+            with self._file(name).open("r+b") as file:
+                file.truncate(start * array[0].nbytes)
+                file.seek(0, os.SEEK_END)
+                file.write(array.tobytes())
+                _sync(file)
+        episode = Episode(round_, number, start, len(steps), checksum)
+        with (self.folder / "episodes.jsonl").open("a") as file:
+            file.write(json.dumps(episode._asdict()) + "\n")
+            _sync(file)
+        self.episodes.append(episode)
+        self.steps = self._map()
+
+    def recorded(self, deployment_round: int) -> set[int]:
+        """Return the numbers of the episodes that are committed of a round."""
+        return {episode.episode for episode in self.episodes if episode.round == deployment_round}
+
+    def rows(self, rounds: Iterable[int] | None = None) -> torch.Tensor:
+        """Return the rows of `steps` that belong to some rounds (default: all), by round and episode."""
+        chosen = None if rounds is None else set(rounds)
+        episodes = sorted(episode for episode in self.episodes if chosen is None or episode.round in chosen)
+        ranges = [torch.arange(episode.start, episode.start + episode.length) for episode in episodes]
+        return torch.cat([torch.empty(0, dtype=torch.int64), *ranges])
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name.replace('/', '.')}.bin"
+
+    def _write_schema(self, entries: dict[str, tuple[str, list[int]]]) -> None:
+        self.entries = entries
+        for name in entries:
+            self._file(name).touch()
+        (self.folder / "episodes.jsonl").touch()
+        draft = self.folder / "schema.draft"
+        with draft.open("w") as file:
+            json.dump({"format": 1, "environment": self.environment, "entries": entries}, file, indent=2)
+            _sync(file)
+        draft.rename(self.folder / "schema.json")
+
+    def _open(self) -> None:
+        try:
+            schema = json.loads((self.folder / "schema.json").read_text())
+            self.entries = {name: (dtype, shape) for name, (dtype, shape) in sorted(schema["entries"].items())}
+        except (ValueError, KeyError, TypeError) as error:
+            raise BufferError(f"'{self.folder / 'schema.json'}' cannot be read: {error!r}") from None
+        if schema.get("environment") != self.environment:
+            raise BufferError(
+                f"'{self.folder}' holds steps of '{schema.get('environment')}', expected '{self.environment}'"
+            )
+        log = self.folder / "episodes.jsonl"
+        lines = log.read_text().splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):
+            lines.pop()
+            os.truncate(log, sum(len(line) for line in lines))
+        self.episodes = [Episode(**json.loads(line)) for line in lines]
+        torn = False
+        for name in self.entries:
+            size, expected = self._file(name).stat().st_size, len(self) * self._width(name)
+            if size < expected:
+                raise BufferError(f"'{self._file(name)}' is truncated: expected {expected} bytes, got {size}")
+            torn = torn or size > expected
+        if torn:
+            for name in self.entries:
+                os.truncate(self._file(name), len(self) * self._width(name))
+            warnings.warn(
+                f"'{self.folder}': the last episode was not finished and is cut off; {len(self.episodes)} complete "
+                f"episodes are intact",
+                stacklevel=3,
+            )
+        arrays = {name: self._array(name) for name in self.entries} if self.episodes else {}
+        for episode in self.episodes:
+            checksum = 0
+            for array in arrays.values():
+                checksum = zlib.crc32(array[episode.start : episode.start + episode.length].tobytes(), checksum)
+            if checksum != episode.crc32:
+                raise BufferError(
+                    f"'{self.folder}': episode {episode.episode} of round {episode.round} is damaged (CRC-32 expected "
+                    f"{episode.crc32}, got {checksum}); restore the folder from a copy"
+                )
+
+    def _width(self, name: str) -> int:
+        """Return the bytes of one step's entry."""
+        dtype, shape = self.entries[name]
+        return np.dtype(dtype).itemsize * int(np.prod(shape))
+
+    def _array(self, name: str) -> np.ndarray:
+        dtype, shape = self.entries[name]
+        # mode "c": what is changed in memory does not reach the disk
+        return np.memmap(self._file(name), np.dtype(dtype), mode="c", shape=(len(self), *shape))
+
+    def _map(self) -> TensorDict:
+        """Return all committed steps, `[steps]`, mapped from disk."""
+        if not self.episodes:
+            return TensorDict({}, [0])
+        steps = TensorDict({}, [len(self)])
+        for name in self.entries:
+            steps.set(tuple(name.split("/")), torch.from_numpy(self._array(name)))
+        return steps
+
+
+def _sync(file) -> None:  # noqa: ANN001
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,92 @@
+"""Recorded steps as batches for a LightningModule."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from tensordict import TensorDict
+from torch.utils.data import DataLoader, IterableDataset
+
+from mile.datamodules.buffer import InterventionBuffer
+
+
+class InterventionDataModule(LightningDataModule):
+    """Serves batches of recorded steps; the buffer may grow between epochs.
+
+    A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
+    e depends on (seed, e) alone.
+
+    Args:
+        folder: of the buffer; made if it does not exist.
+        environment: name of the environment whose steps are recorded.
+        batch_size: b, steps in a batch.
+        batches_per_epoch: l; None: as many as it takes to see every step once.
+        seed: of the batches' order.
+
+    Attributes:
+        buffer: all recorded steps; `DeploymentCallback` appends to it.
+        rounds: serve the steps of these deployment rounds only; None: of all.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        environment: str,
+        batch_size: int = 256,
+        batches_per_epoch: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.buffer = InterventionBuffer(folder, environment)
+        self.rounds: Iterable[int] | None = None
+        self.batch_size = batch_size
+        self.batches_per_epoch = batches_per_epoch
+        self.seed = seed
+        self.epochs_served = 0
+
+    def train_dataloader(self) -> DataLoader:
+        """Return a loader that looks at the buffer anew in every epoch."""
+        return DataLoader(_Batches(self), batch_size=None, collate_fn=_as_it_is)
+
+    def batches(self) -> Iterator[TensorDict]:
+        """Yield the next epoch's batches, each of batch size `[batch_size]` (the last of a pass may be shorter)."""
+        entropy = np.random.SeedSequence((self.seed, self.epochs_served)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(entropy[0]))
+        self.epochs_served += 1
+        rows = self.buffer.rows(self.rounds)
+        served = 0
+        while len(rows) and served != self.batches_per_epoch:
+            for chosen in rows[torch.randperm(len(rows), generator=generator)].split(self.batch_size):
+                yield self.buffer.steps[chosen]
+                served += 1
+                if served == self.batches_per_epoch:
+                    return
+            if self.batches_per_epoch is None:
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides the order of the epochs to come."""
+        return {"seed": self.seed, "epochs_served": self.epochs_served}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the epoch that follows the last one served."""
+        self.seed = state_dict["seed"]
+        self.epochs_served = state_dict["epochs_served"]
+
+
+class _Batches(IterableDataset):
+    def __init__(self, data: InterventionDataModule) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[TensorDict]:
+        return self.data.batches()
+
+
+def _as_it_is(batch: TensorDict) -> TensorDict:
+    return batch

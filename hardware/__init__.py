@@ -1,0 +1,1 @@
+"""Robots, cameras and input devices of the real-robot experiment (Sec. VI) have their place here."""

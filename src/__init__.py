@@ -1,0 +1,1 @@
+"""MILE: Model-based Intervention Learning (Korkmaz and Bıyık, ICRA 2025)."""

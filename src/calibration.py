@@ -1,0 +1,112 @@
+"""Cost and scale of a simulated human, from how often they are to intervene (Sec. V, App. D)."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from scipy.stats import norm
+from torchmetrics.functional.classification import binary_auroc
+from torchrl.envs import EnvBase, TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.envs import InterventionTransform
+from mile.evaluation import Evaluation, summarize
+from mile.humans import SimulatedHuman
+from mile.intervention import expected_gap
+from mile.policies import Policy
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a pair of cost and scale does in deployment.
+
+    Attributes:
+        cost: c, nats.
+        scale: σ of Φ, nats.
+        intervention_ratio: share of steps with ν=1 in deployed rollouts.
+        floor: Φ(−c/σ), p(ν=1) where the human's action is no better than expected of the robot: interventions that
+            the floor explains carry no information.
+        auc: area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 says nothing, 1 all.
+        alone: rollouts of the robot alone.
+        helped: the same episodes with interventions.
+    """
+
+    cost: float
+    scale: float
+    intervention_ratio: float
+    floor: float
+    auc: float
+    alone: Evaluation
+    helped: Evaluation
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures as plain numbers."""
+        figures = {key: value for key, value in asdict(self).items() if key not in ("alone", "helped")}
+        return figures | {"return_alone": self.alone.mean_return, "return_helped": self.helped.mean_return}
+
+
+def calibrate_cost(
+    env: EnvBase,
+    policy: Policy,
+    expert: Policy,
+    mental_model: Policy,
+    *,
+    target_ratio: float = 0.2,
+    relative_scale: float = 0.25,
+    num_episodes: int = 15,
+    tolerance: float = 0.01,
+    max_trials: int = 12,
+    seed: int = 0,
+) -> Calibration:
+    """Find the scale from the spread of the gap, and the cost for a target intervention ratio in deployment.
+
+    The scale is relative_scale × the interquartile range of the expected gap over the states that the robot visits
+    alone. The cost is found by bisection on rollouts with interventions, because these change which states are
+    visited; every trial plays the same episodes with the same random draws.
+
+    Args:
+        env: without an `InterventionTransform`.
+        policy: the robot's.
+        expert: π*, in the human's place.
+        mental_model: π̂, what the human expects of the robot.
+        target_ratio: share of steps with ν=1 to reach, in (0, 1).
+        relative_scale: σ in interquartile ranges of the gap.
+        num_episodes: rollouts a trial.
+        tolerance: stop when the ratio is so close.
+        max_trials: stop after so many trials, with the best.
+        seed: of the rollouts.
+
+    Raises:
+        ValueError: target_ratio lies outside (0, 1), or the gap is the same everywhere.
+    """
+    if not 0 < target_ratio < 1:
+        raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
+    alone = collect_episodes(env, policy, num_episodes, seed=seed)
+    with torch.no_grad():
+        gap = expected_gap(expert(alone["observation"]), mental_model(alone["observation"])).double()
+    low, quartile, three_quartile, high = gap.quantile(gap.new_tensor([0, 0.25, 0.75, 1])).tolist()
+    scale = relative_scale * (three_quartile - quartile)
+    if not scale > 0:
+        raise ValueError(f"the gap is {low} nats in half of the states: nothing to calibrate a scale by")
+
+    def deploy(cost: float) -> Calibration:
+        human = SimulatedHuman(expert, mental_model, cost, scale)
+        steps = collect_episodes(TransformedEnv(env, InterventionTransform(human)), policy, num_episodes, seed=seed)
+        helped = summarize(steps)
+        auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
+        floor = float(norm.cdf(-cost / scale))
+        return Calibration(cost, scale, helped.intervention_ratio, floor, auc, summarize(alone), helped)
+
+    low, high = low - 4 * scale, high + 4 * scale
+    best = None
+    for _ in range(max_trials):
+        trial = deploy((low + high) / 2)
+        if best is None or abs(trial.intervention_ratio - target_ratio) < abs(best.intervention_ratio - target_ratio):
+            best = trial
+        if abs(trial.intervention_ratio - target_ratio) <= tolerance:
+            break
+        if trial.intervention_ratio > target_ratio:
+            low = trial.cost
+        else:
+            high = trial.cost
+    assert best is not None
+    return best

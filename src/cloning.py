@@ -1,0 +1,45 @@
+"""Behaviour cloning: a policy from observations and actions (App. B and C)."""
+
+import torch
+from torch import Tensor
+
+from mile.policies import Policy
+
+
+def clone_policy(
+    policy: Policy,
+    observations: Tensor,
+    actions: Tensor,
+    *,
+    steps: int,
+    learning_rate: float = 1e-3,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> float:
+    """Fit a policy, its observation normalisation included, to actions by maximum likelihood; in place.
+
+    Args:
+        policy: what is trained.
+        observations: `[steps, observation_dim]`.
+        actions: `[steps]` (int64) or `[steps, action_dim]`.
+        steps: gradient steps of Adam.
+        learning_rate: at the start; falls to a tenth by a cosine.
+        batch_size: rows an update, drawn with replacement.
+        seed: of the draws.
+
+    Returns:
+        Mean NLL over all rows at the end, nats.
+    """
+    policy.normalizer.fit(observations)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, learning_rate / 10)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        rows = torch.randint(len(observations), (batch_size,), generator=generator)
+        loss = -policy(observations[rows]).log_prob(actions[rows]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return float(-policy(observations).log_prob(actions).mean())

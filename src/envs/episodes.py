@@ -1,0 +1,101 @@
+"""Episodes that depend on their seed and number alone, not on the copy, the batch or the process that plays them."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+PARKED = -1
+
+
+class EpisodeSchedule:
+    """Hands out the numbers of the episodes that the copies of one environment play next, in order.
+
+    Args:
+        seed: seed of all the episodes.
+    """
+
+    seed: int
+    _pending: Iterator[int]
+
+    def __init__(self, seed: int) -> None:
+        self.start(seed)
+
+    def start(self, seed: int, episodes: Iterable[int] | None = None) -> None:
+        """Play these episodes of the seed (by default 0, 1, 2, … without end), then park."""
+        self.seed = seed
+        self._pending = iter(itertools.count() if episodes is None else episodes)
+
+    def next(self) -> int:
+        """Return the next episode's number, PARKED if there is none left."""
+        return next(self._pending, PARKED)
+
+
+class ScheduledEpisodes(gym.Wrapper):
+    """Plays scheduled episodes, and observes what belongs to them besides the simulator's own observation.
+
+    Each `reset` takes the schedule's next episode and seeds the simulator from (seed, episode). A copy that has
+    none left is parked: its steps do nothing and cost nothing, while the others finish. The observation becomes
+
+    * `observation`: the simulator's;
+    * `episode`: the number, −1 when parked;
+    * `robot_noise`: fresh uniform numbers in [0, 1) for sampling the robot's action, one for each of its parts;
+    * `human_noise`: the same for a simulated human, and one before them for the decision to intervene;
+    * `success`: whether the step just made solved the task: the simulator's `info["success"]`, or, where the
+      task is rated by its return, that the episode ended with at least `reward_threshold`.
+
+    Args:
+        env: one simulator.
+        schedule: shared by all copies of the simulator.
+    """
+
+    def __init__(self, env: gym.Env, schedule: EpisodeSchedule) -> None:
+        super().__init__(env)
+        self.schedule = schedule
+        self.episode = PARKED
+        self.episode_return = 0.0
+        self.threshold = env.spec.reward_threshold if env.spec else None
+        self.rng = np.random.default_rng(0)
+        self.action_parts = 1 if isinstance(env.action_space, gym.spaces.Discrete) else env.action_space.shape[0]
+        self.last = np.zeros(env.observation_space.shape, env.observation_space.dtype)
+        self.observation_space = gym.spaces.Dict(
+            {
+                "observation": gym.spaces.Box(-np.inf, np.inf, self.last.shape, self.last.dtype.type),
+                "episode": gym.spaces.Box(PARKED, np.iinfo(np.int64).max, (), np.int64),
+                "robot_noise": gym.spaces.Box(0, 1, (self.action_parts,), np.float32),
+                "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
+                "success": gym.spaces.Box(0, 1, (), np.bool_),
+            }
+        )
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
+        """Start the schedule's next episode; `seed` is not used, because the schedule has its own."""
+        self.episode = self.schedule.next()
+        self.episode_return = 0.0
+        if self.episode != PARKED:
+            self.rng = np.random.default_rng((self.schedule.seed, self.episode))
+            self.last, _ = self.env.reset(seed=int(self.rng.integers(2**31)), options=options)
+        return self._observe(success=False), {}
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict]:
+        """Step the simulator, unless parked."""
+        if self.episode == PARKED:
+            return self._observe(success=False), 0.0, False, False, {}
+        self.last, reward, terminated, truncated, info = self.env.step(action)
+        self.episode_return += float(reward)
+        success = bool(info.get("success", False))
+        if self.threshold is not None and (terminated or truncated):
+            success = self.episode_return >= self.threshold
+        return self._observe(success), float(reward), terminated, truncated, {}
+
+    def _observe(self, success: bool) -> dict[str, Any]:
+        noise = self.rng.random(1 + 2 * self.action_parts, dtype=np.float32)
+        return {
+            "observation": self.last,
+            "episode": self.episode,
+            "robot_noise": noise[: self.action_parts],
+            "human_noise": noise[self.action_parts :],
+            "success": success,
+        }

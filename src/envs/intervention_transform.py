@@ -1,0 +1,73 @@
+"""Where the human sits: between the collector and the environment."""
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.utils import expand_as_right
+from torch import Tensor
+from torchrl.data import Binary, Composite, Unbounded
+from torchrl.envs import Transform
+
+from mile.humans import Human
+from mile.transitions import NO_ACTION
+
+
+class InterventionTransform(Transform):
+    """Lets a human take over from the policy at any time step.
+
+    The collected `action` stays the robot's own proposal. What belongs to the same step t is written beside the
+    step's outcome, at `("next", key)[t]`; the root entry of that name at t is step t−1's.
+
+    * `intervened` `[*batch]`: ν;
+    * `human_action`: the human's action, NaN (discrete: −1) where they did not act;
+    * `executed_action`: what the environment got, clipped to its action space;
+    * `intervention_prob` `[*batch]`: p(ν=1|s).
+
+    Args:
+        human: decides from the observation alone.
+
+    Example:
+        >>> env = TransformedEnv(make_env("lunarlander"), InterventionTransform(human))
+    """
+
+    WRITTEN = ("intervened", "human_action", "executed_action", "intervention_prob")
+
+    def __init__(self, human: Human) -> None:
+        super().__init__(in_keys=["observation"], out_keys=list(self.WRITTEN))
+        self.human = human
+        self._written: dict[str, Tensor] = {}
+
+    def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
+        robot_action = tensordict["action"]
+        decision = self.human.decide(tensordict["observation"], tensordict.get("human_noise", None))
+        human_action = decision.action.to(robot_action.dtype)
+        intervened = expand_as_right(decision.intervened, robot_action)
+        executed = self.parent.action_spec.project(torch.where(intervened, human_action, robot_action))
+        absent = torch.nan if robot_action.dtype.is_floating_point else NO_ACTION
+        human_action = torch.where(intervened, human_action, torch.full_like(robot_action, absent))
+        self._written = {
+            "intervened": decision.intervened,
+            "human_action": human_action,
+            "executed_action": executed,
+            "intervention_prob": decision.intervention_prob.float(),
+        }
+        return tensordict.set("action", executed)
+
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        return next_tensordict.update(self._written)
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        return tensordict_reset.update(self._entries().zero())
+
+    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+        """Add the four entries."""
+        return observation_spec.update(self._entries())
+
+    def _entries(self) -> Composite:
+        batch, action = self.parent.batch_size, self.parent.action_spec
+        return Composite(
+            intervened=Binary(shape=batch, dtype=torch.bool),
+            human_action=Unbounded(shape=action.shape, dtype=action.dtype),
+            executed_action=action.clone(),
+            intervention_prob=Unbounded(shape=batch),
+            shape=batch,
+        )

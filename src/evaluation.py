@@ -1,0 +1,107 @@
+"""How good is a policy: return, success rate, and how sure of them one can be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from tensordict import TensorDictBase
+from torch import Tensor
+from torchrl.envs import EnvBase
+
+from mile.collection import collect_episodes
+from mile.policies import Policy
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of some episodes.
+
+    Attributes:
+        returns: sum of rewards, `[episodes]`.
+        successes: was the task solved, `[episodes]` bool.
+        lengths: steps, `[episodes]`.
+        interventions: steps in which the human acted, `[episodes]`.
+    """
+
+    returns: Tensor
+    successes: Tensor
+    lengths: Tensor
+    interventions: Tensor
+
+    @property
+    def mean_return(self) -> float:
+        """Mean return over episodes."""
+        return float(self.returns.mean())
+
+    @property
+    def success_rate(self) -> float:
+        """Share of episodes that solved the task."""
+        return float(self.successes.float().mean())
+
+    @property
+    def intervention_ratio(self) -> float:
+        """Share of all steps in which the human acted (Sec. V)."""
+        return float(self.interventions.sum() / self.lengths.sum())
+
+    def interval(self, confidence: float = 0.95, of: str = "return") -> tuple[float, float]:
+        """Return a confidence interval over episodes.
+
+        Args:
+            confidence: coverage in (0, 1).
+            of: "return": the mean return, by Student's t; "success": the success rate, by Wilson's score.
+        """
+        if of == "success":
+            test = stats.binomtest(int(self.successes.sum()), len(self.successes))
+            low, high = test.proportion_ci(confidence, method="wilson")
+        elif of == "return":
+            values = self.returns.double().numpy()
+            error = stats.sem(values) if len(values) > 1 else np.nan
+            half = stats.t.ppf(0.5 + confidence / 2, max(len(values) - 1, 1)) * error
+            low, high = values.mean() - half, values.mean() + half
+        else:
+            raise ValueError(f"of must be 'return' or 'success', got '{of}'")
+        return float(low), float(high)
+
+    def summary(self) -> dict[str, float | int | list[float]]:
+        """Return the figures that checkpoints and tables show."""
+        return {
+            "episodes": len(self.returns),
+            "mean_return": self.mean_return,
+            "return_interval": list(self.interval()),
+            "success_rate": self.success_rate,
+            "success_interval": list(self.interval(of="success")),
+            "mean_length": float(self.lengths.float().mean()),
+            "intervention_ratio": self.intervention_ratio,
+        }
+
+
+def evaluate_policy(
+    env: EnvBase, policy: Policy, num_episodes: int, seed: int, deterministic: bool = True
+) -> Evaluation:
+    """Play episodes 0 to num_episodes − 1 of a seed and sum them up.
+
+    Args:
+        env: environment; with an `InterventionTransform`, the human helps.
+        policy: what is evaluated.
+        num_episodes: at least 1.
+        seed: of the environment; the same seed gives the same episodes.
+        deterministic: take the most probable action; otherwise sample, as the simulated human does.
+    """
+    return summarize(collect_episodes(env, policy, num_episodes, seed=seed, deterministic=deterministic))
+
+
+def summarize(steps: TensorDictBase) -> Evaluation:
+    """Sum up recorded steps `[steps]` by round and episode, in the order in which these occur."""
+    pairs = torch.stack([steps["round"], steps["episode"]], -1)
+    _, index, lengths = pairs.unique_consecutive(dim=0, return_inverse=True, return_counts=True)
+
+    def total(values: Tensor) -> Tensor:
+        return torch.zeros(len(lengths), dtype=torch.float64).index_add_(0, index, values.double())
+
+    return Evaluation(
+        returns=total(steps["next", "reward"]).float(),
+        successes=total(steps["next", "success"]) > 0,
+        lengths=lengths,
+        interventions=total(steps["intervened"]).long(),
+    )

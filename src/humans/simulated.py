@@ -1,0 +1,49 @@
+"""The simulated human of Sec. V."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mile.humans.human import Decision
+from mile.intervention import check_cost_and_scale, intervention_log_probs
+from mile.policies import Policy
+from mile.policies.sampling import draw
+
+
+class SimulatedHuman(nn.Module):
+    """Intervenes as the intervention model says, with an expert's policy in the place of π_h.
+
+    ν is a Bernoulli draw of p(ν=1|s), the action a sample of the expert. Both networks are copied and run in
+    float64, so that rounding, which differs between batch sizes, does not make another episode.
+
+    Args:
+        expert: π*.
+        mental_model: π̂, what the human believes the robot does.
+        cost: c, effort of intervening, nats.
+        scale: σ of Φ, nats.
+
+    Raises:
+        ValueError: cost or scale is not finite, or scale is not above 0.
+
+    Source: Sec. V, "Experiment Setup"; App. B.
+    """
+
+    def __init__(self, expert: Policy, mental_model: Policy, cost: float, scale: float) -> None:
+        super().__init__()
+        check_cost_and_scale(cost, scale)
+        self.expert = deepcopy(expert).double()
+        self.mental_model = deepcopy(mental_model).double()
+        self.cost = cost
+        self.scale = scale
+
+    @torch.no_grad()
+    def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
+        """Decide for observations `[*batch, observation_dim]`; see `Human.decide`."""
+        observation = observation.double()
+        expert = self.expert(observation)
+        _, log_prob = intervention_log_probs(expert, self.mental_model(observation), self.cost, self.scale)
+        prob = log_prob.exp()
+        chance = torch.rand_like(prob) if noise is None else noise[..., 0]
+        action = draw(expert, None if noise is None else noise[..., 1:])
+        return Decision(intervened=chance < prob, action=action, intervention_prob=prob)

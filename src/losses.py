@@ -1,0 +1,95 @@
+"""What MILE minimises (Sec. IV, Eq. 3-5): pure functions that return every term."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.distributions import Categorical, Distribution
+
+from mile.intervention import intervention_log_probs
+
+
+class InterventionLoss(NamedTuple):
+    """The terms of a loss, each a scalar in nats.
+
+    Attributes:
+        loss: what is minimised.
+        intervention_loss: when does the human intervene: BCE of ν (Eq. 5's J₁).
+        policy_loss: how do they: NLL of a_h under π_θ, the mean over steps with ν=1 (Eq. 4's J₂), 0 if there is none.
+    """
+
+    loss: Tensor
+    intervention_loss: Tensor
+    policy_loss: Tensor
+
+
+def discrete_intervention_loss(
+    policy: Categorical,
+    mental_model: Categorical,
+    human_action: Int[Tensor, "*batch"],
+    intervened: Bool[Tensor, "*batch"],
+    cost: float,
+    scale: float,
+) -> InterventionLoss:
+    """Cross-entropy over the actions and the extra class "no intervention" (Eq. 3).
+
+    The class probabilities are p(a) = π_θ(a|s) p(ν=1|s) (Eq. 2) and p(none) = p(ν=0|s). So the loss is the BCE of ν
+    plus the share of intervention steps times their mean NLL.
+
+    Args:
+        policy: π_θ(·|s).
+        mental_model: π̂_ξ(·|s).
+        human_action: a_h; anything where ν=0.
+        intervened: ν.
+        cost: c, nats.
+        scale: σ of Φ, nats.
+
+    Source: Sec. IV, Eq. 3, with the labels of Fig. 2.
+    """
+    intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
+    policy_loss = _action_nll(policy, human_action, intervened)
+    loss = intervention_loss + intervened.float().mean() * policy_loss
+    return InterventionLoss(loss, intervention_loss, policy_loss)
+
+
+def continuous_intervention_loss(
+    policy: Distribution,
+    mental_model: Distribution,
+    human_action: Float[Tensor, "*batch actions"],
+    intervened: Bool[Tensor, "*batch"],
+    cost: float,
+    scale: float,
+    intervention_weight: float = 0.5,
+) -> InterventionLoss:
+    """Weighted sum of the BCE of ν and the NLL of the human's actions, λ J₁ + (1 − λ) J₂ (Eq. 5).
+
+    Args:
+        policy: π_θ(·|s).
+        mental_model: π̂_ξ(·|s).
+        human_action: a_h; anything, NaN included, where ν=0.
+        intervened: ν.
+        cost: c, nats.
+        scale: σ of Φ, nats.
+        intervention_weight: λ.
+
+    Source: Sec. IV, Eq. 4 and 5.
+    """
+    intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
+    policy_loss = _action_nll(policy, human_action, intervened)
+    loss = intervention_weight * intervention_loss + (1 - intervention_weight) * policy_loss
+    return InterventionLoss(loss, intervention_loss, policy_loss)
+
+
+def _binary_cross_entropy(
+    policy: Distribution, mental_model: Distribution, intervened: Tensor, cost: float, scale: float
+) -> Tensor:
+    log_prob_none, log_prob = intervention_log_probs(policy, mental_model, cost, scale)
+    return -torch.where(intervened, log_prob, log_prob_none).mean()
+
+
+def _action_nll(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
+    """Return the mean NLL over steps with ν=1; other steps get a valid action so that no NaN enters a gradient."""
+    shown = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))
+    log_prob = policy.log_prob(torch.where(shown, human_action, torch.zeros_like(human_action)))
+    return -torch.where(intervened, log_prob, 0.0).sum() / intervened.sum().clamp_min(1)

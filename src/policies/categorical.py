@@ -1,0 +1,41 @@
+"""Policies over discrete actions."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.distributions import Categorical
+
+from mile.policies.policy import Policy
+
+
+class CategoricalPolicy(Policy):
+    """Boltzmann policy, π(a|s) ∝ exp(q(s, a) / temperature), over Q-values or plain logits q.
+
+    Args:
+        observation_dim: length of an observation vector.
+        action_dim: number of actions.
+        hidden_dims: widths of the hidden layers (Table I).
+        temperature: in units of the network's outputs; 1 for logits.
+
+    Source: Sec. IV, the Boltzmann human below Eq. 1.
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        hidden_dims: Sequence[int] = (64, 64),
+        temperature: float = 1.0,
+    ) -> None:
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be finite and above 0, got {temperature}")
+        super().__init__(observation_dim, action_dim, hidden_dims, action_dim, temperature=temperature)
+        self.temperature = temperature
+
+    def values(self, observation: Tensor) -> Tensor:
+        """Return q(s, ·), `[*batch, action_dim]`: Q-values if trained by DQN, logits if cloned."""
+        return self.network(self.normalizer(observation))
+
+    def forward(self, observation: Tensor) -> Categorical:
+        """Return the distribution over actions for observations `[*batch, observation_dim]`."""
+        return Categorical(logits=self.values(observation) / self.temperature)

@@ -1,0 +1,114 @@
+"""Policies on disk: weights as safetensors (no code is unpickled) beside a JSON that says what they are."""
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from mile.policies.categorical import CategoricalPolicy
+from mile.policies.gaussian import GaussianPolicy
+from mile.policies.policy import Policy
+
+KINDS: dict[str, type[Policy]] = {"CategoricalPolicy": CategoricalPolicy, "GaussianPolicy": GaussianPolicy}
+
+
+class CheckpointError(ValueError):
+    """A policy's checkpoint that is missing, damaged, or not the one that was asked for."""
+
+
+def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: Any) -> Path:
+    """Write `path`.safetensors and `path`.json.
+
+    Args:
+        policy: what to save, its observation normalisation included.
+        path: without or with the suffix `.safetensors`.
+        environment: name of the environment that the policy acts in.
+        facts: further JSON entries, such as `seed`, `command`, `training_steps`, `evaluation`.
+
+    Returns:
+        The path of the weights.
+    """
+    weights = Path(path).with_suffix(".safetensors")
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    content = save({name: tensor.contiguous() for name, tensor in policy.state_dict().items()})
+    description = {
+        "policy": type(policy).__name__,
+        "architecture": policy.architecture,
+        "environment": environment,
+        **facts,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    weights.write_bytes(content)
+    weights.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+    return weights
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Return the weights' path for a path, or for the name of a policy that ships (`lunarlander/expert`)."""
+    shipped = Path(str(files("mile.checkpoints")))
+    for candidate in (Path(name), shipped / name):
+        weights = candidate if candidate.suffix == ".safetensors" else Path(f"{candidate}.safetensors")
+        if weights.is_file():
+            return weights
+    names = sorted(str(path.relative_to(shipped).with_suffix("")) for path in shipped.rglob("*.safetensors"))
+    raise CheckpointError(f"no checkpoint at '{name}'; give a path to a .safetensors file or one of: {', '.join(names)}")
+
+
+def describe_checkpoint(name: str | Path) -> dict[str, Any]:
+    """Return the JSON beside a checkpoint.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, no JSON beside it, or it is no JSON.
+    """
+    path = find_checkpoint(name).with_suffix(".json")
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"'{path}' is missing: it holds the architecture of the weights beside it") from None
+    except ValueError as error:
+        raise CheckpointError(f"'{path}' is not valid JSON ({error}); restore it or train the policy again") from None
+
+
+def load_policy(name: str | Path, environment: str | None = None) -> Policy:
+    """Build a policy from its checkpoint.
+
+    Args:
+        name: a path, or the name of a policy that ships: "lunarlander/expert".
+        environment: refuse a policy that was made for another environment.
+
+    Returns:
+        The policy, in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, its hash differs from the JSON's, or its architecture
+            or environment is another one.
+    """
+    path, description = find_checkpoint(name), describe_checkpoint(name)
+    if missing := {"policy", "architecture", "environment", "sha256"} - description.keys():
+        raise CheckpointError(f"'{path.with_suffix('.json')}' lacks {', '.join(sorted(missing))}")
+    if environment is not None and description["environment"] != environment:
+        raise CheckpointError(
+            f"'{path}' was made for environment '{description['environment']}', expected '{environment}'"
+        )
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != description["sha256"]:
+        raise CheckpointError(
+            f"'{path}' is damaged or not the one described: SHA-256 expected {description['sha256'][:12]}…, "
+            f"got {digest[:12]}… ({len(content)} bytes); copy or train it again"
+        )
+    if description["policy"] not in KINDS:
+        raise CheckpointError(f"'{path}' holds a '{description['policy']}', expected one of {', '.join(KINDS)}")
+    try:
+        policy = KINDS[description["policy"]](**description["architecture"])
+        policy.load_state_dict(load(content))
+    except (RuntimeError, TypeError, SafetensorError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            f"'{path}' does not hold the {description['policy']} {description['architecture']} of its JSON: {first}"
+        ) from None
+    return policy.eval()

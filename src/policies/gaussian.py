@@ -1,0 +1,54 @@
+"""Policies over continuous actions."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal, TanhTransform, TransformedDistribution
+
+from mile.policies.policy import Policy
+
+
+class GaussianPolicy(Policy):
+    """Diagonal Gaussian whose mean and standard deviation depend on the observation.
+
+    The log standard deviation is squashed into its bounds, because gaps of log-densities (and with them cost
+    and scale, in nats) grow without limit as it falls.
+
+    Args:
+        observation_dim: length of an observation vector.
+        action_dim: length of an action vector.
+        hidden_dims: widths of the hidden layers (Table I).
+        log_std_bounds: lowest and highest log standard deviation.
+        squash: pass the Gaussian through tanh, as SAC does; actions then lie in (−1, 1).
+    """
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        hidden_dims: Sequence[int] = (256, 256),
+        log_std_bounds: Sequence[float] = (-2.0, 1.0),
+        squash: bool = False,
+    ) -> None:
+        low, high = log_std_bounds
+        if not low < high:
+            raise ValueError(f"log_std_bounds must be (low, high) with low < high, got {tuple(log_std_bounds)}")
+        super().__init__(
+            observation_dim,
+            action_dim,
+            hidden_dims,
+            2 * action_dim,
+            log_std_bounds=[low, high],
+            squash=squash,
+        )
+        self.low, self.high, self.squash = low, high, squash
+
+    def forward(self, observation: Tensor) -> Distribution:
+        """Return the distribution over actions for observations `[*batch, observation_dim]`."""
+        mean, raw = self.network(self.normalizer(observation)).chunk(2, dim=-1)
+        log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
+        normal = Normal(mean, log_std.exp())
+        if self.squash:
+            return Independent(TransformedDistribution(normal, TanhTransform(cache_size=1)), 1)
+        return Independent(normal, 1)

@@ -1,0 +1,49 @@
+"""The network of Table I and the normalisation of what it sees."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+MIN_STD = 1e-2
+MAX_NORMALIZED = 5.0
+
+
+def mlp(input_dim: int, hidden_dims: Sequence[int], output_dim: int) -> nn.Sequential:
+    """Build a multi-layer perceptron with ReLU between its layers (App. D)."""
+    layers: list[nn.Module] = []
+    for width in hidden_dims:
+        layers += [nn.Linear(input_dim, width), nn.ReLU()]
+        input_dim = width
+    return nn.Sequential(*layers, nn.Linear(input_dim, output_dim))
+
+
+class ObservationNormalizer(nn.Module):
+    """Standardises observations with statistics that travel in the checkpoint; starts as the identity.
+
+    Args:
+        observation_dim: length of an observation vector.
+    """
+
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
+
+    def __init__(self, observation_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(observation_dim))
+        self.register_buffer("std", torch.ones(observation_dim))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @torch.no_grad()
+    def fit(self, observations: Tensor) -> None:
+        """Take mean and standard deviation (at least 0.01) from observations `[steps, observation_dim]`."""
+        self.mean.copy_(observations.mean(0))
+        self.std.copy_(observations.std(0, correction=0).clamp_min(MIN_STD))
+        self.fitted.fill_(True)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the standardised observation, clipped to ±5 once fitted."""
+        if not self.fitted:
+            return observation
+        return ((observation - self.mean) / self.std).clamp(-MAX_NORMALIZED, MAX_NORMALIZED)

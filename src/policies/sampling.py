@@ -1,0 +1,39 @@
+"""Actions from a distribution, by given uniform numbers, so that an episode's randomness can belong to it."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent, TransformedDistribution
+
+
+def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
+    """Sample by inversion of the cumulative distribution.
+
+    Args:
+        distribution: a Categorical, or a (transformed) diagonal distribution whose parts have `icdf`.
+        noise: independent uniform numbers in [0, 1): `[*batch, 1]` for a Categorical, `[*batch, action_dim]`
+            otherwise; None samples with torch's global generator.
+
+    Returns:
+        Actions, `[*batch]` or `[*batch, action_dim]`.
+    """
+    if noise is None:
+        return distribution.sample()
+    if isinstance(distribution, Categorical):
+        cumulative = distribution.probs.cumsum(-1)
+        return (noise >= cumulative[..., :-1]).sum(-1)
+    if isinstance(distribution, Independent):
+        distribution = distribution.base_dist
+    tiny = torch.finfo(torch.float32).eps
+    return distribution.icdf(noise.to(distribution.mean.dtype).clamp(tiny, 1 - tiny))
+
+
+def mode(distribution: Distribution) -> Tensor:
+    """Return the most probable action; for a transformed Gaussian the transform of its mode."""
+    if isinstance(distribution, Independent):
+        return mode(distribution.base_dist)
+    if isinstance(distribution, TransformedDistribution):
+        value = mode(distribution.base_dist)
+        for transform in distribution.transforms:
+            value = transform(value)
+        return value
+    return distribution.mode

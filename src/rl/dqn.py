@@ -1,0 +1,82 @@
+"""Deep Q-learning for discrete actions, with TorchRL's loss and replay buffer (App. B)."""
+
+from collections.abc import Iterator
+
+import torch
+from tensordict.nn import TensorDictSequential
+from torch import nn
+from torch.optim import Adam
+from torchrl.collectors import Collector
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.envs import EnvBase
+from torchrl.modules import EGreedyModule, QValueActor
+from torchrl.objectives import DQNLoss, SoftUpdate
+
+from mile.policies import CategoricalPolicy
+
+
+def train_dqn(
+    env: EnvBase,
+    policy: CategoricalPolicy,
+    *,
+    total_frames: int,
+    frames_per_checkpoint: int,
+    learning_rate: float = 5e-4,
+    batch_size: int = 128,
+    discount: float = 0.99,
+    frames_per_update: int = 4,
+    frames_per_batch: int = 64,
+    replay_size: int = 100_000,
+    warmup_frames: int = 2_000,
+    target_rate: float = 5e-3,
+    final_exploration: float = 0.05,
+    exploration_fraction: float = 0.3,
+) -> Iterator[int]:
+    """Train the network of a Boltzmann policy to predict Q-values; the policy is changed in place.
+
+    Args:
+        env: batched environment.
+        policy: its network's outputs become Q-values, in the environment's units of return.
+        total_frames: environment steps in all.
+        frames_per_checkpoint: yield after so many environment steps.
+        learning_rate: of Adam.
+        batch_size: transitions an update.
+        discount: γ.
+        frames_per_update: environment steps for each gradient step.
+        frames_per_batch: environment steps between visits to the collector.
+        replay_size: transitions kept.
+        warmup_frames: environment steps before the first update.
+        target_rate: τ of the target network's moving average.
+        final_exploration: ε at the end of its linear decay from 1.
+        exploration_fraction: share of total_frames over which ε decays.
+
+    Yields:
+        The number of environment steps made, so that the caller can evaluate and save the policy on the way.
+    """
+    action_spec = env.action_spec_unbatched
+    network = nn.Sequential(policy.normalizer, policy.network)
+    actor = QValueActor(network, in_keys=["observation"], spec=action_spec, action_space="categorical")
+    explore = EGreedyModule(action_spec, 1.0, final_exploration, int(exploration_fraction * total_frames))
+    loss = DQNLoss(actor, delay_value=True, double_dqn=True, action_space="categorical")
+    loss.make_value_estimator(gamma=discount)
+    target = SoftUpdate(loss, tau=target_rate)
+    optimizer = Adam(loss.parameters(), lr=learning_rate)
+    replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)
+    collector = Collector(
+        env, TensorDictSequential(actor, explore), frames_per_batch=frames_per_batch, total_frames=total_frames
+    )
+    frames = 0
+    for batch in collector:
+        explore.step(batch.numel())
+        replay.extend(batch.select("observation", "action", "next").reshape(-1))
+        before, frames = frames, frames + batch.numel()
+        if frames >= warmup_frames:
+            for _ in range(batch.numel() // frames_per_update):
+                optimizer.zero_grad()
+                loss(replay.sample())["loss"].backward()
+                torch.nn.utils.clip_grad_norm_(loss.parameters(), 10.0)
+                optimizer.step()
+                target.step()
+        if frames // frames_per_checkpoint > before // frames_per_checkpoint:
+            yield frames
+    collector.shutdown(close_env=False)

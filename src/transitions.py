@@ -1,0 +1,59 @@
+"""One time step as it is recorded: its entries, and the check of them.
+
+A recording is a TensorDict of batch size `[steps]` in which everything at index t belongs to step t.
+"""
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+NO_ACTION = -1  # a discrete human_action where the human did not act; NaN if actions are continuous
+
+# entry: shape of one step (without what the environment decides), unit or meaning
+ENTRIES = {
+    "observation": "[observation_dim], what robot and human see",
+    "robot_action": "[action_dim] or [], what the robot proposed, always",
+    "human_action": "like robot_action, what the human did; NaN (discrete: -1) where they did not act",
+    "intervened": "[] bool, ν",
+    "executed_action": "like robot_action, what the environment got, after clipping",
+    "intervention_prob": "[], p(ν=1|s) of a simulated human; NaN with a real one",
+    ("next", "observation"): "[observation_dim], of the following step",
+    ("next", "reward"): "[], the environment's own, for evaluation only",
+    ("next", "terminated"): "[] bool, the task ended",
+    ("next", "truncated"): "[] bool, time was up",
+    ("next", "success"): "[] bool, this step solved the task",
+    "episode": "[] int64, number of the episode within the recording",
+    "round": "[] int64, deployment round i of Algorithm 1, from 0",
+    "step": "[] int64, number of the step within its episode",
+    "timestamp": "[] float64, s since the epoch, when the step was recorded",
+}
+
+
+class TransitionError(ValueError):
+    """Recorded steps that break the rules above."""
+
+
+def check_transitions(steps: TensorDictBase) -> TensorDictBase:
+    """Return the steps unchanged if they are as described here.
+
+    Raises:
+        TransitionError: an entry is missing or unknown, a number is not finite, or human_action contradicts ν.
+    """
+    present, expected = set(steps.keys(True, True)), set(ENTRIES)
+    if present != expected:
+        raise TransitionError(f"steps lack {sorted(map(str, expected - present))} "
+                              f"and have unknown {sorted(map(str, present - expected))}")
+    for key in ("observation", ("next", "observation"), "robot_action", "executed_action", ("next", "reward")):
+        bad = (~torch.isfinite(steps[key])).reshape(len(steps), -1).any(-1).nonzero()
+        if len(bad):
+            raise TransitionError(f"'{key}' must be finite, got {steps[key][bad[0, 0]].tolist()} at step {bad[0, 0]}")
+    if not torch.equal(acted(steps["human_action"]), steps["intervened"]):
+        raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
+    return steps
+
+
+def acted(human_action: Tensor) -> Tensor:
+    """Return `[steps]` bool: where the human acted, read off the action."""
+    if human_action.dtype.is_floating_point:
+        return ~human_action.isnan().any(-1)
+    return human_action != NO_ACTION
