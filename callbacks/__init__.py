@@ -1,0 +1,9 @@
+"""What happens between epochs: deployment rounds, evaluation, plots, the progress bar."""
+
+from mile.callbacks.deployment import DeploymentCallback
+from mile.callbacks.diagnostics import InterventionModelCallback
+from mile.callbacks.evaluation import EvaluationCallback
+from mile.callbacks.progress import RoundProgressBar
+from mile.callbacks.video import VideoCallback
+
+__all__ = ["DeploymentCallback", "EvaluationCallback", "InterventionModelCallback", "RoundProgressBar", "VideoCallback"]

@@ -38,6 +38,13 @@ class Calibration:
     alone: Evaluation
     helped: Evaluation
 
+    def __str__(self) -> str:
+        return (
+            f"cost {self.cost:.2f}, scale {self.scale:.2f} nats; intervenes in {self.intervention_ratio:.1%} of the steps "
+            f"(floor {self.floor:.2%}, AUC {self.auc:.2f}); mean return {self.alone.mean_return:.1f} alone, "
+            f"{self.helped.mean_return:.1f} with interventions"
+        )
+
     def summary(self) -> dict[str, float]:
         """Return the figures as plain numbers."""
         figures = {key: value for key, value in asdict(self).items() if key not in ("alone", "helped")}

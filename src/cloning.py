@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor
+from torchrl.envs import EnvBase
 
+from mile.collection import collect_episodes
 from mile.policies import Policy
 
 
@@ -43,3 +45,24 @@ def clone_policy(
         schedule.step()
     with torch.no_grad():
         return float(-policy(observations).log_prob(actions).mean())
+
+
+def clone_rollouts(
+    env: EnvBase, robot: Policy, student: Policy, *, num_episodes: int, steps: int, seed: int
+) -> tuple[Policy, int]:
+    """Clone what a robot is seen to do: the mental model of a person who watched it for some episodes.
+
+    Args:
+        env: without an `InterventionTransform`.
+        robot: acts by its most probable actions.
+        student: becomes the mental model, in place.
+        num_episodes: rollouts watched: 100 for the simulated human (App. B), 3 for the learner (App. C).
+        steps: gradient steps.
+        seed: of the episodes, and of the batches.
+
+    Returns:
+        The student, and its number of gradient steps.
+    """
+    rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
+    clone_policy(student, rollouts["observation"], rollouts["robot_action"], steps=steps, seed=seed)
+    return student, steps

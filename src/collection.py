@@ -53,7 +53,7 @@ def collect_episodes(
         env.set_seed(seed)
     robot = _robot(policy, deterministic) if isinstance(policy, Policy) else policy
     copies = env.batch_size.numel()
-    collector = Collector(env, robot, frames_per_batch=copies, total_frames=-1)
+    collector = Collector(env, robot, frames_per_batch=copies, total_frames=-1, trust_policy=True)
     finished: dict[int, TensorDict] = {}
     blocks: list[TensorDictBase] = []
     begin = [0] * copies

@@ -1,14 +1,17 @@
 """Environments by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from torchrl.envs import GymWrapper
+from numpy.typing import NDArray
+from torchrl.envs import EnvBase, GymWrapper
 
 from mile.envs.episodes import EpisodeSchedule, ScheduledEpisodes
+from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
 
 
 class ScheduledEnv(GymWrapper):
@@ -20,6 +23,10 @@ class ScheduledEnv(GymWrapper):
     def schedule(self) -> EpisodeSchedule:
         """The schedule that all copies share."""
         return self._env.envs[0].schedule
+
+    def render(self) -> NDArray[np.uint8]:
+        """Return a picture of the first copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""
+        return self._env.envs[0].render()
 
     def _set_seed(self, seed: int | None) -> None:
         self.schedule.start(0 if seed is None else seed)
@@ -54,3 +61,18 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, **options: Any) -> Sch
     env = ScheduledEnv(vector, categorical_action_encoding=True)
     env.name = name
     return env
+
+
+def make_policy(env: EnvBase, hidden_dims: Sequence[int], **options: Any) -> Policy:
+    """Make a policy with random weights that fits an environment's observations and actions.
+
+    Args:
+        env: decides between a `CategoricalPolicy` and a `GaussianPolicy`.
+        hidden_dims: widths of the hidden layers (Table I).
+        options: further arguments of the policy.
+    """
+    observation_dim = env.observation_spec_unbatched["observation"].shape[-1]
+    action = env.action_spec_unbatched
+    if action.dtype.is_floating_point:
+        return GaussianPolicy(observation_dim, action.shape[-1], hidden_dims, **options)
+    return CategoricalPolicy(observation_dim, action.n, hidden_dims, **options)

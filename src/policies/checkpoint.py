@@ -73,15 +73,16 @@ def describe_checkpoint(name: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"'{path}' is not valid JSON ({error}); restore it or train the policy again") from None
 
 
-def load_policy(name: str | Path, environment: str | None = None) -> Policy:
+def load_policy(name: str | Path, environment: str | None = None, **architecture: Any) -> Policy:
     """Build a policy from its checkpoint.
 
     Args:
         name: a path, or the name of a policy that ships: "lunarlander/expert".
         environment: refuse a policy that was made for another environment.
+        architecture: entries to replace in the stored architecture, such as `temperature`.
 
     Returns:
-        The policy, in evaluation mode.
+        The policy.
 
     Raises:
         CheckpointError: the file is missing or damaged, its hash differs from the JSON's, or its architecture
@@ -104,11 +105,11 @@ def load_policy(name: str | Path, environment: str | None = None) -> Policy:
     if description["policy"] not in KINDS:
         raise CheckpointError(f"'{path}' holds a '{description['policy']}', expected one of {', '.join(KINDS)}")
     try:
-        policy = KINDS[description["policy"]](**description["architecture"])
+        policy = KINDS[description["policy"]](**(description["architecture"] | architecture))
         policy.load_state_dict(load(content))
     except (RuntimeError, TypeError, SafetensorError) as error:
         first = str(error).splitlines()[-1].strip()
         raise CheckpointError(
             f"'{path}' does not hold the {description['policy']} {description['architecture']} of its JSON: {first}"
         ) from None
-    return policy.eval()
+    return policy

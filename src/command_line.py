@@ -1,0 +1,51 @@
+"""What the entry points share: Hydra, and one line for a user's mistake."""
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+
+
+def entry_point(config_name: str) -> Callable[[Callable[..., Any]], Callable[[], None]]:
+    """Make a function of a config the main function of a program.
+
+    Args:
+        config_name: of the primary config in `mile.configs`.
+    """
+
+    def decorate(task: Callable[..., Any]) -> Callable[[], None]:
+        # inside, so that Hydra adds no lines of its own; outside, for what is wrong before the task begins
+        configured = hydra.main(version_base=None, config_path="pkg://mile.configs", config_name=config_name)
+        return one_line_errors(configured(one_line_errors(task)))
+
+    return decorate
+
+
+def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn an exception into one line on stderr and exit status 1; HYDRA_FULL_ERROR=1 shows the traceback."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        for noisy in ("torchrl", "lightning.pytorch"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # Lightning's own
+        if FULL_ERROR:
+            return function(*args)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
+        try:
+            return function(*args)
+        except Exception as error:
+            cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+            kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
+            sys.exit(f"error: {kind}{' '.join(str(cause).split())} (HYDRA_FULL_ERROR=1 shows the traceback)")
+
+    return run
+
+
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -1,0 +1,41 @@
+"""Evaluate a policy's checkpoint: success rate and return with 95 % intervals.
+
+    python src/evaluate.py checkpoint=lunarlander/expert
+"""
+
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from mile.command_line import entry_point
+from mile.evaluation import Evaluation, evaluate_policy
+from mile.policies import load_policy
+from mile.tables import print_table, write_json
+from mile.video import record_video, write_video
+
+
+def evaluate(cfg: DictConfig) -> Evaluation:
+    """Evaluate, and write the JSON and, if asked for, a video."""
+    policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
+    result = evaluate_policy(instantiate(cfg.env), policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
+    print_table(cfg.env.name, {cfg.checkpoint: result})
+    path = Path(cfg.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {cfg.checkpoint: result})
+    print(path)
+    if cfg.video is not None:
+        env = instantiate(cfg.env, num_envs=1, render_mode="rgb_array")
+        write_video(cfg.video, record_video(env, policy, cfg.seed, deterministic=cfg.deterministic))
+        print(cfg.video)
+    return result
+
+
+@entry_point("evaluate")
+def main(cfg: DictConfig) -> None:
+    """Evaluate one checkpoint."""
+    evaluate(cfg)
+
+
+if __name__ == "__main__":
+    main()

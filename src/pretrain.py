@@ -1,0 +1,42 @@
+"""Make the ingredients of an experiment: an expert, an initial policy, a mental model (App. B).
+
+    python src/pretrain.py role=expert|initial|mental_model env=lunarlander
+"""
+
+import shlex
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import seed_everything
+from omegaconf import DictConfig
+
+from mile.command_line import entry_point
+from mile.evaluation import evaluate_policy
+from mile.policies import save_policy
+
+
+@entry_point("pretrain")
+def main(cfg: DictConfig) -> None:
+    """Train one ingredient, evaluate it, and save both."""
+    torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores
+    seed_everything(cfg.seed, verbose=False)
+    env = instantiate(cfg.env)
+    policy, training_steps = instantiate(cfg.role.train)(env)
+    result = evaluate_policy(env, policy, cfg.evaluation.num_episodes, cfg.evaluation.seed, cfg.role.deterministic)
+    path = save_policy(
+        policy,
+        cfg.output,
+        environment=cfg.env.name,
+        role=HydraConfig.get().runtime.choices["role"],
+        seed=cfg.seed,
+        command=shlex.join(["mile-pretrain", *HydraConfig.get().overrides.task]),
+        training_steps=training_steps,
+        evaluation={**result.summary(), "seed": cfg.evaluation.seed, "deterministic": cfg.role.deterministic},
+    )
+    low, high = result.interval()
+    print(f"{path}: mean return {result.mean_return:.1f} [{low:.1f}, {high:.1f}] over {len(result.returns)} episodes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Learn from interventions: Algorithm 1 of the paper.
+
+    python src/train.py experiment=lunarlander
+"""
+
+import json
+import shlex
+from functools import partial
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from omegaconf import DictConfig
+from torchrl.envs import EnvBase, TransformedEnv
+
+from mile.command_line import entry_point
+from mile.envs import InterventionTransform
+from mile.evaluation import Evaluation, evaluate_policy
+from mile.humans import SimulatedHuman
+from mile.policies import Policy, save_policy
+from mile.tables import print_table, write_json
+
+
+def train(cfg: DictConfig) -> dict[str, Evaluation]:
+    """Run one experiment and return the rows of its final table."""
+    if cfg.ckpt_path is not None:
+        cfg.output_dir = str(Path(cfg.ckpt_path).parent)
+    output = Path(cfg.output_dir)
+    seed_everything(cfg.seed, verbose=False)
+
+    env, initial = instantiate(cfg.env), instantiate(cfg.policy)
+    human = make_human(cfg.human, env, initial, output)
+    supervised = TransformedEnv(instantiate(cfg.env), InterventionTransform(human))
+    mental_model, _ = instantiate(cfg.mental_model)(env, initial)
+    method = instantiate(
+        cfg.method,
+        policy=instantiate(cfg.policy),
+        mental_model=mental_model,
+        cost=human.cost if cfg.method.cost is None else cfg.method.cost,
+        scale=human.scale * cfg.learner_scale_ratio if cfg.method.scale is None else cfg.method.scale,
+    )
+
+    given = {
+        "deployment": {"env": supervised},
+        "evaluation": {"env": env},
+        "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
+    }
+    callbacks = [instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()]
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=instantiate(cfg.logger) or False)
+    trainer.fit(method, datamodule=instantiate(cfg.data), ckpt_path=cfg.ckpt_path, weights_only=True)
+    save_policy(
+        method.policy,
+        output / "policy",
+        environment=cfg.env.name,
+        role="learnt",
+        seed=cfg.seed,
+        command=shlex.join(["mile-train", *HydraConfig.get().overrides.task]),
+        training_steps=trainer.global_step,
+    )
+
+    evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
+    rows = {
+        "initial policy": evaluate(env, initial),
+        "with interventions": evaluate(supervised, initial),
+        "learnt policy": evaluate(env, method.policy),
+        "expert (sampled)": evaluate(env, human.expert, deterministic=False),
+    }
+    write_json(output / "results.json", rows)
+    print_table(f"{cfg.name}, seed {cfg.seed}", rows)
+    output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
+    print(f"{output}: policy.safetensors, results.json, buffer/; tensorboard --logdir {output}")
+    return rows
+
+
+def make_human(cfg: DictConfig, env: EnvBase, policy: Policy, output: Path) -> SimulatedHuman:
+    """Build the simulated human, its cost and scale calibrated if the config says so."""
+    expert, mental_model = instantiate(cfg.expert), instantiate(cfg.mental_model)
+    if cfg.calibrate is None:
+        return SimulatedHuman(expert, mental_model, cfg.cost, cfg.scale)
+    calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model)
+    (output / "calibration.json").write_text(json.dumps(calibration.summary(), indent=2) + "\n")
+    print(f"human: {calibration}")
+    return SimulatedHuman(expert, mental_model, calibration.cost, calibration.scale)
+
+
+@entry_point("train")
+def main(cfg: DictConfig) -> None:
+    """Run one experiment and print its table."""
+    train(cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+import math
+
+import torch
+from torch.distributions import Categorical, Independent, Normal
+
+from mile.intervention import intervention_log_probs
+from mile.losses import continuous_intervention_loss, discrete_intervention_loss
+
+
+def test_discrete_loss_is_the_cross_entropy_of_the_extended_classes():
+    torch.manual_seed(0)
+    policy, belief = Categorical(logits=torch.randn(6, 4)), Categorical(logits=torch.randn(6, 4))
+    action, intervened = torch.tensor([0, 3, -1, 2, -1, 1]), torch.tensor([True, True, False, True, False, True])
+    terms = discrete_intervention_loss(policy, belief, action, intervened, cost=0.5, scale=2.0)
+    log_none, log_prob = intervention_log_probs(policy, belief, 0.5, 2.0)
+    classes = torch.cat([policy.probs * log_prob.exp().unsqueeze(-1), log_none.exp().unsqueeze(-1)], -1)
+    torch.testing.assert_close(classes.sum(-1), torch.ones(6))
+    labels = torch.where(intervened, action, 4)
+    torch.testing.assert_close(terms.loss, torch.nn.functional.nll_loss(classes.log(), labels))
+
+
+def continuous(batch=5, dims=3):
+    torch.manual_seed(1)
+    parameters = [torch.randn(batch, dims, dtype=torch.float64).requires_grad_() for _ in range(4)]
+    mean, log_std, belief, belief_log_std = parameters
+    return (
+        parameters,
+        Independent(Normal(mean, log_std.exp()), 1),
+        Independent(Normal(belief, belief_log_std.exp()), 1),
+    )
+
+
+def test_continuous_loss_is_the_weighted_sum_of_eq_5():
+    _, policy, belief = continuous()
+    intervened = torch.tensor([True, False, True, False, False])
+    action = torch.where(intervened.unsqueeze(-1), torch.randn(5, 3, dtype=torch.float64), torch.nan)
+    terms = continuous_intervention_loss(policy, belief, action, intervened, 1.0, 5.0, intervention_weight=0.3)
+    _, log_prob = intervention_log_probs(policy, belief, 1.0, 5.0)
+    bce = torch.nn.functional.binary_cross_entropy(log_prob.exp(), intervened.double())
+    mean, std = policy.base_dist.mean, policy.base_dist.stddev
+    density = -0.5 * ((action - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)
+    nll = -density[intervened].sum(-1).mean()
+    torch.testing.assert_close(terms.intervention_loss, bce)
+    torch.testing.assert_close(terms.policy_loss, nll)
+    torch.testing.assert_close(terms.loss, 0.3 * bce + 0.7 * nll)
+
+
+def test_policy_loss_leaves_the_mental_model_alone_and_no_nan_enters_a_gradient():
+    parameters, policy, belief = continuous()
+    intervened = torch.tensor([True, False, True, False, False])
+    action = torch.where(intervened.unsqueeze(-1), torch.zeros(5, 3, dtype=torch.float64), torch.nan)
+    terms = continuous_intervention_loss(policy, belief, action, intervened, 1.0, 2.0)
+    alone = torch.autograd.grad(terms.policy_loss, parameters, retain_graph=True, allow_unused=True)
+    assert alone[2] is None
+    assert alone[3] is None
+    for gradient in torch.autograd.grad(terms.loss, parameters):
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum() > 0
+
+
+def test_a_batch_without_interventions_has_no_policy_loss():
+    _, policy, belief = continuous()
+    action = torch.full((5, 3), torch.nan, dtype=torch.float64)
+    terms = continuous_intervention_loss(policy, belief, action, torch.zeros(5, dtype=torch.bool), 1.0, 2.0)
+    assert terms.policy_loss == 0
+    assert terms.loss.isfinite()
