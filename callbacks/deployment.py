@@ -63,11 +63,18 @@ class DeploymentCallback(Callback):
         """Fix the number of epochs."""
         trainer.fit_loop.max_epochs = self.num_rounds * self.epochs_per_round
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Deploy before Lightning looks at the data for the first time, in a resumed run too."""
+        self._begin(trainer, pl_module, epoch=trainer.datamodule.epochs_served)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Deploy if this epoch is the first of its round."""
-        self.round, epoch = divmod(trainer.current_epoch, self.epochs_per_round)
+        self._begin(trainer, pl_module, epoch=trainer.current_epoch)
+
+    def _begin(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+        self.round = min(epoch // self.epochs_per_round, self.num_rounds - 1)
         trainer.datamodule.rounds = range(self.round + 1)
-        if epoch == 0:
+        if len(self.outcomes) <= self.round:
             self.deploy(trainer, pl_module)
 
     def deploy(self, trainer: Trainer, pl_module: LightningModule) -> None:

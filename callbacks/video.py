@@ -1,15 +1,16 @@
 """A rollout of every round to look at in TensorBoard."""
 
+import io
 from collections.abc import Callable
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.envs import InterventionTransform
 from mile.humans import Human
-from mile.video import record_video
+from mile.video import record_video, write_video
 
 
 class VideoCallback(Callback):
@@ -34,8 +35,16 @@ class VideoCallback(Callback):
         if epoch + 1 != self.every_n_epochs:
             return
         env = TransformedEnv(self.make_env(), InterventionTransform(self.human))
-        frames = torch.from_numpy(record_video(env, pl_module.policy, self.seed)[::2, ::2, ::2])
+        frames = record_video(env, pl_module.policy, self.seed)[::2, ::2, ::2]
         env.close()
+        content = io.BytesIO()
+        write_video(content, frames, frames_per_second=25)
+        # torch's own add_video does not know today's moviepy; TensorBoard shows a GIF as an image
+        height, width, channels = frames.shape[1:]
+        image = Summary.Image(
+            height=height, width=width, colorspace=channels, encoded_image_string=content.getvalue()
+        )
+        summary = Summary(value=[Summary.Value(tag="rollout", image=image)])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_video("rollout", frames.permute(0, 3, 1, 2)[None], number, fps=25)
+                logger.experiment.file_writer.add_summary(summary, number)

@@ -50,7 +50,8 @@ def intervention_log_probs(
     else:
         log_weights, gap = _sampled_gap(human, mental_model)
     x = (gap - cost) / scale
-    return (log_weights + log_ndtr(-x)).logsumexp(-1), (log_weights + log_ndtr(x)).logsumexp(-1)
+    # rounding must not make a log-probability positive
+    return tuple((log_weights + log_ndtr(sign * x)).logsumexp(-1).clamp(max=0) for sign in (-1, 1))
 
 
 def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tensor, "*batch"]:

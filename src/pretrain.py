@@ -3,10 +3,9 @@
     python src/pretrain.py role=expert|initial|mental_model env=lunarlander
 """
 
-import shlex
+from pathlib import Path
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig
@@ -16,9 +15,8 @@ from mile.evaluation import evaluate_policy
 from mile.policies import save_policy
 
 
-@entry_point("pretrain")
-def main(cfg: DictConfig) -> None:
-    """Train one ingredient, evaluate it, and save both."""
+def pretrain(cfg: DictConfig) -> Path:
+    """Train one ingredient, evaluate it, save both and return the weights' path."""
     torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores
     seed_everything(cfg.seed, verbose=False)
     env = instantiate(cfg.env)
@@ -28,14 +26,21 @@ def main(cfg: DictConfig) -> None:
         policy,
         cfg.output,
         environment=cfg.env.name,
-        role=HydraConfig.get().runtime.choices["role"],
+        role=cfg.role.name,
         seed=cfg.seed,
-        command=shlex.join(["mile-pretrain", *HydraConfig.get().overrides.task]),
+        command=cfg.command,
         training_steps=training_steps,
         evaluation={**result.summary(), "seed": cfg.evaluation.seed, "deterministic": cfg.role.deterministic},
     )
     low, high = result.interval()
     print(f"{path}: mean return {result.mean_return:.1f} [{low:.1f}, {high:.1f}] over {len(result.returns)} episodes")
+    return path
+
+
+@entry_point("pretrain")
+def main(cfg: DictConfig) -> None:
+    """Make one ingredient."""
+    pretrain(cfg)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@
 """
 
 import json
-import shlex
 from functools import partial
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig
@@ -55,7 +53,7 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         environment=cfg.env.name,
         role="learnt",
         seed=cfg.seed,
-        command=shlex.join(["mile-train", *HydraConfig.get().overrides.task]),
+        command=cfg.command,
         training_steps=trainer.global_step,
     )
 

@@ -1,9 +1,11 @@
 """Rollouts to look at: frames in which the human acts have a border."""
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tensordict import TensorDictBase
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
@@ -51,23 +53,26 @@ def record_video(
         deterministic: the robot takes its most probable action.
     """
     recorder = FrameRecorder()
-    collect_episodes(TransformedEnv(env, recorder), policy, num_episodes, seed=seed, deterministic=deterministic)
+    recorded = env.append_transform(recorder) if isinstance(env, TransformedEnv) else TransformedEnv(env, recorder)
+    collect_episodes(recorded, policy, num_episodes, seed=seed, deterministic=deterministic)
     return np.stack(recorder.frames)
 
 
-def write_video(path: str | Path, frames: NDArray[np.uint8], frames_per_second: int = 50) -> None:
-    """Write pictures to a file of a format that moviepy knows by its suffix: .mp4, .gif, ….
+def write_video(file: str | Path | IO[bytes], frames: NDArray[np.uint8], frames_per_second: int = 50) -> None:
+    """Write pictures as an animation.
+
+    Args:
+        file: a path with the suffix .gif, .webp or .png (animated); or an open file, which gets a GIF.
+        frames: `[steps, height, width, 3]`.
+        frames_per_second: 50 is LunarLander's own speed.
 
     Raises:
-        ModuleNotFoundError: moviepy is not installed.
+        ValueError: another suffix.
     """
-    try:
-        from moviepy import ImageSequenceClip
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("videos need moviepy: pip install 'mile-interventions[video]'") from None
-    clip = ImageSequenceClip(list(frames), fps=frames_per_second)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if Path(path).suffix == ".gif":
-        clip.write_gif(str(path), logger=None)
-    else:
-        clip.write_videofile(str(path), logger=None)
+    if isinstance(file, (str, Path)):
+        if Path(file).suffix not in (".gif", ".webp", ".png"):
+            raise ValueError(f"a video's file must end in .gif, .webp or .png, got '{file}'")
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    kind = None if isinstance(file, (str, Path)) else "GIF"
+    first.save(file, kind, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

@@ -17,6 +17,7 @@ from mile.humans import Decision
 class Counting(gym.Env):
     """Observes [length, step]; the reward is the executed action. Episode lengths are drawn from the seed."""
 
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
     def __init__(self, continuous: bool = False, shortest: int = 3, longest: int = 40, render_mode: str | None = None):

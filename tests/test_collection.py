@@ -46,7 +46,7 @@ def test_each_episode_is_handed_over_before_its_copy_goes_on():
     env = make_env("Counting-v0", 1)
 
     def robot(step):
-        if step["observation"][0, 1] == 0:
+        if step["observation"][0, 1] == 0 and seen[-1:] != ["start"]:  # the collector tries the policy once
             seen.append("start")
         return act_by_step(step)
 

@@ -21,7 +21,7 @@ def test_discrete_loss_is_the_cross_entropy_of_the_extended_classes():
 
 def continuous(batch=5, dims=3):
     torch.manual_seed(1)
-    parameters = [torch.randn(batch, dims, dtype=torch.float64).requires_grad_() for _ in range(4)]
+    parameters = [(0.5 * torch.randn(batch, dims, dtype=torch.float64)).requires_grad_() for _ in range(4)]
     mean, log_std, belief, belief_log_std = parameters
     return (
         parameters,

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torchrl.envs import TransformedEnv
+
+from mile.callbacks import (
+    DeploymentCallback,
+    EvaluationCallback,
+    InterventionModelCallback,
+    RoundProgressBar,
+    VideoCallback,
+)
+from mile.callbacks.diagnostics import prediction_metrics
+from mile.datamodules import InterventionDataModule
+from mile.envs import InterventionTransform, make_env, make_policy
+from mile.methods import MILE
+
+
+@pytest.fixture
+def run(tmp_path, every_third):
+    """Two rounds with every callback and TensorBoard."""
+    torch.manual_seed(0)
+    env = make_env("Counting-v0", num_envs=2)
+    supervised = TransformedEnv(make_env("Counting-v0", num_envs=2), InterventionTransform(every_third))
+    deployment = DeploymentCallback(supervised, num_rounds=2, episodes_per_round=3, epochs_per_round=2)
+    video = VideoCallback(lambda: make_env("Counting-v0", render_mode="rgb_array"), every_third, 0, 2)
+    bar = RoundProgressBar()
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=TensorBoardLogger(tmp_path, "", ""),
+        callbacks=[deployment, EvaluationCallback(env, 4, 0, 2), InterventionModelCallback(2), video, bar],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        max_epochs=-1,
+        log_every_n_steps=1,
+    )
+    data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", batch_size=16)
+    trainer.fit(MILE(make_policy(env, (8,)), make_policy(env, (8,)), 1.0, 2.0), datamodule=data)
+    return trainer, deployment, bar, tmp_path
+
+
+def test_one_fit_is_all_of_algorithm_1(run):
+    trainer, deployment, bar, folder = run
+    buffer = trainer.datamodule.buffer
+    assert trainer.current_epoch == 4
+    assert [buffer.recorded(0), buffer.recorded(1)] == [{0, 1, 2}, {3, 4, 5}]
+    assert [len(outcome.returns) for outcome in deployment.outcomes] == [3, 3]
+    assert bar.describe().startswith("round 2/2 · episode 3/3 · epoch")
+    assert "interventions" in bar.describe()
+    assert "return" in bar.describe()
+    events = EventAccumulator(str(folder)).Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert scalars >= {
+        "train/loss",
+        "train/intervention_loss",
+        "train/policy_loss",
+        "train/gradient_norm_policy",
+        "train/gradient_norm_mental_model",
+        "deployment/intervention_ratio",
+        "deployment/return",
+        "evaluation/return",
+        "evaluation/return_low",
+        "prediction/accuracy",
+        "prediction/auc",
+        "prediction/bce",
+    }
+    assert [event.step for event in events.Scalars("deployment/return")] == [0, 1]
+    steps = buffer.steps[buffer.rows([1])]
+    ratio = steps["intervened"].float().mean()
+    assert events.Scalars("deployment/intervention_ratio")[1].value == pytest.approx(float(ratio))
+    assert set(events.Tags()["images"]) >= {"prediction/reliability", "rollout"}
+    assert "prediction/intervention_prob" in events.Tags()["histograms"]
+
+
+def test_prediction_metrics_of_a_case_done_by_hand():
+    prob = torch.tensor([0.9, 0.6, 0.2, 0.4], dtype=torch.float64)
+    intervened = torch.tensor([True, False, False, False])
+    metrics = prediction_metrics(prob, intervened)
+    assert metrics["accuracy"] == 0.75
+    assert metrics["majority_accuracy"] == 0.75
+    assert metrics["auc"] == 1
+    assert metrics["brier"] == pytest.approx((0.01 + 0.36 + 0.04 + 0.16) / 4)
+    assert "auc" not in prediction_metrics(prob, torch.zeros(4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", ["num_rounds", "episodes_per_round", "epochs_per_round"])
+def test_counts_below_one_are_refused(name):
+    counts = {"num_rounds": 1, "episodes_per_round": 1, "epochs_per_round": 1} | {name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        DeploymentCallback(make_env("Counting-v0"), **counts)

@@ -1,0 +1,111 @@
+import math
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from lightning import Trainer
+from torchrl.envs import TransformedEnv
+
+from mile.callbacks import DeploymentCallback
+from mile.datamodules import InterventionDataModule
+from mile.envs import InterventionTransform, make_env, make_policy
+from mile.humans import SimulatedHuman
+from mile.methods import MILE
+
+
+def run(folder, name="Counting-v0", rounds=2, ckpt_path=None, stop_after=None, cost=1.0):
+    """Two small deployment rounds of MILE; returns the module and the trainer."""
+    torch.manual_seed(0)
+    env = make_env(name, num_envs=2)
+    robot, belief, expert, human_belief = (make_policy(env, (8,)) for _ in range(4))
+    human = SimulatedHuman(expert, human_belief, cost=cost, scale=2.0)
+    deployment = DeploymentCallback(
+        TransformedEnv(env, InterventionTransform(human)), num_rounds=rounds, episodes_per_round=2, epochs_per_round=3
+    )
+    method = MILE(robot, belief, cost=cost, scale=2.0, optimizer=partial(torch.optim.Adam, lr=1e-2))
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=-1,
+        callbacks=[deployment],
+    )
+    if stop_after is not None:
+        deployment.num_rounds = stop_after
+    data = InterventionDataModule(folder / "buffer", name, batch_size=16, seed=3)
+    trainer.fit(method, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    return method, trainer
+
+
+def same_weights(first, second):
+    states = first.state_dict(), second.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
+def test_a_repeated_run_gives_the_same_weights_bit_for_bit(tmp_path, name):
+    first, _ = run(tmp_path / "first", name)
+    second, _ = run(tmp_path / "second", name)
+    assert same_weights(first, second)
+
+
+def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    half, trainer = run(tmp_path / "halves", stop_after=1)
+    assert not same_weights(whole, half)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    resumed, _ = run(tmp_path / "halves", ckpt_path=tmp_path / "half.ckpt")
+    assert same_weights(whole, resumed)
+
+
+def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
+    _, trainer = run(tmp_path, stop_after=1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    content = torch.load(tmp_path / "half.ckpt", weights_only=True)
+    assert content["hyper_parameters"] == {"cost": 1.0, "scale": 2.0, "intervention_weight": 0.5}
+
+
+@pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
+def test_both_networks_learn_and_the_loss_falls(tmp_path, name):
+    torch.manual_seed(0)
+    env = make_env(name, num_envs=2)
+    method = MILE(make_policy(env, (8,)), make_policy(env, (8,)), cost=1.0, scale=2.0)
+    _, trainer = run(tmp_path, name, rounds=1)
+    batch = next(iter(trainer.datamodule.train_dataloader()))
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(100):
+        terms = method.loss(batch)
+        optimizer.zero_grad()
+        terms.loss.backward()
+        optimizer.step()
+        losses.append(terms.loss.item())
+    assert all(parameter.grad.abs().sum() > 0 for parameter in method.parameters())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_intervention_prob_is_a_probability_and_leaves_no_graph():
+    env = make_env("Counting-v0")
+    method = MILE(make_policy(env, (8,)), make_policy(env, (8,)), cost=1.0, scale=2.0)
+    prob = method.intervention_prob(torch.randn(7, 2))
+    assert prob.shape == (7,)
+    assert not prob.requires_grad
+    assert ((prob > 0) & (prob < 1)).all()
+
+
+def test_a_round_without_interventions_warns_and_trains_on(tmp_path):
+    with pytest.warns(UserWarning, match="no interventions in round 0"), warnings.catch_warnings():
+        method, _ = run(tmp_path, rounds=1, cost=1000.0)
+    assert all(parameter.isfinite().all() for parameter in method.parameters())
+
+
+@pytest.mark.parametrize(
+    "setting", [{"cost": math.nan}, {"scale": 0.0}, {"intervention_weight": 1.5}, {"intervention_weight": -0.1}]
+)
+def test_bad_settings_are_refused(setting):
+    policy = make_policy(make_env("Counting-v0"), (4,))
+    with pytest.raises(ValueError, match="must"):
+        MILE(policy, policy, **({"cost": 1.0, "scale": 1.0} | setting))

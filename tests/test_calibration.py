@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from mile.calibration import calibrate_cost
+from mile.envs import InterventionTransform, make_env
+from mile.evaluation import evaluate_policy
+from mile.humans import SimulatedHuman
+from mile.policies import CategoricalPolicy, load_policy
+from torchrl.envs import TransformedEnv
+
+
+def lunarlander():
+    return [load_policy(f"lunarlander/{role}") for role in ("initial", "expert", "mental_model")]
+
+
+def test_the_target_ratio_is_reached_in_deployment():
+    robot, expert, mental_model = lunarlander()
+    env = make_env("lunarlander", 8)
+    found = calibrate_cost(env, robot, expert, mental_model, target_ratio=0.25, num_episodes=6, tolerance=0.02, seed=1)
+    assert found.intervention_ratio == pytest.approx(0.25, abs=0.02)
+    human = SimulatedHuman(expert, mental_model, found.cost, found.scale)
+    supervised = TransformedEnv(make_env("lunarlander", 2), InterventionTransform(human))
+    again = evaluate_policy(supervised, robot, 6, seed=1)
+    assert again.intervention_ratio == pytest.approx(found.intervention_ratio)
+    assert torch.equal(again.returns, found.helped.returns)
+    assert 0.5 < found.auc <= 1
+    assert found.floor < 0.01
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, -1.0])
+def test_impossible_targets_are_refused(target):
+    with pytest.raises(ValueError, match=r"target_ratio must lie in \(0, 1\)"):
+        calibrate_cost(make_env("Counting-v0"), *[CategoricalPolicy(2, 5, (4,))] * 3, target_ratio=target)
+
+
+def test_a_constant_gap_is_refused():
+    policy = CategoricalPolicy(2, 5, (4,))
+    torch.nn.init.zeros_(policy.network[-1].weight)
+    with pytest.raises(ValueError, match="nothing to calibrate"):
+        calibrate_cost(make_env("Counting-v0"), policy, policy, policy, num_episodes=1)

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from mile.policies import describe_checkpoint, load_policy
+from mile.pretrain import pretrain
+from mile.train import train
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def names(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def composed(config_name, *overrides):
+    with initialize_config_module("mile.configs", version_base=None):
+        return compose(config_name, list(overrides), return_hydra_config=True)
+
+
+def smoke(tmp_path, *overrides):
+    return composed(
+        "train", "debug=smoke", *overrides, f"output_dir={tmp_path}", "name=test", "trainer.enable_progress_bar=false"
+    )
+
+
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
+    rows = train(smoke(tmp_path, f"experiment={experiment}"))
+    assert list(rows) == ["initial policy", "with interventions", "learnt policy", "expert (sampled)"]
+    learnt = load_policy(tmp_path / "policy")
+    assert learnt.architecture == load_policy("lunarlander/initial").architecture | {
+        "temperature": learnt.architecture["temperature"]
+    }
+    assert (tmp_path / "results.json").exists()
+    assert (tmp_path / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{group}={name}"
+        for group in ("env", "policy", "human", "mental_model", "method", "data", "callbacks", "logger", "trainer")
+        for name in names(group)
+        if name not in ("default", "cpu", "tensorboard", "mile", "intervention", "pretrained", "warm_start", "lunarlander")
+    ],
+)
+def test_every_other_choice_runs(tmp_path, choice):
+    train(smoke(tmp_path, "experiment=lunarlander", choice))
+
+
+@pytest.mark.parametrize("role", names("role"))
+def test_every_role_is_made(tmp_path, role):
+    few = ["role.train.num_episodes=1", "evaluation.num_episodes=1", f"output={tmp_path / role}"]
+    if role == "mental_model":
+        few += ["role.train.steps=5"]
+    else:
+        few += ["role.train.total_frames=2560", "role.train.frames_per_checkpoint=1280"]
+    pretrain(composed("pretrain", f"role={role}", *few))
+    description = describe_checkpoint(tmp_path / role)
+    assert description["role"] == role
+    assert description["evaluation"]["episodes"] == 1
+
+
+@pytest.mark.parametrize("tuned", names("tuned"))
+def test_tuned_names_are_pairs_of_an_environment_and_a_method(tuned):
+    assert any(tuned == f"{env}_{method}" for env in names("env") for method in names("method"))
+
+
+@pytest.mark.parametrize(("role", "low", "high"), [("initial", -50, 120), ("expert", 200, 400), ("mental_model", -100, 120)])
+def test_what_ships_is_as_good_as_its_json_says(role, low, high):
+    description = describe_checkpoint(f"lunarlander/{role}")
+    assert description["evaluation"]["episodes"] == 100
+    assert low <= description["evaluation"]["mean_return"] <= high
+    assert description["evaluation"]["deterministic"] == (role == "initial")
+    load_policy(f"lunarlander/{role}", environment="lunarlander")

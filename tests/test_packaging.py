@@ -1,0 +1,88 @@
+import ast
+import configparser
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = {"src": "mile", **{name: f"mile.{name}" for name in ("datamodules", "callbacks", "hardware")}}
+
+# layer: what its modules may import besides the standard library, NumPy, SciPy, jaxtyping and lower layers
+NUMERIC = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors"}
+COLLECTING = NUMERIC | {"torchrl", "gymnasium", "torchmetrics"}
+LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
+LAYERS = [
+    (("intervention", "losses", "transitions", "policies"), NUMERIC),
+    (("envs", "humans", "collection", "evaluation", "calibration", "cloning", "rl"), COLLECTING),
+    (("methods", "datamodules", "callbacks"), LEARNING),
+    (("tables", "video"), COLLECTING | {"rich", "PIL"}),
+    (("train", "evaluate", "pretrain", "command_line"), LEARNING | {"hydra", "omegaconf"}),
+]
+
+
+def setup_cfg():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return config
+
+
+def modules():
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join([package, *path.relative_to(ROOT / folder).with_suffix("").parts])
+            yield name.removesuffix(".__init__"), path
+
+
+def test_every_package_is_listed():
+    listed = set(setup_cfg()["options"]["packages"].split())
+    found = {name for name, path in modules() if path.name == "__init__.py"} | {"mile.configs", "mile.checkpoints"}
+    assert listed == found
+
+
+def test_no_module_shadows_the_standard_library():
+    assert not {path.stem for path in (ROOT / "src").iterdir()} & set(sys.stdlib_module_names)
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import as mile.… only"
+            yield node.module
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_layers_import_downwards_only(name, path):
+    if name in ("mile", "mile.hardware"):
+        assert not list(imports(path))
+        return
+    part = name.split(".")[1]
+    level = next(number for number, (parts, _) in enumerate(LAYERS) if part in parts)
+    lower = {part for parts, _ in LAYERS[: level + 1] for part in parts}
+    for imported in imports(path):
+        first, *rest = imported.split(".")
+        if first == "mile":
+            assert rest[0] in lower, f"{name} imports {imported}"
+        else:
+            assert first in LAYERS[level][1] | set(sys.stdlib_module_names), f"{name} imports {imported}"
+
+
+def test_a_plain_wheel_holds_configs_and_checkpoints(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("configs", "checkpoints"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".yaml", ".safetensors", ".json"):
+                assert f"mile/{path.relative_to(ROOT)}" in names
+    for name, path in modules():
+        assert any(name.replace(".", "/") in entry for entry in names), path
+    assert not any(entry.startswith(("tests/", "src/", "benchmarks/")) for entry in names)
