@@ -1,7 +1,7 @@
 """Deployment rounds: Algorithm 1 within one `Trainer.fit`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -10,6 +10,7 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.evaluation import Evaluation, summarize
+from mile.policies import Policy
 
 
 class DeploymentCallback(Callback):
@@ -91,7 +92,7 @@ class DeploymentCallback(Callback):
         if missing:
             collect_episodes(
                 self.env,
-                pl_module.policy,
+                cast(Policy, pl_module.policy),
                 missing,
                 seed=self.seed,
                 deterministic=self.deterministic,

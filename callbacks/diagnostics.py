@@ -28,7 +28,7 @@ class InterventionModelCallback(Callback):
             return
         buffer = trainer.datamodule.buffer
         steps = buffer.steps[buffer.rows([number])]
-        prob = pl_module.intervention_prob(steps["observation"].to(pl_module.device)).double().cpu()
+        prob = pl_module.intervention_prob(steps["observation"].to(pl_module.device)).double().cpu()  # pyright: ignore
         metrics = prediction_metrics(prob, steps["intervened"])
         for logger in trainer.loggers:
             logger.log_metrics({f"prediction/{name}": value for name, value in metrics.items()}, step=number)

@@ -1,9 +1,12 @@
 """Evaluation of the learnt policy as training goes on."""
 
+from typing import cast
+
 from lightning import Callback, LightningModule, Trainer
 from torchrl.envs import EnvBase
 
 from mile.evaluation import Evaluation, evaluate_policy
+from mile.policies import Policy
 
 
 class EvaluationCallback(Callback):
@@ -34,7 +37,7 @@ class EvaluationCallback(Callback):
         if (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         number = trainer.current_epoch // self.every_n_epochs
-        outcome = evaluate_policy(self.env, pl_module.policy, self.num_episodes, self.seed)
+        outcome = evaluate_policy(self.env, cast(Policy, pl_module.policy), self.num_episodes, self.seed)
         self.evaluations[number] = outcome
         metrics = {"evaluation/return": outcome.mean_return, "evaluation/success_rate": outcome.success_rate}
         for of in ("return", "success"):

@@ -1,7 +1,5 @@
 """A progress bar that speaks of rounds."""
 
-from typing import Any
-
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -34,7 +32,11 @@ class RoundProgressBar(ProgressBar):
         self.evaluation = next((c for c in trainer.callbacks if isinstance(c, EvaluationCallback)), None)
         self.deployment.on_episode.append(self.refresh)
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=600
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            speed_estimate_period=600,
         )
         self.progress.start()
         self.task = self.progress.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
@@ -58,7 +60,9 @@ class RoundProgressBar(ProgressBar):
             parts.append(f"interventions {plan.outcomes[-1].intervention_ratio:.0%}")
         if self.evaluation is not None and self.evaluation.evaluations:
             last = list(self.evaluation.evaluations.values())[-1]
-            parts.append(f"return {last.mean_return:.0f}" if self.of == "return" else f"success {last.success_rate:.0%}")
+            parts.append(
+                f"return {last.mean_return:.0f}" if self.of == "return" else f"success {last.success_rate:.0%}"
+            )
         return " · ".join(parts)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import cast
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -10,6 +11,7 @@ from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.envs import InterventionTransform
 from mile.humans import Human
+from mile.policies import Policy
 from mile.video import record_video, write_video
 
 
@@ -35,15 +37,13 @@ class VideoCallback(Callback):
         if epoch + 1 != self.every_n_epochs:
             return
         env = TransformedEnv(self.make_env(), InterventionTransform(self.human))
-        frames = record_video(env, pl_module.policy, self.seed)[::2, ::2, ::2]
+        frames = record_video(env, cast(Policy, pl_module.policy), self.seed)[::2, ::2, ::2]
         env.close()
         content = io.BytesIO()
         write_video(content, frames, frames_per_second=25)
         # torch's own add_video does not know today's moviepy; TensorBoard shows a GIF as an image
         height, width, channels = frames.shape[1:]
-        image = Summary.Image(
-            height=height, width=width, colorspace=channels, encoded_image_string=content.getvalue()
-        )
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=content.getvalue())
         summary = Summary(value=[Summary.Value(tag="rollout", image=image)])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

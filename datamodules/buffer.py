@@ -71,8 +71,10 @@ class InterventionBuffer:
             BufferError: their types or shapes differ from those recorded before, or the episode is already there.
             OSError: the disk is full, say; the buffer stays as it was.
         """
-        flat = {"/".join(key) if isinstance(key, tuple) else key: value for key, value in
-                check_transitions(steps).items(True, True)}
+        flat = {
+            "/".join(key) if isinstance(key, tuple) else key: value
+            for key, value in check_transitions(steps).items(True, True)
+        }
         arrays = {name: np.ascontiguousarray(flat[name].cpu().numpy()) for name in sorted(flat)}
         entries = {name: (array.dtype.str, list(array.shape[1:])) for name, array in arrays.items()}
         if not self.entries:
@@ -184,6 +186,6 @@ class InterventionBuffer:
         return steps
 
 
-def _sync(file) -> None:  # noqa: ANN001
+def _sync(file) -> None:
     file.flush()
     os.fsync(file.fileno())

@@ -52,7 +52,7 @@ class InterventionDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return a loader that looks at the buffer anew in every epoch."""
-        return DataLoader(_Batches(self), batch_size=None, collate_fn=_as_it_is)
+        return DataLoader(_Batches(self), batch_size=None, collate_fn=_as_it_is)  # pyright: ignore
 
     def batches(self) -> Iterator[TensorDict]:
         """Yield the next epoch's batches, each of batch size `[batch_size]` (the last of a pass may be shorter)."""

@@ -40,8 +40,8 @@ class Calibration:
 
     def __str__(self) -> str:
         return (
-            f"cost {self.cost:.2f}, scale {self.scale:.2f} nats; intervenes in {self.intervention_ratio:.1%} of the steps "
-            f"(floor {self.floor:.2%}, AUC {self.auc:.2f}); mean return {self.alone.mean_return:.1f} alone, "
+            f"cost {self.cost:.2f}, scale {self.scale:.2f} nats; intervenes in {self.intervention_ratio:.1%} of the "
+            f"steps (floor {self.floor:.2%}, AUC {self.auc:.2f}); mean return {self.alone.mean_return:.1f} alone, "
             f"{self.helped.mean_return:.1f} with interventions"
         )
 

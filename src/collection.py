@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -48,14 +49,14 @@ def collect_episodes(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     scheduled = hasattr(env, "schedule")
     if scheduled:
-        env.schedule.start(seed or 0, wanted)
+        env.schedule.start(seed or 0, wanted)  # pyright: ignore
     elif seed is not None:
         env.set_seed(seed)
     robot = _robot(policy, deterministic) if isinstance(policy, Policy) else policy
     copies = env.batch_size.numel()
     collector = Collector(env, robot, frames_per_batch=copies, total_frames=-1, trust_policy=True)
     finished: dict[int, TensorDict] = {}
-    blocks: list[TensorDictBase] = []
+    blocks: list[Any] = []  # TensorDicts [BLOCK, copies]
     begin = [0] * copies
     try:
         for now, batch in enumerate(collector):
@@ -67,7 +68,7 @@ def collect_episodes(
                 number = int(step["episode" if scheduled else ("collector", "traj_ids")][copy])
                 first, begin[copy] = begin[copy], now + 1
                 if number in wanted:
-                    history = torch.cat([block[:, copy] for block in blocks[first // BLOCK :]])
+                    history: Any = torch.cat([block[:, copy] for block in blocks[first // BLOCK :]])
                     raw = history[first % BLOCK : first % BLOCK + now + 1 - first]
                     finished[number] = check_transitions(_transitions(raw, env, number, deployment_round))
                     if on_episode is not None:
@@ -76,7 +77,7 @@ def collect_episodes(
                 break
     finally:
         collector.shutdown(close_env=False)
-    return torch.cat([finished[number] for number in wanted])
+    return torch.cat([finished[number] for number in wanted])  # pyright: ignore
 
 
 def _robot(policy: Policy, deterministic: bool) -> Callable[[TensorDictBase], TensorDictBase]:
@@ -93,7 +94,7 @@ def _robot(policy: Policy, deterministic: bool) -> Callable[[TensorDictBase], Te
     return act
 
 
-def _transitions(raw: TensorDictBase, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
+def _transitions(raw: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
     """Bring one episode's collected steps into the form that `mile.transitions` describes."""
     outcome, action = raw["next"], raw["action"]
     length = len(raw)

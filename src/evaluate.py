@@ -1,6 +1,6 @@
 """Evaluate a policy's checkpoint: success rate and return with 95 % intervals.
 
-    python src/evaluate.py checkpoint=lunarlander/expert
+python src/evaluate.py checkpoint=lunarlander/expert
 """
 
 from pathlib import Path

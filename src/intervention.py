@@ -1,4 +1,4 @@
-"""The intervention model: when does a human take over? (Sec. IV, Eq. 1-2)
+"""The intervention model of Sec. IV, Eq. 1-2: when does a human take over?
 
 A human who would act by π_h, and believes that the robot acts by π̂, intervenes in state s with probability
 
@@ -10,6 +10,7 @@ and its gradient where Φ itself rounds to 0 or 1, and 1 − Φ(x) = Φ(−x) gi
 
 import math
 from functools import lru_cache
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -58,8 +59,10 @@ def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tenso
     """Return E_{a ~ π_h}[gap], nats: how much better than expected of the robot the human's action is."""
     if _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
         return _gaussian_offset(human, mental_model) - human.event_shape[0] / 2
-    discrete = isinstance(human, Categorical) and isinstance(mental_model, Categorical)
-    log_weights, gap = (_categorical_gap if discrete else _sampled_gap)(human, mental_model)
+    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
+        log_weights, gap = _categorical_gap(human, mental_model)
+    else:
+        log_weights, gap = _sampled_gap(human, mental_model)
     return (log_weights.exp() * gap).sum(-1)
 
 
@@ -78,7 +81,7 @@ def _categorical_gap(human: Categorical, mental_model: Categorical) -> tuple[Ten
     return log_human, log_human - expected
 
 
-def _is_diagonal_gaussian(distribution: Distribution) -> bool:
+def _is_diagonal_gaussian(distribution: Distribution) -> TypeGuard[Independent]:
     return (
         isinstance(distribution, Independent)
         and distribution.reinterpreted_batch_ndims == 1

@@ -1,6 +1,6 @@
 """Make the ingredients of an experiment: an expert, an initial policy, a mental model (App. B).
 
-    python src/pretrain.py role=expert|initial|mental_model env=lunarlander
+python src/pretrain.py role=expert|initial|mental_model env=lunarlander
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Learn from interventions: Algorithm 1 of the paper.
 
-    python src/train.py experiment=lunarlander
+python src/train.py experiment=lunarlander
 """
 
 import json

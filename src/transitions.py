@@ -41,8 +41,9 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     """
     present, expected = set(steps.keys(True, True)), set(ENTRIES)
     if present != expected:
-        raise TransitionError(f"steps lack {sorted(map(str, expected - present))} "
-                              f"and have unknown {sorted(map(str, present - expected))}")
+        raise TransitionError(
+            f"steps lack {sorted(map(str, expected - present))} and have unknown {sorted(map(str, present - expected))}"
+        )
     for key in ("observation", ("next", "observation"), "robot_action", "executed_action", ("next", "reward")):
         bad = (~torch.isfinite(steps[key])).reshape(len(steps), -1).any(-1).nonzero()
         if len(bad):

@@ -28,7 +28,7 @@ class FrameRecorder(Transform):
         self.frames: list[NDArray[np.uint8]] = []
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
-        frame = np.array(self.parent.base_env.render())
+        frame = np.array(self.parent.base_env.render())  # pyright: ignore
         if "intervened" in next_tensordict.keys() and next_tensordict["intervened"].any():
             inside = frame[BORDER:-BORDER, BORDER:-BORDER].copy()
             frame[:] = HUMAN_COLOUR

@@ -1,12 +1,12 @@
 import pytest
 import torch
+from torchrl.envs import TransformedEnv
 
 from mile.calibration import calibrate_cost
 from mile.envs import InterventionTransform, make_env
 from mile.evaluation import evaluate_policy
 from mile.humans import SimulatedHuman
 from mile.policies import CategoricalPolicy, load_policy
-from torchrl.envs import TransformedEnv
 
 
 def lunarlander():

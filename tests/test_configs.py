@@ -43,7 +43,8 @@ def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
         f"{group}={name}"
         for group in ("env", "policy", "human", "mental_model", "method", "data", "callbacks", "logger", "trainer")
         for name in names(group)
-        if name not in ("default", "cpu", "tensorboard", "mile", "intervention", "pretrained", "warm_start", "lunarlander")
+        if name
+        not in ("default", "cpu", "tensorboard", "mile", "intervention", "pretrained", "warm_start", "lunarlander")
     ],
 )
 def test_every_other_choice_runs(tmp_path, choice):
@@ -68,7 +69,9 @@ def test_tuned_names_are_pairs_of_an_environment_and_a_method(tuned):
     assert any(tuned == f"{env}_{method}" for env in names("env") for method in names("method"))
 
 
-@pytest.mark.parametrize(("role", "low", "high"), [("initial", -50, 120), ("expert", 200, 400), ("mental_model", -100, 120)])
+@pytest.mark.parametrize(
+    ("role", "low", "high"), [("initial", -50, 120), ("expert", 200, 400), ("mental_model", -100, 120)]
+)
 def test_what_ships_is_as_good_as_its_json_says(role, low, high):
     description = describe_checkpoint(f"lunarlander/{role}")
     assert description["evaluation"]["episodes"] == 100

@@ -9,7 +9,9 @@ from tests.conftest import act_by_step
 
 
 def outcome(returns, successes):
-    return Evaluation(torch.tensor(returns), torch.tensor(successes), torch.ones(len(returns)), torch.zeros(len(returns)))
+    return Evaluation(
+        torch.tensor(returns), torch.tensor(successes), torch.ones(len(returns)), torch.zeros(len(returns))
+    )
 
 
 def test_wilson_interval_of_a_textbook_case():

@@ -132,7 +132,9 @@ def test_expected_gap_is_the_kl_difference():
     torch.testing.assert_close(expected_gap(human, mental_model), truth)
 
 
-@pytest.mark.parametrize(("cost", "scale"), [(math.nan, 1.0), (math.inf, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, math.nan)])
+@pytest.mark.parametrize(
+    ("cost", "scale"), [(math.nan, 1.0), (math.inf, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, math.nan)]
+)
 def test_bad_cost_or_scale_is_refused(cost, scale):
     uniform = Categorical(logits=torch.zeros(1, 2))
     with pytest.raises(ValueError, match=r"must be finite"):
@@ -140,6 +142,6 @@ def test_bad_cost_or_scale_is_refused(cost, scale):
 
 
 def test_distribution_without_rsample_is_refused():
+    poisson = torch.distributions.Poisson(torch.ones(2))
     with pytest.raises(TypeError, match="reparameterised"):
-        poisson = torch.distributions.Poisson(torch.ones(2))
         intervention_log_probs(poisson, poisson, 0.0, 1.0)

@@ -14,7 +14,7 @@ def test_collected_steps_are_as_described():
     ("change", "message"),
     [
         (lambda steps: steps.pop("intervened"), "lack"),
-        (lambda steps: steps.set("mood", steps["reward"] if "reward" in steps.keys() else steps["step"]), "unknown"),
+        (lambda steps: steps.set("mood", steps["step"]), "unknown"),
         (lambda steps: steps["next", "observation"].fill_(float("inf")), "must be finite"),
         (lambda steps: steps["human_action"].fill_(2), "exactly where 'intervened' is true"),
         (lambda steps: steps["intervened"].fill_(True), "exactly where 'intervened' is true"),

@@ -58,15 +58,17 @@ class ScheduledEpisodes(gym.Wrapper):
         self.episode_return = 0.0
         self.threshold = env.spec.reward_threshold if env.spec else None
         self.rng = np.random.default_rng(0)
-        self.action_parts = 1 if isinstance(env.action_space, gym.spaces.Discrete) else env.action_space.shape[0]
-        self.last = np.zeros(env.observation_space.shape, env.observation_space.dtype)
+        observed, action = env.observation_space, env.action_space
+        assert isinstance(observed, gym.spaces.Box)
+        self.action_parts = action.shape[0] if isinstance(action, gym.spaces.Box) else 1
+        self.last = np.zeros(observed.shape, observed.dtype)
         self.observation_space = gym.spaces.Dict(
             {
                 "observation": gym.spaces.Box(-np.inf, np.inf, self.last.shape, self.last.dtype.type),
                 "episode": gym.spaces.Box(PARKED, np.iinfo(np.int64).max, (), np.int64),
                 "robot_noise": gym.spaces.Box(0, 1, (self.action_parts,), np.float32),
                 "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
-                "success": gym.spaces.Box(0, 1, (), np.bool_),
+                "success": gym.spaces.Box(0, 1, (), np.bool_),  # pyright: ignore
             }
         )
 

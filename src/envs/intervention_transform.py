@@ -4,7 +4,7 @@ import torch
 from tensordict import TensorDictBase
 from tensordict.utils import expand_as_right
 from torch import Tensor
-from torchrl.data import Binary, Composite, Unbounded
+from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
 from mile.humans import Human
@@ -58,9 +58,11 @@ class InterventionTransform(Transform):
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         return tensordict_reset.update(self._entries().zero())
 
-    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+    def transform_observation_spec(self, observation_spec: TensorSpec) -> TensorSpec:
         """Add the four entries."""
-        return observation_spec.update(self._entries())
+        assert isinstance(observation_spec, Composite)
+        observation_spec.update(self._entries())
+        return observation_spec
 
     def _entries(self) -> Composite:
         batch, action = self.parent.batch_size, self.parent.action_spec

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
+from torchrl.data import Categorical
 from torchrl.envs import EnvBase, GymWrapper
 
 from mile.envs.episodes import EpisodeSchedule, ScheduledEpisodes
@@ -73,6 +74,6 @@ def make_policy(env: EnvBase, hidden_dims: Sequence[int], **options: Any) -> Pol
     """
     observation_dim = env.observation_spec_unbatched["observation"].shape[-1]
     action = env.action_spec_unbatched
-    if action.dtype.is_floating_point:
-        return GaussianPolicy(observation_dim, action.shape[-1], hidden_dims, **options)
-    return CategoricalPolicy(observation_dim, action.n, hidden_dims, **options)
+    if isinstance(action, Categorical):
+        return CategoricalPolicy(observation_dim, action.n, hidden_dims, **options)
+    return GaussianPolicy(observation_dim, action.shape[-1], hidden_dims, **options)

@@ -55,7 +55,9 @@ def find_checkpoint(name: str | Path) -> Path:
         if weights.is_file():
             return weights
     names = sorted(str(path.relative_to(shipped).with_suffix("")) for path in shipped.rglob("*.safetensors"))
-    raise CheckpointError(f"no checkpoint at '{name}'; give a path to a .safetensors file or one of: {', '.join(names)}")
+    raise CheckpointError(
+        f"no checkpoint at '{name}'; give a path to a .safetensors file or one of: {', '.join(names)}"
+    )
 
 
 def describe_checkpoint(name: str | Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, TransformedDistribution
+from torch.distributions import Categorical, ComposeTransform, Distribution, Independent, TransformedDistribution
 
 
 def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
@@ -32,8 +32,5 @@ def mode(distribution: Distribution) -> Tensor:
     if isinstance(distribution, Independent):
         return mode(distribution.base_dist)
     if isinstance(distribution, TransformedDistribution):
-        value = mode(distribution.base_dist)
-        for transform in distribution.transforms:
-            value = transform(value)
-        return value
+        return ComposeTransform(distribution.transforms)(mode(distribution.base_dist))  # pyright: ignore
     return distribution.mode

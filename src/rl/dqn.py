@@ -1,6 +1,6 @@
 """Deep Q-learning for discrete actions, with TorchRL's loss and replay buffer (App. B)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from tensordict.nn import TensorDictSequential
@@ -63,9 +63,8 @@ def train_dqn(
     target = SoftUpdate(loss, tau=target_rate)
     optimizer = Adam(loss.parameters(), lr=learning_rate)
     replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)
-    collector = Collector(
-        env, TensorDictSequential(actor, explore), frames_per_batch=frames_per_batch, total_frames=total_frames
-    )
+    robot = TensorDictSequential(actor, explore)  # pyright: ignore
+    collector = Collector(env, robot, frames_per_batch=frames_per_batch, total_frames=total_frames)
     frames = 0
     for batch in collector:
         explore.step(batch.numel())
@@ -89,7 +88,7 @@ def pretrain_dqn(
     policy: CategoricalPolicy,
     *,
     deterministic: bool,
-    stop_above: float | None,
+    stop_after: int | None,
     num_episodes: int,
     seed: int,
     **options: float,
@@ -101,7 +100,8 @@ def pretrain_dqn(
         judge: another one, for evaluating checkpoints.
         policy: what is trained, in place.
         deterministic: how a checkpoint acts when it is evaluated.
-        stop_above: take the first checkpoint with such a mean return; None: train to the end and take the best.
+        stop_after: take the first checkpoint after so many environment steps, whatever it is worth; None: train to the
+            end and take the best.
         num_episodes: episodes by which a checkpoint is judged.
         seed: of those episodes.
         options: see `train_dqn`.
@@ -113,10 +113,11 @@ def pretrain_dqn(
     for frames in train_dqn(env, policy, **options):  # pyright: ignore[reportArgumentType]
         mean_return = evaluate_policy(judge, policy, num_episodes, seed, deterministic).mean_return
         print(f"{frames:>9} steps: mean return {mean_return:8.1f}", flush=True)
-        if mean_return > best:
+        stop = stop_after is not None and frames >= stop_after
+        if mean_return > best or stop:
             best, chosen = mean_return, frames
             weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
-        if stop_above is not None and best > stop_above:
+        if stop:
             break
     policy.load_state_dict(weights)
     return policy, chosen

@@ -16,9 +16,7 @@ from tests.conftest import act_by_step
 
 
 def episode(number=0, deployment_round=0):
-    return collect_episodes(
-        make_env("Counting-v0"), act_by_step, [number], seed=0, deployment_round=deployment_round
-    )
+    return collect_episodes(make_env("Counting-v0"), act_by_step, [number], seed=0, deployment_round=deployment_round)
 
 
 @pytest.fixture

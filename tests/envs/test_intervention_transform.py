@@ -41,7 +41,9 @@ def test_continuous_actions_are_clipped_as_executed():
 def test_it_fits_any_torchrl_environment():
     class Contrarian:
         def decide(self, observation, noise=None):
-            return Decision(observation[..., 2] > 0, (observation[..., 2] > 0).long(), torch.ones(observation.shape[:-1]))
+            return Decision(
+                observation[..., 2] > 0, (observation[..., 2] > 0).long(), torch.ones(observation.shape[:-1])
+            )
 
     env = TransformedEnv(GymEnv("CartPole-v1", categorical_action_encoding=True), InterventionTransform(Contrarian()))
     steps = collect_episodes(env, lambda step: step.set("action", torch.zeros((), dtype=torch.long)), 3, seed=0)

@@ -1,0 +1,32 @@
+.PHONY: help demo test lint bench clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/installed  ## a weak lander learns from interventions, in minutes
+	$(BIN)/python src/train.py experiment=lunarlander
+
+test: .venv/installed  ## prove that it works
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+lint: .venv/installed  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	mkdir -p .venv/typing/mile
+	ln -sfn $(CURDIR)/src/* $(addprefix $(CURDIR)/,datamodules callbacks hardware configs checkpoints) .venv/typing/mile
+	$(BIN)/pyright
+
+bench: .venv/installed  ## speed, as ratios within one run
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
+
+clean:  ## remove the environment and all caches
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
