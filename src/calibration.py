@@ -61,14 +61,16 @@ def calibrate_cost(
     relative_scale: float = 0.25,
     num_episodes: int = 15,
     tolerance: float = 0.01,
-    max_trials: int = 12,
+    max_bisections: int = 6,
     seed: int = 0,
 ) -> Calibration:
     """Find the scale from the spread of the gap, and the cost for a target intervention ratio in deployment.
 
     The scale is relative_scale × the interquartile range of the expected gap over the states that the robot visits
-    alone. The cost is found by bisection on rollouts with interventions, because these change which states are
-    visited; every trial plays the same episodes with the same random draws.
+    alone. The cost is found on rollouts with interventions, because these change which states are visited; every trial
+    plays the same episodes with the same random draws. The ratio does not always fall as the cost rises: a human who
+    comes too late to save an episode has to intervene in a longer one. So the search walks up the gap's quantiles to
+    the lowest cost that reaches the target, and bisects there.
 
     Args:
         env: without an `InterventionTransform`.
@@ -79,7 +81,7 @@ def calibrate_cost(
         relative_scale: σ in interquartile ranges of the gap.
         num_episodes: rollouts a trial.
         tolerance: stop when the ratio is so close.
-        max_trials: stop after so many trials, with the best.
+        max_bisections: stop after so many halvings, with the best trial.
         seed: of the rollouts.
 
     Raises:
@@ -90,10 +92,10 @@ def calibrate_cost(
     alone = collect_episodes(env, policy, num_episodes, seed=seed)
     with torch.no_grad():
         gap = expected_gap(expert(alone["observation"]), mental_model(alone["observation"])).double()
-    low, quartile, three_quartile, high = gap.quantile(gap.new_tensor([0, 0.25, 0.75, 1])).tolist()
-    scale = relative_scale * (three_quartile - quartile)
+    low, quartile, three_quarters, high = gap.quantile(gap.new_tensor([0, 0.25, 0.75, 1])).tolist()
+    scale = relative_scale * (three_quarters - quartile)
     if not scale > 0:
-        raise ValueError(f"the gap is {low} nats in half of the states: nothing to calibrate a scale by")
+        raise ValueError(f"the gap is {quartile} nats in half of the states: nothing to calibrate a scale by")
 
     def deploy(cost: float) -> Calibration:
         human = SimulatedHuman(expert, mental_model, cost, scale)
@@ -103,17 +105,20 @@ def calibrate_cost(
         floor = float(norm.cdf(-cost / scale))
         return Calibration(cost, scale, helped.intervention_ratio, floor, auc, summarize(alone), helped)
 
-    low, high = low - 4 * scale, high + 4 * scale
-    best = None
-    for _ in range(max_trials):
-        trial = deploy((low + high) / 2)
-        if best is None or abs(trial.intervention_ratio - target_ratio) < abs(best.intervention_ratio - target_ratio):
-            best = trial
-        if abs(trial.intervention_ratio - target_ratio) <= tolerance:
+    high += 4 * scale
+    trials = []
+    for cost in gap.quantile(torch.linspace(0.1, 1, 19, dtype=torch.float64)).tolist():
+        trials.append(deploy(cost))
+        if trials[-1].intervention_ratio <= target_ratio:
+            high = cost
             break
-        if trial.intervention_ratio > target_ratio:
-            low = trial.cost
+        low = cost
+    for _ in range(max_bisections):
+        if min(abs(trial.intervention_ratio - target_ratio) for trial in trials) <= tolerance:
+            break
+        trials.append(deploy((low + high) / 2))
+        if trials[-1].intervention_ratio > target_ratio:
+            low = trials[-1].cost
         else:
-            high = trial.cost
-    assert best is not None
-    return best
+            high = trials[-1].cost
+    return min(trials, key=lambda trial: abs(trial.intervention_ratio - target_ratio))
