@@ -66,7 +66,9 @@ def main() -> None:
     """Print one line a figure."""
     torch.set_num_threads(1)
     bare, supervised = frames_per_second_bare(), frames_per_second_supervised()
-    print(f"LunarLander, {COPIES} copies, one core: bare {bare:.0f} frames/s, with the simulated human {supervised:.0f}")
+    print(
+        f"LunarLander, {COPIES} copies, one core: bare {bare:.0f} frames/s, with the simulated human {supervised:.0f}"
+    )
     print(f"  ratio {supervised / bare:.2f} (aim: 3000 frames/s or 0.25, whichever is less)")
     for name, ratio in (
         ("discrete, (64, 64), 4 actions", step_ratio(CategoricalPolicy, (64, 64), 4)),

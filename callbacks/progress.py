@@ -2,7 +2,7 @@
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.evaluation import EvaluationCallback
@@ -31,13 +31,8 @@ class RoundProgressBar(ProgressBar):
         self.deployment = next(c for c in trainer.callbacks if isinstance(c, DeploymentCallback))
         self.evaluation = next((c for c in trainer.callbacks if isinstance(c, EvaluationCallback)), None)
         self.deployment.on_episode.append(self.refresh)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            speed_estimate_period=600,
-        )
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=10), TimeRemainingColumn(compact=True)
+        self.progress = Progress(*columns, speed_estimate_period=600)
         self.progress.start()
         self.task = self.progress.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
 
@@ -57,7 +52,7 @@ class RoundProgressBar(ProgressBar):
             f"epoch {epoch}/{plan.epochs_per_round}",
         ]
         if plan.outcomes:
-            parts.append(f"interventions {plan.outcomes[-1].intervention_ratio:.0%}")
+            parts.append(f"human {plan.outcomes[-1].intervention_ratio:.0%}")
         if self.evaluation is not None and self.evaluation.evaluations:
             last = list(self.evaluation.evaluations.values())[-1]
             parts.append(

@@ -32,7 +32,8 @@ def collect_episodes(
         env: batched or not, with or without an `InterventionTransform`.
         policy: the robot's; or any callable that sets "action" in a TensorDict.
         num_episodes: how many; or, for an environment of `make_env`, the numbers of the episodes to play.
-        seed: of the environment. In one of `make_env`, episode i of a seed is the same however it is played.
+        seed: of the episodes; None: the environment's own. In an environment of `make_env`, episode i of a seed is the
+            same however it is played.
         deterministic: the robot takes its most probable action; otherwise it samples.
         deployment_round: stored with each step.
         on_episode: is given each episode as soon as it ends, before the copy's next one begins.
@@ -49,7 +50,7 @@ def collect_episodes(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     scheduled = hasattr(env, "schedule")
     if scheduled:
-        env.schedule.start(seed or 0, wanted)  # pyright: ignore
+        env.schedule.start(env.schedule.seed if seed is None else seed, wanted)  # pyright: ignore
     elif seed is not None:
         env.set_seed(seed)
     robot = _robot(policy, deterministic) if isinstance(policy, Policy) else policy

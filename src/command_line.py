@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import hydra
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
+from omegaconf.errors import OmegaConfBaseException
 
 
 def entry_point(config_name: str) -> Callable[[Callable[..., Any]], Callable[[], None]]:
@@ -42,8 +43,10 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args)
         except Exception as error:
             cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-            kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
-            sys.exit(f"error: {kind}{' '.join(str(cause).split())} (HYDRA_FULL_ERROR=1 shows the traceback)")
+            by_user = isinstance(cause, (ValueError, HydraException, OmegaConfBaseException))
+            kind = "" if by_user else f"{type(cause).__name__}: "
+            text = " ".join(str(cause).split("\nConfig search path:")[0].split())
+            sys.exit(f"error: {kind}{text} (HYDRA_FULL_ERROR=1 shows the traceback)")
 
     return run
 

@@ -27,6 +27,7 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     output = Path(cfg.output_dir)
     seed_everything(cfg.seed, verbose=False)
 
+    data = instantiate(cfg.data)
     env, initial = instantiate(cfg.env), instantiate(cfg.policy)
     human = make_human(cfg.human, env, initial, output)
     supervised = TransformedEnv(instantiate(cfg.env), InterventionTransform(human))
@@ -44,9 +45,14 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         "evaluation": {"env": env},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
     }
-    callbacks = [instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()]
-    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=instantiate(cfg.logger) or False)
-    trainer.fit(method, datamodule=instantiate(cfg.data), ckpt_path=cfg.ckpt_path, weights_only=True)
+    callbacks = {name: instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()}
+    logger = instantiate(cfg.logger) or False
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
+    trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+
+    deployed, evaluated = callbacks["deployment"].outcomes, callbacks["evaluation"].evaluations
+    write_json(output / "deployment.json", {str(i): outcome for i, outcome in enumerate(deployed)})
+    write_json(output / "evaluation.json", {str(i): outcome for i, outcome in evaluated.items()})
     save_policy(
         method.policy,
         output / "policy",
@@ -57,6 +63,7 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         training_steps=trainer.global_step,
     )
 
+    print(f"evaluating over {cfg.evaluation.num_episodes} episodes …", flush=True)
     evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
     rows = {
         "initial policy": evaluate(env, initial),
@@ -67,7 +74,7 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     write_json(output / "results.json", rows)
     print_table(f"{cfg.name}, seed {cfg.seed}", rows)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
-    print(f"{output}: policy.safetensors, results.json, buffer/; tensorboard --logdir {output}")
+    print(f"{output}: policy, results, deployment and evaluation by round, buffer; tensorboard --logdir {output}")
     return rows
 
 
@@ -76,6 +83,7 @@ def make_human(cfg: DictConfig, env: EnvBase, policy: Policy, output: Path) -> S
     expert, mental_model = instantiate(cfg.expert), instantiate(cfg.mental_model)
     if cfg.calibrate is None:
         return SimulatedHuman(expert, mental_model, cfg.cost, cfg.scale)
+    print("calibrating the human's cost and scale …", flush=True)
     calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model)
     (output / "calibration.json").write_text(json.dumps(calibration.summary(), indent=2) + "\n")
     print(f"human: {calibration}")

@@ -20,9 +20,7 @@ def composed(config_name, *overrides):
 
 
 def smoke(tmp_path, *overrides):
-    return composed(
-        "train", "debug=smoke", *overrides, f"output_dir={tmp_path}", "name=test", "trainer.enable_progress_bar=false"
-    )
+    return composed("train", "debug=smoke", *overrides, f"output_dir={tmp_path}", "name=test")
 
 
 @pytest.mark.parametrize("experiment", names("experiment"))

@@ -64,7 +64,13 @@ def train_dqn(
     optimizer = Adam(loss.parameters(), lr=learning_rate)
     replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)
     robot = TensorDictSequential(actor, explore)  # pyright: ignore
-    collector = Collector(env, robot, frames_per_batch=frames_per_batch, total_frames=total_frames)
+    collector = Collector(
+        env,
+        robot,
+        frames_per_batch=frames_per_batch,
+        total_frames=total_frames,
+        auto_register_policy_transforms=False,  # the policy has no memory to reset
+    )
     frames = 0
     for batch in collector:
         explore.step(batch.numel())

@@ -48,7 +48,7 @@ def test_one_fit_is_all_of_algorithm_1(run):
     assert [buffer.recorded(0), buffer.recorded(1)] == [{0, 1, 2}, {3, 4, 5}]
     assert [len(outcome.returns) for outcome in deployment.outcomes] == [3, 3]
     assert bar.describe().startswith("round 2/2 · episode 3/3 · epoch")
-    assert "interventions" in bar.describe()
+    assert "human" in bar.describe()
     assert "return" in bar.describe()
     events = EventAccumulator(str(folder)).Reload()
     scalars = set(events.Tags()["scalars"])
