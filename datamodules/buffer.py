@@ -34,7 +34,7 @@ class InterventionBuffer:
 
     Every entry of a step has a file of raw numbers, `schema.json` says their types, and `episodes.jsonl` names the
     episodes that are complete. `append` writes the numbers first and the name last, each forced to disk: what is not
-    named was not finished, and is cut off when the folder is opened again.
+    named was not finished, and the next episode is written over it.
 
     Args:
         folder: made if it does not exist.
@@ -49,11 +49,12 @@ class InterventionBuffer:
         self.environment = environment
         self.episodes: list[Episode] = []
         self.entries: dict[str, tuple[str, list[int]]] = {}
+        self._log_size = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / "schema.json").exists():
             self._open()
-        elif foreign := next(self.folder.iterdir(), None):
-            raise BufferError(f"'{self.folder}' holds '{foreign.name}' but no schema.json: not a buffer's folder")
+        elif foreign := [path.name for path in self.folder.iterdir() if path.name != "schema.draft"]:
+            raise BufferError(f"'{self.folder}' holds '{foreign[0]}' but no schema.json: not a buffer's folder")
         self.steps = self._map()
 
     def __len__(self) -> int:
@@ -88,15 +89,11 @@ class InterventionBuffer:
         checksum = 0
         for name, array in arrays.items():
             checksum = zlib.crc32(array.tobytes(), checksum)
-            with self._file(name).open("r+b") as file:
-                file.truncate(start * array[0].nbytes)
-                file.seek(0, os.SEEK_END)
-                file.write(array.tobytes())
-                _sync(file)
+            _write(self._file(name), start * self._width(name), array.tobytes())
         episode = Episode(round_, number, start, len(steps), checksum)
-        with (self.folder / "episodes.jsonl").open("a") as file:
-            file.write(json.dumps(episode._asdict()) + "\n")
-            _sync(file)
+        line = json.dumps(episode._asdict()) + "\n"
+        _write(self.folder / "episodes.jsonl", self._log_size, line.encode())
+        self._log_size += len(line)
         self.episodes.append(episode)
         self.steps = self._map()
 
@@ -115,43 +112,38 @@ class InterventionBuffer:
         return self.folder / f"{name.replace('/', '.')}.bin"
 
     def _write_schema(self, entries: dict[str, tuple[str, list[int]]]) -> None:
-        self.entries = entries
-        for name in entries:
-            self._file(name).touch()
-        (self.folder / "episodes.jsonl").touch()
         draft = self.folder / "schema.draft"
-        with draft.open("w") as file:
-            json.dump({"format": 1, "environment": self.environment, "entries": entries}, file, indent=2)
-            _sync(file)
+        schema = {"format": 1, "environment": self.environment, "entries": entries}
+        _write(draft, 0, json.dumps(schema, indent=2).encode())
         draft.rename(self.folder / "schema.json")
+        self.entries = entries
 
     def _open(self) -> None:
+        log = self.folder / "episodes.jsonl"
+        lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
+        self._log_size = sum(len(line) for line in lines)
         try:
+            self.episodes = [Episode(**json.loads(line)) for line in lines]
             schema = json.loads((self.folder / "schema.json").read_text())
             self.entries = {name: (dtype, shape) for name, (dtype, shape) in sorted(schema["entries"].items())}
         except (ValueError, KeyError, TypeError) as error:
-            raise BufferError(f"'{self.folder / 'schema.json'}' cannot be read: {error!r}") from None
+            raise BufferError(f"schema.json or episodes.jsonl in '{self.folder}' cannot be read: {error!r}") from None
         if schema.get("environment") != self.environment:
             raise BufferError(
                 f"'{self.folder}' holds steps of '{schema.get('environment')}', expected '{self.environment}'"
             )
-        log = self.folder / "episodes.jsonl"
-        lines = log.read_text().splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            lines.pop()
-            os.truncate(log, sum(len(line) for line in lines))
-        self.episodes = [Episode(**json.loads(line)) for line in lines]
         torn = False
         for name in self.entries:
-            size, expected = self._file(name).stat().st_size, len(self) * self._width(name)
+            file, expected = self._file(name), len(self) * self._width(name)
+            size = file.stat().st_size if file.exists() else 0
             if size < expected:
-                raise BufferError(f"'{self._file(name)}' is truncated: expected {expected} bytes, got {size}")
+                raise BufferError(f"'{file}' is truncated: expected {expected} bytes, got {size}")
             torn = torn or size > expected
-        if torn:
-            for name in self.entries:
-                os.truncate(self._file(name), len(self) * self._width(name))
+        if torn:  # the next episode is written over it
             warnings.warn(
-                f"'{self.folder}': the last episode was not finished and is cut off; {len(self.episodes)} complete "
+                f"'{self.folder}': the last episode was not finished and is left out; {len(self.episodes)} complete "
                 f"episodes are intact",
                 stacklevel=3,
             )
@@ -186,6 +178,12 @@ class InterventionBuffer:
         return steps
 
 
-def _sync(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _write(path: Path, offset: int, content: bytes) -> None:
+    """Write from an offset on, drop what lay behind it, and force it to disk."""
+    path.touch()
+    with path.open("r+b") as file:
+        file.truncate(offset)
+        file.seek(offset)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

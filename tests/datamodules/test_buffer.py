@@ -53,12 +53,12 @@ def test_steps_are_mapped_not_read(recorded):
 
 
 @pytest.mark.parametrize("where", ["numbers", "name"])
-def test_a_torn_last_episode_is_cut_off_and_the_rest_intact(recorded, where):
+def test_a_torn_last_episode_is_left_out_and_the_rest_intact(recorded, where):
     before = len(recorded)
     if where == "numbers":
         with (recorded.folder / "observation.bin").open("ab") as file:
             file.write(b"torn")
-        with pytest.warns(UserWarning, match="cut off; 3 complete episodes"):
+        with pytest.warns(UserWarning, match="left out; 3 complete episodes"):
             again = InterventionBuffer(recorded.folder, "counting")
     else:
         with (recorded.folder / "episodes.jsonl").open("a") as file:
@@ -110,6 +110,23 @@ def test_malformed_or_repeated_steps_are_refused_and_nothing_is_lost(recorded):
     with pytest.raises(BufferError, match="'observation' was recorded as"):
         recorded.append(other)
     assert len(InterventionBuffer(recorded.folder, "counting")) == before
+
+
+def test_a_full_disk_leaves_what_was_recorded(recorded, monkeypatch):
+    before = len(recorded)
+
+    def no_space(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            recorded.append(episode(3, 1))
+    assert len(recorded) == before
+    recorded.append(episode(3, 1))
+    again = InterventionBuffer(recorded.folder, "counting")
+    assert torch.equal(again.steps["observation"], recorded.steps["observation"])
+    assert again.recorded(1) == {2, 3}
 
 
 WRITER = """
