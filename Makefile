@@ -1,7 +1,7 @@
 .PHONY: help demo test lint bench clean
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 help:  ## list the targets

@@ -28,9 +28,9 @@ def main(runs: Path, picture: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained", width_ratios=[1, 1, 1.1])
     for axis, title, checkpoint in (
         (axes[0], "initial policy: hovers", "lunarlander/initial"),
-        (axes[1], "after 10 episodes with a human: lands", folders[0] / "policy.safetensors"),
+        (axes[1], "after 5 episodes with a human: lands", folders[0] / "policy.safetensors"),
     ):
-        axis.imshow(multiple_exposure(checkpoint))
+        axis.imshow(multiple_exposure(checkpoint)[:270])
         axis.set_title(title)
         axis.axis("off")
     for position, name in enumerate(results[0]):
