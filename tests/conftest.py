@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-with install_import_hook(["mile.intervention", "mile.losses"], "beartype.beartype"):
+with install_import_hook(["mile.intervention", "mile.losses"], "tests.shapes.checked"):
     import mile.intervention
     import mile.losses  # noqa: F401
 
