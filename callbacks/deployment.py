@@ -66,6 +66,9 @@ class DeploymentCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Deploy before Lightning looks at the data for the first time, in a resumed run too."""
+        buffer = trainer.datamodule.buffer
+        if buffer.episodes and not trainer.datamodule.epochs_served:
+            rank_zero_warn(f"'{buffer.folder}' holds {len(buffer.episodes)} episodes; they are not collected anew")
         self._begin(trainer, pl_module, epoch=trainer.datamodule.epochs_served)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,6 +1,7 @@
 """Evaluation of the learnt policy as training goes on."""
 
-from typing import cast
+from dataclasses import asdict
+from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
 from torchrl.envs import EnvBase
@@ -31,6 +32,14 @@ class EvaluationCallback(Callback):
         self.seed = seed
         self.every_n_epochs = every_n_epochs
         self.evaluations: dict[int, Evaluation] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the evaluations made so far."""
+        return {str(number): asdict(outcome) for number, outcome in self.evaluations.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the evaluations of the run that is continued."""
+        self.evaluations = {int(number): Evaluation(**outcome) for number, outcome in state_dict.items()}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate and log, with the 95 % intervals."""

@@ -83,7 +83,12 @@ class InterventionBuffer:
         for name, entry in self.entries.items():
             if entries[name] != entry:
                 raise BufferError(f"'{name}' was recorded as {entry} in '{self.folder}', got {entries[name]}")
+        log = self.folder / "episodes.jsonl"
+        if len(self._lines()) != len(self.episodes):
+            raise BufferError(f"'{log}' was changed by another process; one run at a time may record into a folder")
         round_, number, start = int(steps["round"][0]), int(steps["episode"][0]), len(self)
+        if not (steps["round"] == round_).all() or not (steps["episode"] == number).all():
+            raise BufferError("one whole episode is recorded at a time, got steps of several")
         if number in self.recorded(round_):
             raise BufferError(f"episode {number} of round {round_} is already in '{self.folder}'")
         checksum = 0
@@ -92,7 +97,7 @@ class InterventionBuffer:
             _write(self._file(name), start * self._width(name), array.tobytes())
         episode = Episode(round_, number, start, len(steps), checksum)
         line = json.dumps(episode._asdict()) + "\n"
-        _write(self.folder / "episodes.jsonl", self._log_size, line.encode())
+        _write(log, self._log_size, line.encode())
         self._log_size += len(line)
         self.episodes.append(episode)
         self.steps = self._map()
@@ -119,16 +124,18 @@ class InterventionBuffer:
         self.entries = entries
 
     def _open(self) -> None:
-        log = self.folder / "episodes.jsonl"
-        lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
+        lines = self._lines()
         self._log_size = sum(len(line) for line in lines)
         try:
             self.episodes = [Episode(**json.loads(line)) for line in lines]
             schema = json.loads((self.folder / "schema.json").read_text())
-            self.entries = {name: (dtype, shape) for name, (dtype, shape) in sorted(schema["entries"].items())}
-        except (ValueError, KeyError, TypeError) as error:
+            if schema["format"] != 1:
+                raise ValueError(f"format 1 expected, got {schema['format']}")
+            entries = sorted(schema["entries"].items())
+            self.entries = {name: (np.dtype(dtype).str, list(shape)) for name, (dtype, shape) in entries}
+            if any(episode.length < 1 for episode in self.episodes):
+                raise ValueError("an episode has no steps")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BufferError(f"schema.json or episodes.jsonl in '{self.folder}' cannot be read: {error!r}") from None
         if schema.get("environment") != self.environment:
             raise BufferError(
@@ -157,6 +164,12 @@ class InterventionBuffer:
                     f"'{self.folder}': episode {episode.episode} of round {episode.round} is damaged (CRC-32 expected "
                     f"{episode.crc32}, got {checksum}); restore the folder from a copy"
                 )
+
+    def _lines(self) -> list[bytes]:
+        """Return the complete lines of the log."""
+        log = self.folder / "episodes.jsonl"
+        lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
+        return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
     def _width(self, name: str) -> int:
         """Return the bytes of one step's entry."""

@@ -85,10 +85,12 @@ def calibrate_cost(
         seed: of the rollouts.
 
     Raises:
-        ValueError: target_ratio lies outside (0, 1), or the gap is the same everywhere.
+        ValueError: target_ratio lies outside (0, 1), relative_scale is not above 0, or the gap is the same everywhere.
     """
     if not 0 < target_ratio < 1:
         raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
+    if not relative_scale > 0:
+        raise ValueError(f"relative_scale must be above 0, got {relative_scale}")
     alone = collect_episodes(env, policy, num_episodes, seed=seed)
     with torch.no_grad():
         gap = expected_gap(expert(alone["observation"]), mental_model(alone["observation"])).double()

@@ -10,6 +10,7 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
+from mile.envs.make import policy_kind
 from mile.policies import Policy
 from mile.transitions import NO_ACTION, TransitionError, check_transitions
 
@@ -36,24 +37,27 @@ def collect_episodes(
             same however it is played.
         deterministic: the robot takes its most probable action; otherwise it samples.
         deployment_round: stored with each step.
-        on_episode: is given each episode as soon as it ends, before the copy's next one begins.
+        on_episode: is given each episode as soon as the step that ended it comes back from the collector (which has
+            reset the copy by then), before any step of the next one.
 
     Returns:
         The steps as `mile.transitions` describes them, `[steps]`, ordered by episode.
 
     Raises:
-        ValueError: fewer than 1 episode is asked for.
+        ValueError: fewer than 1 episode is asked for, or the policy's dimensions are not the environment's.
         TransitionError: an observation, action or reward is not finite.
     """
     wanted = list(range(num_episodes)) if isinstance(num_episodes, int) else list(num_episodes)
     if not wanted:
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
+    if len(set(wanted)) < len(wanted) or min(wanted) < 0:
+        raise ValueError(f"the numbers of episodes must differ and be at least 0, got {wanted}")
     scheduled = hasattr(env, "schedule")
     if scheduled:
         env.schedule.start(env.schedule.seed if seed is None else seed, wanted)  # pyright: ignore
     elif seed is not None:
         env.set_seed(seed)
-    robot = _robot(policy, deterministic) if isinstance(policy, Policy) else policy
+    robot = _robot(env, policy, deterministic) if isinstance(policy, Policy) else policy
     copies = env.batch_size.numel()
     collector = Collector(env, robot, frames_per_batch=copies, total_frames=-1, trust_policy=True)
     finished: dict[int, TensorDict] = {}
@@ -81,14 +85,26 @@ def collect_episodes(
     return torch.cat([finished[number] for number in wanted])  # pyright: ignore
 
 
-def _robot(policy: Policy, deterministic: bool) -> Callable[[TensorDictBase], TensorDictBase]:
+def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Callable[[TensorDictBase], TensorDictBase]:
     """Deploy a copy in float64: rounding, which differs between batch sizes, must not make another episode."""
-    policy = deepcopy(policy).double()
+    kind, observation_dim, action_dim = policy_kind(env)
+    architecture = policy.architecture
+    if not isinstance(policy, kind) or (architecture["observation_dim"], architecture["action_dim"]) != (
+        observation_dim,
+        action_dim,
+    ):
+        raise ValueError(
+            f"the environment needs a {kind.__name__} with observation_dim {observation_dim} and action_dim "
+            f"{action_dim}, got a {type(policy).__name__} with {architecture['observation_dim']} and "
+            f"{architecture['action_dim']}"
+        )
+    policy = deepcopy(policy).double().cpu()
 
     def act(step: TensorDictBase) -> TensorDictBase:
         observation = step["observation"]
         if not observation.isfinite().all():
-            raise TransitionError(f"'observation' must be finite, got {observation.tolist()}")
+            broken = observation[~observation.isfinite().all(-1)].reshape(-1, observation.shape[-1])[0]
+            raise TransitionError(f"'observation' must be finite, got {broken.tolist()}")
         action = policy.act(observation.double(), step.get("robot_noise", None), deterministic)
         return step.set("action", action.to(observation.dtype) if action.is_floating_point() else action)
 

@@ -35,6 +35,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
         for noisy in ("torchrl", "lightning.pytorch"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
         warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # Lightning's own
         if FULL_ERROR:
             return function(*args)

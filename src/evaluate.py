@@ -12,11 +12,13 @@ from mile.command_line import entry_point
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.policies import load_policy
 from mile.tables import print_table, write_json
-from mile.video import record_video, write_video
+from mile.video import check_video_file, record_video, write_video
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluate, and write the JSON and, if asked for, a video."""
+    if cfg.video is not None:
+        check_video_file(cfg.video)
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
     result = evaluate_policy(instantiate(cfg.env), policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
     print_table(cfg.env.name, {cfg.checkpoint: result})

@@ -63,12 +63,12 @@ class Evaluation:
             raise ValueError(f"of must be 'return' or 'success', got '{of}'")
         return float(low), float(high)
 
-    def summary(self) -> dict[str, float | int | list[float]]:
+    def summary(self) -> dict[str, float | int | list[float] | None]:
         """Return the figures that checkpoints and tables show."""
         return {
             "episodes": len(self.returns),
             "mean_return": self.mean_return,
-            "return_interval": list(self.interval()),
+            "return_interval": list(self.interval()) if len(self.returns) > 1 else None,
             "success_rate": self.success_rate,
             "success_interval": list(self.interval(of="success")),
             "mean_length": float(self.lengths.float().mean()),

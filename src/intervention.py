@@ -23,7 +23,7 @@ MONTE_CARLO_SAMPLES = 1000
 
 
 def intervention_log_probs(
-    human: Distribution, mental_model: Distribution, cost: float | Tensor, scale: float | Tensor
+    human: Distribution, mental_model: Distribution, cost: float, scale: float
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Return (log p(ν=0|s), log p(ν=1|s)), differentiable in both distributions.
 
@@ -47,7 +47,7 @@ def intervention_log_probs(
     if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
         log_weights, gap = _categorical_gap(human, mental_model)
     elif _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
-        log_weights, gap = _gaussian_gap(human, mental_model, float(scale))
+        log_weights, gap = _gaussian_gap(human, mental_model, scale)
     else:
         log_weights, gap = _sampled_gap(human, mental_model)
     x = (gap - cost) / scale
@@ -66,12 +66,12 @@ def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tenso
     return (log_weights.exp() * gap).sum(-1)
 
 
-def check_cost_and_scale(cost: float | Tensor, scale: float | Tensor) -> None:
+def check_cost_and_scale(cost: float, scale: float) -> None:
     """Raise ValueError unless both are finite and scale is above 0."""
     if not math.isfinite(cost):
-        raise ValueError(f"cost (c, nats) must be finite, got {float(cost)}")
+        raise ValueError(f"cost (c, nats) must be finite, got {cost}")
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale (σ, nats) must be finite and above 0, got {float(scale)}")
+        raise ValueError(f"scale (σ, nats) must be finite and above 0, got {scale}")
 
 
 def _categorical_gap(human: Categorical, mental_model: Categorical) -> tuple[Tensor, Tensor]:

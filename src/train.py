@@ -4,27 +4,29 @@ python src/train.py experiment=lunarlander
 """
 
 import json
+import pickle
 from functools import partial
 from pathlib import Path
 
+import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.command_line import entry_point
 from mile.envs import InterventionTransform
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.humans import SimulatedHuman
-from mile.policies import Policy, save_policy
+from mile.policies import CheckpointError, Policy, save_policy
 from mile.tables import print_table, write_json
 
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
-    if cfg.ckpt_path is not None:
-        cfg.output_dir = str(Path(cfg.ckpt_path).parent)
     output = Path(cfg.output_dir)
+    OmegaConf.save(cfg, output / "config.yaml", resolve=True)
     seed_everything(cfg.seed, verbose=False)
 
     data = instantiate(cfg.data)
@@ -78,6 +80,24 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     return rows
 
 
+def config_of(ckpt_path: str) -> DictConfig:
+    """Return the config of the run that a checkpoint belongs to, set to continue it in its own folder.
+
+    Raises:
+        CheckpointError: the checkpoint or the config beside it is missing or damaged.
+    """
+    path = Path(ckpt_path).absolute()
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+        cfg = OmegaConf.load(path.parent / "config.yaml")
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        problem = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged or of another program"
+        raise CheckpointError(f"'{path}', or the config.yaml beside it, {problem}; give a run's last.ckpt") from None
+    assert isinstance(cfg, DictConfig)
+    cfg.ckpt_path, cfg.output_dir = str(path), str(path.parent)
+    return cfg
+
+
 def make_human(cfg: DictConfig, env: EnvBase, policy: Policy, output: Path) -> SimulatedHuman:
     """Build the simulated human, its cost and scale calibrated if the config says so."""
     expert, mental_model = instantiate(cfg.expert), instantiate(cfg.mental_model)
@@ -92,7 +112,12 @@ def make_human(cfg: DictConfig, env: EnvBase, policy: Policy, output: Path) -> S
 
 @entry_point("train")
 def main(cfg: DictConfig) -> None:
-    """Run one experiment and print its table."""
+    """Run one experiment, or continue one."""
+    if cfg.ckpt_path is not None:
+        others = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
+        if others:
+            raise ValueError(f"ckpt_path continues a run with its own config; leave out {' '.join(others)}")
+        cfg = config_of(cfg.ckpt_path)
     train(cfg)
 
 

@@ -39,6 +39,8 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     Raises:
         TransitionError: an entry is missing or unknown, a number is not finite, or human_action contradicts ν.
     """
+    if not len(steps):
+        raise TransitionError("at least one step is expected, got none")
     present, expected = set(steps.keys(True, True)), set(ENTRIES)
     if present != expected:
         raise TransitionError(

@@ -58,6 +58,12 @@ def record_video(
     return np.stack(recorder.frames)
 
 
+def check_video_file(path: str | Path) -> None:
+    """Raise ValueError unless `write_video` can write a file of that name."""
+    if Path(path).suffix not in (".gif", ".webp", ".png"):
+        raise ValueError(f"a video's file must end in .gif, .webp or .png, got '{path}'")
+
+
 def write_video(file: str | Path | IO[bytes], frames: NDArray[np.uint8], frames_per_second: int = 50) -> None:
     """Write pictures as an animation.
 
@@ -70,8 +76,7 @@ def write_video(file: str | Path | IO[bytes], frames: NDArray[np.uint8], frames_
         ValueError: another suffix.
     """
     if isinstance(file, (str, Path)):
-        if Path(file).suffix not in (".gif", ".webp", ".png"):
-            raise ValueError(f"a video's file must end in .gif, .webp or .png, got '{file}'")
+        check_video_file(file)
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     first, *rest = (Image.fromarray(frame) for frame in frames)
     kind = None if isinstance(file, (str, Path)) else "GIF"

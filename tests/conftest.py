@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
+import tests.shapes  # noqa: F401
+
 with install_import_hook(["mile.intervention", "mile.losses"], "tests.shapes.checked"):
     import mile.intervention
     import mile.losses  # noqa: F401

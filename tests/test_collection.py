@@ -5,7 +5,7 @@ from torchrl.envs import GymEnv
 
 from mile.collection import collect_episodes
 from mile.envs import make_env
-from mile.policies import CategoricalPolicy
+from mile.policies import CategoricalPolicy, GaussianPolicy
 from mile.transitions import ENTRIES, TransitionError
 from tests.conftest import act_by_step
 
@@ -41,7 +41,7 @@ def test_chosen_episodes_only():
     assert len(both) == sum(np.array(lengths_by_seed(7, 4))[[1, 3]])
 
 
-def test_each_episode_is_handed_over_before_its_copy_goes_on():
+def test_each_episode_is_handed_over_before_a_step_of_the_next_one():
     seen = []
     env = make_env("Counting-v0", 1)
 
@@ -65,6 +65,18 @@ def test_it_can_be_called_again_on_the_same_environment():
     env = make_env("Counting-v0", 3)
     first, second = (collect_episodes(env, act_by_step, 4, seed=2) for _ in range(2))
     assert torch.equal(first["observation"], second["observation"])
+
+
+@pytest.mark.parametrize("numbers", [[0, 0], [-1]])
+def test_numbers_that_are_no_episodes_are_refused(numbers):
+    with pytest.raises(ValueError, match="must differ and be at least 0"):
+        collect_episodes(make_env("Counting-v0"), act_by_step, numbers)
+
+
+@pytest.mark.parametrize("policy", [CategoricalPolicy(3, 5), CategoricalPolicy(2, 4), GaussianPolicy(2, 5)])
+def test_a_policy_of_other_dimensions_is_refused(policy):
+    with pytest.raises(ValueError, match="needs a CategoricalPolicy with observation_dim 2 and action_dim 5, got a"):
+        collect_episodes(make_env("Counting-v0"), policy, 1)
 
 
 def test_no_episodes_is_refused():

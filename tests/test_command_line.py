@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ def run(folder, program, *overrides, **environment):
         ("train", ["experiment=lunarlander", "lerning_rate=1"], "Could not override 'lerning_rate'"),
         ("train", ["experiment=lunarlander", "data.batch_size=0"], "batch_size must be at least 1, got 0"),
         ("train", ["experiment=lunarlander_paper", "human.scale=0"], "scale (σ, nats) must be finite and above 0"),
+        ("train", ["ckpt_path=nowhere/last.ckpt"], "does not exist; give a run's last.ckpt"),
+        ("train", ["ckpt_path=nowhere/last.ckpt", "seed=1"], "leave out seed=1"),
+        ("evaluate", ["checkpoint=lunarlander/expert", "video=a.mp4"], "must end in .gif, .webp or .png, got 'a.mp4'"),
         ("evaluate", [], "Missing mandatory value: checkpoint"),
         ("evaluate", ["checkpoint=lunarlander/nobody"], "no checkpoint at 'lunarlander/nobody'"),
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),
@@ -45,6 +49,30 @@ def test_a_mistake_gets_one_line(tmp_path, program, overrides, message):
 def test_the_traceback_is_there_for_who_asks(tmp_path):
     done = run(tmp_path, "evaluate", "checkpoint=lunarlander/nobody", HYDRA_FULL_ERROR="1")
     assert "Traceback" in done.stderr
+
+
+def test_a_killed_run_is_continued_to_the_same_weights(tmp_path):
+    smoke = ["experiment=lunarlander", "debug=smoke", "callbacks.deployment.epochs_per_round=40"]
+    whole = run(tmp_path, "train", *smoke, "hydra.run.dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    with subprocess.Popen(
+        [sys.executable, ROOT / "src" / "train.py", *smoke, "hydra.run.dir=killed"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    ) as killed:
+        while not (tmp_path / "killed" / "last.ckpt").exists():
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+    assert not (tmp_path / "killed" / "policy.safetensors").exists()
+    resumed = run(tmp_path, "train", "ckpt_path=killed/last.ckpt")
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("policy.safetensors", "results.json", "evaluation.json", "deployment.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    (tmp_path / "killed" / "last.ckpt").write_bytes(b"PK torn")
+    torn = run(tmp_path, "train", "ckpt_path=killed/last.ckpt")
+    assert "is damaged or of another program" in torn.stderr
+    assert torn.stderr.count("\n") == 1
 
 
 def test_evaluate_prints_a_table_and_writes_json_and_video(tmp_path):

@@ -30,6 +30,11 @@ def test_draws_by_inversion_follow_the_distribution():
     noise = torch.rand(20_000, 1)
     gaussian = torch.distributions.Independent(torch.distributions.Normal(torch.ones(20_000, 1), 2.0), 1)
     assert kstest(draw(gaussian, noise).flatten().numpy(), norm(1, 2).cdf).pvalue > 0.01
+    squashed = GaussianPolicy(1, 1, (4,), squash=True)
+    observation = torch.zeros(20_000, 1)
+    normal = squashed(observation).base_dist.base_dist
+    sample = squashed.act(observation, noise, deterministic=False).atanh().flatten().detach()
+    assert kstest(sample.numpy(), norm(normal.mean[0].item(), normal.stddev[0].item()).cdf).pvalue > 0.01
     probs = torch.tensor([0.1, 0.0, 0.6, 0.3])
     actions = draw(torch.distributions.Categorical(probs.expand(20_000, 4)), noise)
     torch.testing.assert_close(actions.bincount(minlength=4) / 20_000, probs, atol=0.015, rtol=0)
@@ -54,6 +59,27 @@ def test_normaliser_standardises_and_travels_in_the_checkpoint(tmp_path):
     save_policy(policy, tmp_path / "policy", environment="somewhere")
     loaded = load_policy(tmp_path / "policy", environment="somewhere")
     assert torch.equal(loaded(observations).mean, policy(observations).mean)
+
+
+def test_squashed_densities_stay_finite_at_the_bounds():
+    policy = GaussianPolicy(1, 2, (4,), squash=True)
+    log_prob = policy(torch.zeros(2, 1)).log_prob(torch.tensor([[1.0, -1.0], [0.0, 1.0]]))
+    log_prob.sum().backward()
+    assert log_prob.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in policy.parameters())
+
+
+def test_names_with_dots_are_names(tmp_path):
+    for temperature in (0.1, 0.2):
+        save_policy(CategoricalPolicy(3, 2, (8,), temperature), tmp_path / f"tau{temperature}", environment="e")
+    assert load_policy(tmp_path / "tau0.1").architecture["temperature"] == 0.1
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    policy = CategoricalPolicy(3, 2, (8,))
+    torch.nn.init.constant_(policy.network[0].weight, math.nan)
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_policy(save_policy(policy, tmp_path / "policy", environment="e"))
 
 
 @pytest.fixture
@@ -87,7 +113,7 @@ def test_another_architecture_is_refused(saved):
         load_policy(saved)
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}"])
+@pytest.mark.parametrize("content", [None, "{", "{}", "[]"])
 def test_a_bad_json_is_refused(saved, content):
     path = saved.with_suffix(".json")
     path.unlink()

@@ -72,8 +72,14 @@ def make_policy(env: EnvBase, hidden_dims: Sequence[int], **options: Any) -> Pol
         hidden_dims: widths of the hidden layers (Table I).
         options: further arguments of the policy.
     """
-    observation_dim = env.observation_spec_unbatched["observation"].shape[-1]
-    action = env.action_spec_unbatched
+    kind, observation_dim, action_dim = policy_kind(env)
+    return kind(observation_dim, action_dim, hidden_dims, **options)
+
+
+def policy_kind(env: EnvBase) -> tuple[type[CategoricalPolicy] | type[GaussianPolicy], int, int]:
+    """Return the class of policy that fits an environment, and its observation_dim and action_dim."""
+    observation_dim = env.observation_spec["observation"].shape[-1]
+    action = env.action_spec
     if isinstance(action, Categorical):
-        return CategoricalPolicy(observation_dim, action.n, hidden_dims, **options)
-    return GaussianPolicy(observation_dim, action.shape[-1], hidden_dims, **options)
+        return CategoricalPolicy, observation_dim, int(action.n)
+    return GaussianPolicy, observation_dim, action.shape[-1]

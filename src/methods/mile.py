@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -83,6 +84,24 @@ class MILE(LightningModule):
         for name in ("policy", "mental_model"):
             gradients = [p.grad for p in getattr(self, name).parameters() if p.grad is not None]
             self.log(f"train/gradient_norm_{name}", get_total_norm(gradients), on_step=False, on_epoch=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Stop a run that has diverged.
+
+        Raises:
+            ValueError: the epoch's mean loss is not finite.
+        """
+        loss = self.trainer.callback_metrics.get("train/loss")
+        if loss is not None and not loss.isfinite():
+            raise ValueError(f"the loss became {loss.item()} in epoch {self.current_epoch}; lower the learning rate")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of torch's generator, which Monte Carlo draws from."""
+        checkpoint["rng_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore it."""
+        torch.set_rng_state(checkpoint["rng_state"])
 
     def configure_optimizers(self) -> Optimizer:
         """Optimise both networks together (Algorithm 1)."""

@@ -32,7 +32,7 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
     Returns:
         The path of the weights.
     """
-    weights = Path(path).with_suffix(".safetensors")
+    weights = Path(path) if Path(path).suffix == ".safetensors" else Path(f"{path}.safetensors")
     weights.parent.mkdir(parents=True, exist_ok=True)
     content = save({name: tensor.contiguous() for name, tensor in policy.state_dict().items()})
     description = {
@@ -68,11 +68,14 @@ def describe_checkpoint(name: str | Path) -> dict[str, Any]:
     """
     path = find_checkpoint(name).with_suffix(".json")
     try:
-        return json.loads(path.read_text())
+        description = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(f"'{path}' is missing: it holds the architecture of the weights beside it") from None
     except ValueError as error:
         raise CheckpointError(f"'{path}' is not valid JSON ({error}); restore it or train the policy again") from None
+    if not isinstance(description, dict):
+        raise CheckpointError(f"'{path}' must hold a JSON object, got {description!r}")
+    return description
 
 
 def load_policy(name: str | Path, environment: str | None = None, **architecture: Any) -> Policy:
@@ -101,10 +104,10 @@ def load_policy(name: str | Path, environment: str | None = None, **architecture
     digest = hashlib.sha256(content).hexdigest()
     if digest != description["sha256"]:
         raise CheckpointError(
-            f"'{path}' is damaged or not the one described: SHA-256 expected {description['sha256'][:12]}…, "
+            f"'{path}' is damaged or not the one described: SHA-256 expected {str(description['sha256'])[:12]}…, "
             f"got {digest[:12]}… ({len(content)} bytes); copy or train it again"
         )
-    if description["policy"] not in KINDS:
+    if description["policy"] not in list(KINDS):
         raise CheckpointError(f"'{path}' holds a '{description['policy']}', expected one of {', '.join(KINDS)}")
     try:
         policy = KINDS[description["policy"]](**(description["architecture"] | architecture))
@@ -114,4 +117,6 @@ def load_policy(name: str | Path, environment: str | None = None, **architecture
         raise CheckpointError(
             f"'{path}' does not hold the {description['policy']} {description['architecture']} of its JSON: {first}"
         ) from None
+    if not all(value.isfinite().all() for value in policy.state_dict().values()):
+        raise CheckpointError(f"'{path}' holds weights that are not finite; train the policy again")
     return policy

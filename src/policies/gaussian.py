@@ -9,6 +9,13 @@ from torch.distributions import Distribution, Independent, Normal, TanhTransform
 from mile.policies.policy import Policy
 
 
+class BoundedTanh(TanhTransform):
+    """tanh whose inverse is finite at ±1, where float32 rounds to and where recorded actions are clipped to."""
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return y.clamp(-1 + 1e-6, 1 - 1e-6).atanh()
+
+
 class GaussianPolicy(Policy):
     """Diagonal Gaussian whose mean and standard deviation depend on the observation.
 
@@ -50,5 +57,5 @@ class GaussianPolicy(Policy):
         log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
         normal = Normal(mean, log_std.exp())
         if self.squash:
-            return Independent(TransformedDistribution(normal, TanhTransform(cache_size=1)), 1)
+            return Independent(TransformedDistribution(normal, BoundedTanh(cache_size=1)), 1)
         return Independent(normal, 1)

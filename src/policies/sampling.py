@@ -24,7 +24,7 @@ def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
     if isinstance(distribution, Independent):
         distribution = distribution.base_dist
     tiny = torch.finfo(torch.float32).eps
-    return distribution.icdf(noise.to(distribution.mean.dtype).clamp(tiny, 1 - tiny))
+    return distribution.icdf(noise.clamp(tiny, 1 - tiny))
 
 
 def mode(distribution: Distribution) -> Tensor:

@@ -125,5 +125,10 @@ def pretrain_dqn(
             weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
         if stop:
             break
+    if not weights:
+        raise ValueError(
+            f"no checkpoint was reached: total_frames ({options['total_frames']}) must be at least "
+            f"frames_per_checkpoint ({options['frames_per_checkpoint']})"
+        )
     policy.load_state_dict(weights)
     return policy, chosen

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_rows_come_by_round_and_episode_however_they_were_written(tmp_path):
 
 
 def test_steps_are_mapped_not_read(recorded):
-    assert recorded.steps["observation"].untyped_storage().data_ptr() != 0
+    assert str(recorded.folder / "observation.bin") in Path("/proc/self/maps").read_text()
     recorded.steps["observation"][0] = 77.0  # a slip in memory does not reach the disk
     assert InterventionBuffer(recorded.folder, "counting").steps["observation"][0, 0] != 77.0
 
@@ -92,15 +94,31 @@ def test_foreign_folders_are_refused(recorded, tmp_path):
     with pytest.raises(BufferError, match="not a buffer's folder"):
         InterventionBuffer(tmp_path, "counting")
     assert (tmp_path / "thesis.tex").read_text() == "precious"
-    (recorded.folder / "schema.json").write_text("{")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "entries": 3}', '{"format": 99, "entries": {}}'])
+def test_a_broken_schema_is_refused(recorded, content):
+    (recorded.folder / "schema.json").write_text(content)
     with pytest.raises(BufferError, match="cannot be read"):
         InterventionBuffer(recorded.folder, "counting")
+
+
+def test_a_second_writer_is_refused_and_nothing_is_lost(recorded):
+    other = InterventionBuffer(recorded.folder, "counting")
+    recorded.append(episode(3, 1))
+    with pytest.raises(BufferError, match="changed by another process"):
+        other.append(episode(4, 1))
+    assert InterventionBuffer(recorded.folder, "counting").recorded(1) == {2, 3}
 
 
 def test_malformed_or_repeated_steps_are_refused_and_nothing_is_lost(recorded):
     before = len(recorded)
     with pytest.raises(BufferError, match="already in"):
         recorded.append(episode(0))
+    with pytest.raises(BufferError, match="one whole episode"):
+        recorded.append(torch.cat([episode(5), episode(6)]))
+    with pytest.raises(TransitionError, match="at least one step"):
+        recorded.append(episode(5)[:0])
     broken = episode(5)
     broken["observation"][0] = float("nan")
     with pytest.raises(TransitionError, match="'observation' must be finite"):
@@ -153,8 +171,6 @@ def test_a_kill_loses_at_most_the_running_episode(tmp_path):
     told = 30 + len(writer.stdout.readlines())
     writer.wait()
     writer.stdout.close()
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there may or may not be a torn episode
         buffer = InterventionBuffer(folder, "counting")

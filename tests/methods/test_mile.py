@@ -14,16 +14,16 @@ from mile.humans import SimulatedHuman
 from mile.methods import MILE
 
 
-def run(folder, name="Counting-v0", rounds=2, ckpt_path=None, stop_after=None, cost=1.0):
+def run(folder, name="Counting-v0", rounds=2, ckpt_path=None, stop_after=None, cost=1.0, learning_rate=1e-2, **options):
     """Two small deployment rounds of MILE; returns the module and the trainer."""
     torch.manual_seed(0)
     env = make_env(name, num_envs=2)
-    robot, belief, expert, human_belief = (make_policy(env, (8,)) for _ in range(4))
+    robot, belief, expert, human_belief = (make_policy(env, (8,), **options) for _ in range(4))
     human = SimulatedHuman(expert, human_belief, cost=cost, scale=2.0)
     deployment = DeploymentCallback(
         TransformedEnv(env, InterventionTransform(human)), num_rounds=rounds, episodes_per_round=2, epochs_per_round=3
     )
-    method = MILE(robot, belief, cost=cost, scale=2.0, optimizer=partial(torch.optim.Adam, lr=1e-2))
+    method = MILE(robot, belief, cost=cost, scale=2.0, optimizer=partial(torch.optim.Adam, lr=learning_rate))
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
@@ -52,13 +52,26 @@ def test_a_repeated_run_gives_the_same_weights_bit_for_bit(tmp_path, name):
     assert same_weights(first, second)
 
 
-def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path):
-    whole, _ = run(tmp_path / "whole")
-    half, trainer = run(tmp_path / "halves", stop_after=1)
+@pytest.mark.parametrize("kind", [{}, {"name": "CountingBox-v0"}, {"name": "CountingBox-v0", "squash": True}])
+def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path, kind):
+    """Squashed policies draw from torch's generator in their loss, so its state has to come along."""
+    whole, _ = run(tmp_path / "whole", **kind)
+    half, trainer = run(tmp_path / "halves", stop_after=1, **kind)
     assert not same_weights(whole, half)
     trainer.save_checkpoint(tmp_path / "half.ckpt")
-    resumed, _ = run(tmp_path / "halves", ckpt_path=tmp_path / "half.ckpt")
+    resumed, _ = run(tmp_path / "halves", ckpt_path=tmp_path / "half.ckpt", **kind)
     assert same_weights(whole, resumed)
+
+
+def test_a_recording_found_by_a_fresh_run_is_named(tmp_path):
+    run(tmp_path, rounds=1)
+    with pytest.warns(UserWarning, match="holds 2 episodes; they are not collected anew"):
+        run(tmp_path, rounds=1)
+
+
+def test_a_run_that_diverges_is_stopped(tmp_path):
+    with pytest.raises(ValueError, match="the loss became nan in epoch 0; lower the learning rate"):
+        run(tmp_path, rounds=1, learning_rate=math.inf)
 
 
 def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
