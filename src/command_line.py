@@ -36,7 +36,8 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         for noisy in ("torchrl", "lightning.pytorch"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # Lightning's own
+        for noise in (r"`isinstance\(treespec", "Checkpoint directory .* exists and is not empty"):
+            warnings.filterwarnings("ignore", noise)  # Lightning's own
         if FULL_ERROR:
             return function(*args)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TypeGuard
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import roots_genlaguerre
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
@@ -43,16 +43,24 @@ def intervention_log_probs(
 
     Source: Sec. IV, Eq. 2 (with σ = 1), App. D for σ.
     """
-    check_cost_and_scale(cost, scale)
-    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
-        log_weights, gap = _categorical_gap(human, mental_model)
-    elif _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
-        log_weights, gap = _gaussian_gap(human, mental_model, scale)
-    else:
-        log_weights, gap = _sampled_gap(human, mental_model)
-    x = (gap - cost) / scale
-    # rounding must not make a log-probability positive
-    return tuple((log_weights + log_ndtr(sign * x)).logsumexp(-1).clamp(max=0) for sign in (-1, 1))
+    log_weights, x = _arguments(human, mental_model, cost, scale)
+    return _log_expectation(log_weights, -x), _log_expectation(log_weights, x)
+
+
+def intervention_log_likelihood(
+    human: Distribution, mental_model: Distribution, intervened: Bool[Tensor, "*batch"], cost: float, scale: float
+) -> Float[Tensor, "*batch"]:
+    """Return log p(ν|s) of the observed ν: one of the two of `intervention_log_probs`, at half the work.
+
+    Args:
+        human: π_h(·|s).
+        mental_model: π̂(·|s).
+        intervened: ν.
+        cost: c, nats.
+        scale: σ of Φ, nats.
+    """
+    log_weights, x = _arguments(human, mental_model, cost, scale)
+    return _log_expectation(log_weights, torch.where(intervened.unsqueeze(-1), x, -x))
 
 
 def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tensor, "*batch"]:
@@ -74,10 +82,27 @@ def check_cost_and_scale(cost: float, scale: float) -> None:
         raise ValueError(f"scale (σ, nats) must be finite and above 0, got {scale}")
 
 
+def _arguments(human: Distribution, mental_model: Distribution, cost: float, scale: float) -> tuple[Tensor, Tensor]:
+    """Return the log-weights of the values that the human's action takes, and Φ's argument for each."""
+    check_cost_and_scale(cost, scale)
+    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
+        log_weights, gap = _categorical_gap(human, mental_model)
+    elif _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
+        log_weights, gap = _gaussian_gap(human, mental_model, scale)
+    else:
+        log_weights, gap = _sampled_gap(human, mental_model)
+    return log_weights, (gap - cost) / scale
+
+
+def _log_expectation(log_weights: Tensor, x: Tensor) -> Tensor:
+    """Return log E[Φ(x)]; rounding must not make it positive."""
+    return (log_weights + log_ndtr(x)).logsumexp(-1).clamp(max=0)
+
+
 def _categorical_gap(human: Categorical, mental_model: Categorical) -> tuple[Tensor, Tensor]:
     """Return log π_h(a) and the gap for every action a, `[*batch, actions]`."""
     log_human = human.logits
-    expected = (mental_model.probs * log_human).sum(-1, keepdim=True)
+    expected = (mental_model.logits.exp() * log_human).sum(-1, keepdim=True)
     return log_human, log_human - expected
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from mile.intervention import intervention_log_probs
+from mile.intervention import intervention_log_likelihood
 
 
 class InterventionLoss(NamedTuple):
@@ -84,8 +84,7 @@ def continuous_intervention_loss(
 def _binary_cross_entropy(
     policy: Distribution, mental_model: Distribution, intervened: Tensor, cost: float, scale: float
 ) -> Tensor:
-    log_prob_none, log_prob = intervention_log_probs(policy, mental_model, cost, scale)
-    return -torch.where(intervened, log_prob, log_prob_none).mean()
+    return -intervention_log_likelihood(policy, mental_model, intervened, cost, scale).mean()
 
 
 def _action_nll(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:

@@ -38,4 +38,4 @@ class CategoricalPolicy(Policy):
 
     def forward(self, observation: Tensor) -> Categorical:
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""
-        return Categorical(logits=self.values(observation) / self.temperature)
+        return Categorical(logits=self.values(observation) / self.temperature, validate_args=False)

@@ -55,7 +55,8 @@ class GaussianPolicy(Policy):
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""
         mean, raw = self.network(self.normalizer(observation)).chunk(2, dim=-1)
         log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
-        normal = Normal(mean, log_std.exp())
+        normal = Normal(mean, log_std.exp(), validate_args=False)
         if self.squash:
-            return Independent(TransformedDistribution(normal, BoundedTanh(cache_size=1)), 1)
-        return Independent(normal, 1)
+            squashed = TransformedDistribution(normal, BoundedTanh(cache_size=1), validate_args=False)
+            return Independent(squashed, 1, validate_args=False)
+        return Independent(normal, 1, validate_args=False)
