@@ -21,7 +21,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         check_video_file(cfg.video)
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
     result = evaluate_policy(instantiate(cfg.env), policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
-    print_table(cfg.env.name, {cfg.checkpoint: result})
+    print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result})
     path = Path(cfg.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {cfg.checkpoint: result})

@@ -1,7 +1,6 @@
 """Results as a table for the terminal and as JSON."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,23 +11,20 @@ from mile.evaluation import Evaluation
 
 
 def print_table(title: str, rows: Mapping[str, Evaluation]) -> None:
-    """Print mean return and success rate with 95 % intervals, and the intervention ratio, of each row."""
+    """Print mean return and success rate with 95 % intervals, and the human's share of the steps, of each row."""
     table = Table(title=title)
-    for name in ("policy", "episodes", "mean return", "95 % interval", "success", "95 % interval", "interventions"):
-        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
+    for name in ("policy", "mean return [95 %]", "success [95 %]", "human"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
     for name, row in rows.items():
         return_low, return_high = row.interval()
         success_low, success_high = row.interval(of="success")
         table.add_row(
             name,
-            str(len(row.returns)),
-            f"{row.mean_return:.1f}",
-            f"{return_low:.1f} … {return_high:.1f}",
-            f"{row.success_rate:.0%}",
-            f"{success_low:.0%} … {success_high:.0%}",
+            f"{row.mean_return:.1f} \\[{return_low:.1f}, {return_high:.1f}]",
+            f"{row.success_rate:.0%} \\[{success_low:.0%}, {success_high:.0%}]",
             f"{row.intervention_ratio:.1%}",
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console().print(table)
 
 
 def write_json(path: Path, rows: Mapping[str, Evaluation]) -> None:

@@ -74,7 +74,7 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         "expert (sampled)": evaluate(env, human.expert, deterministic=False),
     }
     write_json(output / "results.json", rows)
-    print_table(f"{cfg.name}, seed {cfg.seed}", rows)
+    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(f"{output}: policy, results, deployment and evaluation by round, buffer; tensorboard --logdir {output}")
     return rows
