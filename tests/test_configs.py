@@ -54,7 +54,8 @@ def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
     ],
 )
 def test_every_other_choice_runs(tmp_path, choice):
-    train(smoke(tmp_path, "experiment=lunarlander", choice))
+    rows = train(smoke(tmp_path, "experiment=lunarlander", choice))
+    assert all(len(row.returns) == 2 for row in rows.values())
 
 
 @pytest.mark.parametrize("role", names("role"))
