@@ -99,13 +99,15 @@ def calibrate_cost(
     if not scale > 0:
         raise ValueError(f"the gap is {quartile} nats in half of the states: nothing to calibrate a scale by")
 
+    unhelped = summarize(alone)
+
     def deploy(cost: float) -> Calibration:
         human = SimulatedHuman(expert, mental_model, cost, scale)
         steps = collect_episodes(TransformedEnv(env, InterventionTransform(human)), policy, num_episodes, seed=seed)
         helped = summarize(steps)
         auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
         floor = float(norm.cdf(-cost / scale))
-        return Calibration(cost, scale, helped.intervention_ratio, floor, auc, summarize(alone), helped)
+        return Calibration(cost, scale, helped.intervention_ratio, floor, auc, unhelped, helped)
 
     high += 4 * scale
     trials = []

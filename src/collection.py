@@ -10,9 +10,9 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
-from mile.envs.make import policy_kind
+from mile.envs import InterventionTransform, policy_kind
 from mile.policies import Policy
-from mile.transitions import NO_ACTION, TransitionError, check_transitions
+from mile.transitions import TransitionError, check_transitions, no_action
 
 BLOCK = 64  # time steps that are stored together
 
@@ -129,13 +129,11 @@ def _transitions(raw: Any, env: EnvBase, number: int, deployment_round: int) -> 
         "timestamp": raw["timestamp"],
     }
     if "intervened" in outcome.keys():  # an InterventionTransform wrote them beside the step's outcome
-        keys = ("intervened", "human_action", "executed_action", "intervention_prob")
-        steps |= {key: outcome[key] for key in keys}
+        steps |= {key: outcome[key] for key in InterventionTransform.WRITTEN}
     else:
-        absent = torch.nan if action.dtype.is_floating_point else NO_ACTION
         steps |= {
             "intervened": torch.zeros(length, dtype=torch.bool),
-            "human_action": torch.full_like(action, absent),
+            "human_action": no_action(action),
             "executed_action": env.action_spec_unbatched.project(action),
             "intervention_prob": torch.zeros(length),
         }

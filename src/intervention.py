@@ -65,12 +65,7 @@ def intervention_log_likelihood(
 
 def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tensor, "*batch"]:
     """Return E_{a ~ π_h}[gap], nats: how much better than expected of the robot the human's action is."""
-    if _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
-        return _gaussian_offset(human, mental_model) - human.event_shape[0] / 2
-    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
-        log_weights, gap = _categorical_gap(human, mental_model)
-    else:
-        log_weights, gap = _sampled_gap(human, mental_model)
+    log_weights, gap = _gap(human, mental_model, scale=math.inf)  # the gap is linear in g: any quadrature is exact
     return (log_weights.exp() * gap).sum(-1)
 
 
@@ -85,13 +80,17 @@ def check_cost_and_scale(cost: float, scale: float) -> None:
 def _arguments(human: Distribution, mental_model: Distribution, cost: float, scale: float) -> tuple[Tensor, Tensor]:
     """Return the log-weights of the values that the human's action takes, and Φ's argument for each."""
     check_cost_and_scale(cost, scale)
-    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
-        log_weights, gap = _categorical_gap(human, mental_model)
-    elif _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
-        log_weights, gap = _gaussian_gap(human, mental_model, scale)
-    else:
-        log_weights, gap = _sampled_gap(human, mental_model)
+    log_weights, gap = _gap(human, mental_model, scale)
     return log_weights, (gap - cost) / scale
+
+
+def _gap(human: Distribution, mental_model: Distribution, scale: float) -> tuple[Tensor, Tensor]:
+    """Return log-weights and gaps of the values that the human's action takes, finely enough for a Φ of this scale."""
+    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
+        return _categorical_gap(human, mental_model)
+    if _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
+        return _gaussian_gap(human, mental_model, scale)
+    return _sampled_gap(human, mental_model)
 
 
 def _log_expectation(log_weights: Tensor, x: Tensor) -> Tensor:
@@ -114,20 +113,16 @@ def _is_diagonal_gaussian(distribution: Distribution) -> TypeGuard[Independent]:
     )
 
 
-def _gaussian_offset(human: Independent, mental_model: Independent) -> Tensor:
-    """Return K = ½ Σ (t² + (m − μ)²)/s² for π_h = N(μ, s²) and π̂ = N(m, t²), `[*batch]`."""
-    own, belief = human.base_dist, mental_model.base_dist
-    return 0.5 * ((belief.variance + (belief.mean - own.mean) ** 2) / own.variance).sum(-1)
-
-
 def _gaussian_gap(human: Independent, mental_model: Independent, scale: float) -> tuple[Tensor, Tensor]:
     """Return log-weights `[nodes]` and gaps `[*batch, nodes]`.
 
-    For a ~ π_h the gap is K − g, where g = ½ Σ ((a − μ)/s)² follows Gamma(d/2, 1); generalised Gauss-Laguerre
-    quadrature integrates over g. The narrower Φ is, the more nodes it takes.
+    For π_h = N(μ, s²), π̂ = N(m, t²) and a ~ π_h the gap is K − g, where K = ½ Σ (t² + (m − μ)²)/s² and
+    g = ½ Σ ((a − μ)/s)² follows Gamma(d/2, 1); generalised Gauss-Laguerre quadrature integrates over g. The narrower Φ
+    is, the more nodes it takes.
     """
     nodes = next((count for limit, count in ((2, 32), (1, 64), (0.5, 128)) if scale >= limit), 256)
-    offset = _gaussian_offset(human, mental_model)
+    own, belief = human.base_dist, mental_model.base_dist
+    offset = 0.5 * ((belief.variance + (belief.mean - own.mean) ** 2) / own.variance).sum(-1)
     points, log_weights = _gamma_quadrature(human.event_shape[0] / 2, nodes)
     return log_weights.to(offset), offset.unsqueeze(-1) - points.to(offset)
 

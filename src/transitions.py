@@ -55,6 +55,11 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     return steps
 
 
+def no_action(robot_action: Tensor) -> Tensor:
+    """Return a human_action of the same shape that says: the human did not act."""
+    return torch.full_like(robot_action, torch.nan if robot_action.dtype.is_floating_point else NO_ACTION)
+
+
 def acted(human_action: Tensor) -> Tensor:
     """Return `[steps]` bool: where the human acted, read off the action."""
     if human_action.dtype.is_floating_point:

@@ -40,21 +40,18 @@ class FrameRecorder(Transform):
         return tensordict_reset
 
 
-def record_video(
-    env: EnvBase, policy: Policy, seed: int, num_episodes: int = 1, deterministic: bool = True
-) -> NDArray[np.uint8]:
-    """Play episodes one after the other and return their pictures, `[steps, height, width, 3]`.
+def record_video(env: EnvBase, policy: Policy, seed: int, deterministic: bool = True) -> NDArray[np.uint8]:
+    """Play one episode and return its pictures, `[steps, height, width, 3]`.
 
     Args:
         env: of one copy, made with `render_mode="rgb_array"`; with or without an `InterventionTransform`.
         policy: the robot's.
-        seed: of the episodes.
-        num_episodes: how many.
+        seed: of the episode.
         deterministic: the robot takes its most probable action.
     """
     recorder = FrameRecorder()
     recorded = env.append_transform(recorder) if isinstance(env, TransformedEnv) else TransformedEnv(env, recorder)
-    collect_episodes(recorded, policy, num_episodes, seed=seed, deterministic=deterministic)
+    collect_episodes(recorded, policy, 1, seed=seed, deterministic=deterministic)
     return np.stack(recorder.frames)
 
 

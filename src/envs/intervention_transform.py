@@ -8,7 +8,7 @@ from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
 from mile.humans import Human
-from mile.transitions import NO_ACTION
+from mile.transitions import no_action
 
 
 class InterventionTransform(Transform):
@@ -42,8 +42,7 @@ class InterventionTransform(Transform):
         human_action = decision.action.to(robot_action.dtype)
         intervened = expand_as_right(decision.intervened, robot_action)
         executed = self.parent.action_spec.project(torch.where(intervened, human_action, robot_action))
-        absent = torch.nan if robot_action.dtype.is_floating_point else NO_ACTION
-        human_action = torch.where(intervened, human_action, torch.full_like(robot_action, absent))
+        human_action = torch.where(intervened, human_action, no_action(robot_action))
         self._written = {
             "intervened": decision.intervened,
             "human_action": human_action,
