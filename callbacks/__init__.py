@@ -3,7 +3,8 @@
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
 from mile.callbacks.evaluation import EvaluationCallback
+from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
 from mile.callbacks.video import VideoCallback
 
-__all__ = ["DeploymentCallback", "EvaluationCallback", "InterventionModelCallback", "RoundProgressBar", "VideoCallback"]
+__all__ = ["DeploymentCallback", "EvaluationCallback", "InterventionModelCallback", "LearningCallback", "RoundProgressBar", "VideoCallback"]

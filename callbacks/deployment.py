@@ -108,7 +108,7 @@ class DeploymentCallback(Callback):
             rank_zero_warn(f"no interventions in round {self.round}: the policy learns from their absence alone")
         metrics: dict[str, Any] = {
             "deployment/return": outcome.mean_return,
-            "deployment/success_rate": outcome.success_rate,
+            "deployment/success": outcome.success_rate,
             "deployment/intervention_ratio": outcome.intervention_ratio,
             "deployment/interventions": int(outcome.interventions.sum()),
         }

@@ -4,15 +4,19 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from tensordict import TensorDictBase
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
+
+from mile.intervention import intervention_floor
 
 
 class InterventionModelCallback(Callback):
     """Compares p(ν=1|s) with the interventions of the newest round, which the module has not seen yet.
 
-    Logs the accuracy beside that of always predicting the majority, AUC, BCE and Brier score, and for TensorBoard a
-    histogram of p(ν=1|s) and a reliability diagram. The module must have `intervention_prob(observation)`.
+    Logs the accuracy beside that of always predicting the majority, AUC, BCE and Brier score, the floor Φ(−c/σ), and
+    for TensorBoard a histogram of p(ν=1|s), a reliability diagram and a plot of one episode. The module must have
+    `intervention_prob(observation)`, `gap_parts(observation)`, `cost` and `scale`.
 
     Args:
         every_n_epochs: as many as a round has.
@@ -28,14 +32,25 @@ class InterventionModelCallback(Callback):
             return
         buffer = trainer.datamodule.buffer
         steps = buffer.steps[buffer.rows([number])]
-        prob = pl_module.intervention_prob(steps["observation"].to(pl_module.device)).double().cpu()  # pyright: ignore
-        metrics = prediction_metrics(prob, steps["intervened"])
+        observation = steps["observation"].to(pl_module.device)
+        prob = pl_module.intervention_prob(observation).double().cpu()  # pyright: ignore
+        own, expected = (part.double().cpu() for part in pl_module.gap_parts(observation))  # pyright: ignore
+        metrics = {f"prediction/{name}": value for name, value in prediction_metrics(prob, steps["intervened"]).items()}
+        metrics["prediction/floor"] = intervention_floor(pl_module.cost, pl_module.scale)  # pyright: ignore
+        for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
+            if where.any():
+                metrics[f"gap/own_{name}"] = float(own[where].mean())
+                metrics[f"gap/expected_{name}"] = float(expected[where].mean())
         for logger in trainer.loggers:
-            logger.log_metrics({f"prediction/{name}": value for name, value in metrics.items()}, step=number)
+            logger.log_metrics(metrics, step=number)
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_histogram("prediction/intervention_prob", prob, number)
                 figure = reliability_diagram(prob, steps["intervened"])
                 logger.experiment.add_figure("prediction/reliability", figure, number)
+                longest = steps["episode"][steps["step"].argmax()]
+                shown = steps["episode"] == longest
+                figure = episode_plot(steps[shown], prob[shown], own[shown], expected[shown])
+                logger.experiment.add_figure("prediction/episode", figure, number)
 
 
 def prediction_metrics(prob: Tensor, intervened: Tensor) -> dict[str, float]:
@@ -73,4 +88,28 @@ def reliability_diagram(prob: Tensor, intervened: Tensor, bins: int = 10) -> Fig
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.scatter(predicted, observed, s=10 + 200 * count / count.sum())
     axes.set(xlabel="predicted p(ν=1|s)", ylabel="share of steps with ν=1", xlim=(0, 1), ylim=(0, 1))
+    return figure
+
+
+def episode_plot(steps: TensorDictBase, prob: Tensor, own: Tensor, expected: Tensor) -> Figure:
+    """Plot p(ν=1|s) along an episode over the interventions that happened, and the two parts of the gap below.
+
+    Args:
+        steps: one episode, `[steps]`.
+        prob: p(ν=1|s) as the model has it, `[steps]`.
+        own: E_{a ~ π}[ln π(a|s)], `[steps]`, nats.
+        expected: E_{a' ~ π̂}[ln π(a'|s)], `[steps]`, nats.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    above, below = figure.subplots(2, sharex=True)
+    above.fill_between(steps["step"], steps["intervened"].float(), step="mid", color="0.85", label="ν=1 (human acted)")
+    above.plot(steps["step"], prob, label="p(ν=1|s), model")
+    if steps["intervention_prob"].isfinite().all():
+        above.plot(steps["step"], steps["intervention_prob"], linewidth=0.8, label="p(ν=1|s), simulated human")
+    above.set(ylabel="probability", ylim=(0, 1))
+    above.legend(loc="upper right")
+    below.plot(steps["step"], own, label="of its own action")
+    below.plot(steps["step"], expected, label="of what is expected of the robot")
+    below.set(xlabel=f"step of episode {int(steps['episode'][0])}", ylabel="mean ln π(a|s), nats", yscale="symlog")
+    below.legend(loc="lower right")
     return figure

@@ -1,13 +1,18 @@
 """Evaluation of the learnt policy as training goes on."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torchrl.envs import EnvBase
 
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.policies import Policy
+
+
+MEASURES = ("return", "success")
 
 
 class EvaluationCallback(Callback):
@@ -20,6 +25,7 @@ class EvaluationCallback(Callback):
         every_n_epochs: as many as a round has.
 
     Attributes:
+        references: lines to compare with in TensorBoard, by name.
         evaluations: outcome by number of evaluations made before.
     """
 
@@ -31,6 +37,7 @@ class EvaluationCallback(Callback):
         self.num_episodes = num_episodes
         self.seed = seed
         self.every_n_epochs = every_n_epochs
+        self.references: Mapping[str, Evaluation] = {}
         self.evaluations: dict[int, Evaluation] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -41,6 +48,16 @@ class EvaluationCallback(Callback):
         """Take up the evaluations of the run that is continued."""
         self.evaluations = {int(number): Evaluation(**outcome) for number, outcome in state_dict.items()}
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lay out TensorBoard's custom scalars: the policy's curve and the references in one chart."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                charts = {
+                    of: ["Multiline", [f"evaluation/{of}$", *(f"reference/{name}/{of}" for name in self.references)]]
+                    for of in MEASURES
+                }
+                logger.experiment.add_custom_scalars({"evaluation": charts})
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate and log, with the 95 % intervals."""
         if (trainer.current_epoch + 1) % self.every_n_epochs:
@@ -48,9 +65,10 @@ class EvaluationCallback(Callback):
         number = trainer.current_epoch // self.every_n_epochs
         outcome = evaluate_policy(self.env, cast(Policy, pl_module.policy), self.num_episodes, self.seed)
         self.evaluations[number] = outcome
-        metrics = {"evaluation/return": outcome.mean_return, "evaluation/success_rate": outcome.success_rate}
-        for of in ("return", "success"):
+        metrics = {}
+        for of in MEASURES:
             low, high = outcome.interval(of=of)
-            metrics |= {f"evaluation/{of}_low": low, f"evaluation/{of}_high": high}
+            metrics |= {f"evaluation/{of}": outcome.score(of), f"evaluation/{of}_low": low, f"evaluation/{of}_high": high}
+            metrics |= {f"reference/{name}/{of}": row.score(of) for name, row in self.references.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=number)

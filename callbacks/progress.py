@@ -12,14 +12,10 @@ class RoundProgressBar(ProgressBar):
     """Shows round, episode, epoch, loss, the round's intervention ratio and the last evaluation's return or success.
 
     Needs a `DeploymentCallback` among the trainer's callbacks; uses an `EvaluationCallback` if there is one.
-
-    Args:
-        of: "return" or "success": what is shown of evaluations.
     """
 
-    def __init__(self, of: str = "return") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.of = of
         self.progress: Progress | None = None
 
     def disable(self) -> None:
@@ -55,9 +51,8 @@ class RoundProgressBar(ProgressBar):
             parts.append(f"human {plan.outcomes[-1].intervention_ratio:.0%}")
         if self.evaluation is not None and self.evaluation.evaluations:
             last = list(self.evaluation.evaluations.values())[-1]
-            parts.append(
-                f"return {last.mean_return:.0f}" if self.of == "return" else f"success {last.success_rate:.0%}"
-            )
+            of = getattr(self.evaluation.env, "rated_by", "return")
+            parts.append(f"success {last.success_rate:.0%}" if of == "success" else f"return {last.mean_return:.0f}")
         return " · ".join(parts)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

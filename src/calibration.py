@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 
 import torch
-from scipy.stats import norm
 from torchmetrics.functional.classification import binary_auroc
 from torchrl.envs import EnvBase, TransformedEnv
 
@@ -11,7 +10,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
 from mile.evaluation import Evaluation, summarize
 from mile.humans import SimulatedHuman
-from mile.intervention import expected_gap
+from mile.intervention import expected_gap, intervention_floor
 from mile.policies import Policy
 
 
@@ -28,6 +27,7 @@ class Calibration:
         auc: area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 says nothing, 1 all.
         alone: rollouts of the robot alone.
         helped: the same episodes with interventions.
+        of: what they are judged by, "return" or "success".
     """
 
     cost: float
@@ -37,18 +37,26 @@ class Calibration:
     auc: float
     alone: Evaluation
     helped: Evaluation
+    of: str
+
+    @property
+    def helps(self) -> bool:
+        """Do interventions raise what the rollouts are judged by?"""
+        return self.helped.score(self.of) > self.alone.score(self.of)
 
     def __str__(self) -> str:
+        form = ".0%" if self.of == "success" else ".1f"
         return (
             f"cost {self.cost:.2f}, scale {self.scale:.2f} nats; intervenes in {self.intervention_ratio:.1%} of the "
-            f"steps (floor {self.floor:.2%}, AUC {self.auc:.2f}); mean return {self.alone.mean_return:.1f} alone, "
-            f"{self.helped.mean_return:.1f} with interventions"
+            f"steps (floor {self.floor:.2%}, AUC {self.auc:.2f}); {self.of} {self.alone.score(self.of):{form}} alone, "
+            f"{self.helped.score(self.of):{form}} with interventions"
         )
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | str]:
         """Return the figures as plain numbers."""
         figures = {key: value for key, value in asdict(self).items() if key not in ("alone", "helped")}
-        return figures | {"return_alone": self.alone.mean_return, "return_helped": self.helped.mean_return}
+        outcomes = {f"{self.of}_alone": self.alone.score(self.of), f"{self.of}_helped": self.helped.score(self.of)}
+        return figures | outcomes
 
 
 def calibrate_cost(
@@ -63,6 +71,8 @@ def calibrate_cost(
     tolerance: float = 0.01,
     max_bisections: int = 6,
     seed: int = 0,
+    of: str = "return",
+    refuse: bool = True,
 ) -> Calibration:
     """Find the scale from the spread of the gap, and the cost for a target intervention ratio in deployment.
 
@@ -83,9 +93,12 @@ def calibrate_cost(
         tolerance: stop when the ratio is so close.
         max_bisections: stop after so many halvings, with the best trial.
         seed: of the rollouts.
+        of: what rollouts are judged by, "return" or "success".
+        refuse: a human whose interventions do not help.
 
     Raises:
-        ValueError: target_ratio lies outside (0, 1), relative_scale is not above 0, or the gap is the same everywhere.
+        ValueError: target_ratio lies outside (0, 1), relative_scale is not above 0, the gap is the same everywhere, or
+            interventions do not raise the return or success of the rollouts.
     """
     if not 0 < target_ratio < 1:
         raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
@@ -106,8 +119,7 @@ def calibrate_cost(
         steps = collect_episodes(TransformedEnv(env, InterventionTransform(human)), policy, num_episodes, seed=seed)
         helped = summarize(steps)
         auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
-        floor = float(norm.cdf(-cost / scale))
-        return Calibration(cost, scale, helped.intervention_ratio, floor, auc, unhelped, helped)
+        return Calibration(cost, scale, helped.intervention_ratio, intervention_floor(cost, scale), auc, unhelped, helped, of)
 
     high += 4 * scale
     trials = []
@@ -125,4 +137,10 @@ def calibrate_cost(
             low = trials[-1].cost
         else:
             high = trials[-1].cost
-    return min(trials, key=lambda trial: abs(trial.intervention_ratio - target_ratio))
+    best = min(trials, key=lambda trial: abs(trial.intervention_ratio - target_ratio))
+    if refuse and not best.helps:
+        raise ValueError(
+            f"interventions of this expert and mental model do not raise the {of} of the rollouts ({best}); choose "
+            "another pair, target_ratio or relative_scale"
+        )
+    return best

@@ -20,15 +20,16 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     if cfg.video is not None:
         check_video_file(cfg.video)
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
-    result = evaluate_policy(instantiate(cfg.env), policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
-    print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result})
+    env = instantiate(cfg.env)
+    result = evaluate_policy(env, policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
+    print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result}, env.rated_by)
     path = Path(cfg.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {cfg.checkpoint: result})
     print(path)
     if cfg.video is not None:
-        env = instantiate(cfg.env, num_envs=1, render_mode="rgb_array")
-        write_video(cfg.video, record_video(env, policy, cfg.seed, deterministic=cfg.deterministic))
+        pictured = instantiate(cfg.env, num_envs=1, render_mode="rgb_array")
+        write_video(cfg.video, record_video(pictured, policy, cfg.seed, deterministic=cfg.deterministic))
         print(cfg.video)
     return result
 

@@ -44,6 +44,10 @@ class Evaluation:
         """Share of all steps in which the human acted (Sec. V)."""
         return float(self.interventions.sum() / self.lengths.sum())
 
+    def score(self, of: str) -> float:
+        """Return the mean return (of="return") or the success rate (of="success")."""
+        return {"return": self.mean_return, "success": self.success_rate}[of]
+
     def interval(self, confidence: float = 0.95, of: str = "return") -> tuple[float, float]:
         """Return a confidence interval over episodes.
 

@@ -14,7 +14,7 @@ from typing import TypeGuard
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.special import roots_genlaguerre
+from scipy.special import ndtr, roots_genlaguerre
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 from torch.special import log_ndtr
@@ -63,10 +63,40 @@ def intervention_log_likelihood(
     return _log_expectation(log_weights, torch.where(intervened.unsqueeze(-1), x, -x))
 
 
+def gap_parts(human: Distribution, mental_model: Distribution) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Return (E_{a ~ π_h}[ln π_h(a|s)], E_{a' ~ π̂}[ln π_h(a'|s)]), nats: the two parts of the expected gap.
+
+    The first is how sure the human is (minus the entropy of π_h), the second how well what is expected of the robot
+    fits them. Exact for categorical distributions and diagonal Gaussians, by reparameterised Monte Carlo for others.
+
+    Args:
+        human: π_h(·|s).
+        mental_model: π̂(·|s).
+    """
+    if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
+        return (human.probs * human.logits).sum(-1), (mental_model.probs * human.logits).sum(-1)
+    if _is_diagonal_gaussian(human) and _is_diagonal_gaussian(mental_model):
+        belief = mental_model.base_dist
+        # E[ln N(a'; μ, s²)] = ln N(m; μ, s²) − ½ Σ t²/s²
+        spread = 0.5 * (belief.variance / human.base_dist.variance).sum(-1)
+        return -human.entropy(), human.log_prob(belief.mean) - spread
+    shape = torch.Size([MONTE_CARLO_SAMPLES])
+    return tuple(human.log_prob(_reparameterised(it).rsample(shape)).mean(0) for it in (human, mental_model))
+
+
 def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tensor, "*batch"]:
     """Return E_{a ~ π_h}[gap], nats: how much better than expected of the robot the human's action is."""
-    log_weights, gap = _gap(human, mental_model, scale=math.inf)  # the gap is linear in g: any quadrature is exact
-    return (log_weights.exp() * gap).sum(-1)
+    own, expected = gap_parts(human, mental_model)
+    return own - expected
+
+
+def intervention_floor(cost: float, scale: float) -> float:
+    """Return Φ(−c/σ): p(ν=1|s) where the human's action is no better than what is expected of the robot.
+
+    Interventions that the floor explains carry no information.
+    """
+    check_cost_and_scale(cost, scale)
+    return float(ndtr(-cost / scale))
 
 
 def check_cost_and_scale(cost: float, scale: float) -> None:
@@ -138,10 +168,13 @@ def _gamma_quadrature(shape: float, nodes: int) -> tuple[Tensor, Tensor]:
 
 def _sampled_gap(human: Distribution, mental_model: Distribution) -> tuple[Tensor, Tensor]:
     """Return log-weights `[samples]` and gaps `[*batch, samples]` for reparameterised draws of any distribution."""
-    for distribution in (human, mental_model):
-        if not distribution.has_rsample:
-            raise TypeError(f"expected a categorical or a reparameterised distribution, got {distribution}")
     shape = torch.Size([MONTE_CARLO_SAMPLES])
-    expected = human.log_prob(mental_model.rsample(shape)).mean(0)
-    gap = (human.log_prob(human.rsample(shape)) - expected).movedim(0, -1)
+    expected = human.log_prob(_reparameterised(mental_model).rsample(shape)).mean(0)
+    gap = (human.log_prob(_reparameterised(human).rsample(shape)) - expected).movedim(0, -1)
     return gap.new_full(shape, -math.log(MONTE_CARLO_SAMPLES)), gap
+
+
+def _reparameterised(distribution: Distribution) -> Distribution:
+    if not distribution.has_rsample:
+        raise TypeError(f"expected a categorical or a reparameterised distribution, got {distribution}")
+    return distribution

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from mile.command_line import entry_point
 from mile.evaluation import evaluate_policy
 from mile.policies import save_policy
+from mile.tables import print_table
 
 
 def pretrain(cfg: DictConfig) -> Path:
@@ -20,7 +21,7 @@ def pretrain(cfg: DictConfig) -> Path:
     torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores
     seed_everything(cfg.seed, verbose=False)
     env = instantiate(cfg.env)
-    policy, training_steps = instantiate(cfg.role.train)(env)
+    policy, training_steps = instantiate(cfg.train)(env)
     result = evaluate_policy(env, policy, cfg.evaluation.num_episodes, cfg.evaluation.seed, cfg.role.deterministic)
     path = save_policy(
         policy,
@@ -32,8 +33,8 @@ def pretrain(cfg: DictConfig) -> Path:
         training_steps=training_steps,
         evaluation={**result.summary(), "seed": cfg.evaluation.seed, "deterministic": cfg.role.deterministic},
     )
-    low, high = result.interval()
-    print(f"{path}: mean return {result.mean_return:.1f} [{low:.1f}, {high:.1f}] over {len(result.returns)} episodes")
+    print_table(f"{cfg.env.name}, {cfg.evaluation.num_episodes} episodes", {cfg.role.name: result}, env.rated_by)
+    print(path)
     return path
 
 

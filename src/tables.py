@@ -1,7 +1,7 @@
 """Results as a table for the terminal and as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,21 +10,47 @@ from rich.table import Table
 from mile.evaluation import Evaluation
 
 
-def print_table(title: str, rows: Mapping[str, Evaluation]) -> None:
-    """Print mean return and success rate with 95 % intervals, and the human's share of the steps, of each row."""
-    table = Table(title=title)
-    for name in ("policy", "mean return [95 %]", "success [95 %]", "human"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
+def print_table(title: str, rows: Mapping[str, Evaluation], of: str = "return") -> None:
+    """Print what each row is judged by, with its 95 % interval, and the human's share of the steps.
+
+    Args:
+        title: above the table.
+        rows: evaluations by the name of what was evaluated.
+        of: "return": mean return and success rate; "success": the success rate alone.
+    """
+    table = Table("policy", title=title)
+    shown = ("return", "success") if of == "return" else ("success",)
+    for name in (*({"return": "mean return [95 %]", "success": "success [95 %]"}[it] for it in shown), "human"):
+        table.add_column(name, justify="right")
     for name, row in rows.items():
-        return_low, return_high = row.interval()
-        success_low, success_high = row.interval(of="success")
-        table.add_row(
-            name,
-            f"{row.mean_return:.1f} \\[{return_low:.1f}, {return_high:.1f}]",
-            f"{row.success_rate:.0%} \\[{success_low:.0%}, {success_high:.0%}]",
-            f"{row.intervention_ratio:.1%}",
-        )
+        table.add_row(name, *(_with_interval(row, it) for it in shown), f"{row.intervention_ratio:.1%}")
     Console().print(table)
+
+
+def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluation], of: str) -> None:
+    """Print a line for each round: what its deployment saw, and how good the policy was after it.
+
+    Args:
+        deployed: outcomes of the deployments, the human's help included.
+        evaluated: the policy alone, by round.
+        of: "return" or "success".
+    """
+    table = Table("round", title="rounds")
+    for name in ("steps", "interventions", "ratio", f"{of} with human", f"{of} after training [95 %]"):
+        table.add_column(name, justify="right")
+    for number, row in enumerate(deployed):
+        after = _with_interval(evaluated[number], of) if number in evaluated else ""
+        count = int(row.interventions.sum())
+        form = ".0%" if of == "success" else ".1f"
+        cells = f"{int(row.lengths.sum())}", f"{count}", f"{row.intervention_ratio:.1%}", f"{row.score(of):{form}}"
+        table.add_row(f"{number + 1}", *cells, after)
+    Console().print(table)
+
+
+def _with_interval(row: Evaluation, of: str) -> str:
+    form = ".0%" if of == "success" else ".1f"
+    low, high = row.interval(of=of)
+    return f"{row.score(of):{form}} \\[{low:{form}}, {high:{form}}]"
 
 
 def write_json(path: Path, rows: Mapping[str, Evaluation]) -> None:

@@ -13,14 +13,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
-from torchrl.envs import EnvBase, TransformedEnv
+from torchrl.envs import TransformedEnv
 
 from mile.command_line import entry_point
-from mile.envs import InterventionTransform
+from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.humans import SimulatedHuman
+from mile.intervention import intervention_floor
 from mile.policies import CheckpointError, Policy, save_policy
-from mile.tables import print_table, write_json
+from mile.tables import print_rounds, print_table, write_json
 
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
@@ -31,6 +32,7 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
 
     data = instantiate(cfg.data)
     env, initial = instantiate(cfg.env), instantiate(cfg.policy)
+    logger = instantiate(cfg.logger) or False
     human = make_human(cfg.human, env, initial, output)
     supervised = TransformedEnv(instantiate(cfg.env), InterventionTransform(human))
     mental_model, _ = instantiate(cfg.mental_model)(env, initial)
@@ -42,13 +44,20 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         scale=human.scale * cfg.learner_scale_ratio if cfg.method.scale is None else cfg.method.scale,
     )
 
+    print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
+    evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
+    rows = {
+        "initial policy": evaluate(env, initial),
+        "with interventions": evaluate(supervised, initial),
+        "expert (sampled)": evaluate(env, human.expert, deterministic=False),
+    }
     given = {
         "deployment": {"env": supervised},
         "evaluation": {"env": env},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
     }
     callbacks = {name: instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()}
-    logger = instantiate(cfg.logger) or False
+    callbacks["evaluation"].references = rows
     trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
     trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
 
@@ -65,16 +74,10 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         training_steps=trainer.global_step,
     )
 
-    print(f"evaluating over {cfg.evaluation.num_episodes} episodes …", flush=True)
-    evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
-    rows = {
-        "initial policy": evaluate(env, initial),
-        "with interventions": evaluate(supervised, initial),
-        "learnt policy": evaluate(env, method.policy),
-        "expert (sampled)": evaluate(env, human.expert, deterministic=False),
-    }
+    print_rounds(deployed, evaluated, env.rated_by)
+    rows["learnt policy"] = evaluate(env, method.policy)
     write_json(output / "results.json", rows)
-    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows)
+    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, env.rated_by)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(f"{output}: policy, results, deployment and evaluation by round, buffer; tensorboard --logdir {output}")
     return rows
@@ -98,13 +101,14 @@ def config_of(ckpt_path: str) -> DictConfig:
     return cfg
 
 
-def make_human(cfg: DictConfig, env: EnvBase, policy: Policy, output: Path) -> SimulatedHuman:
+def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
     """Build the simulated human, its cost and scale calibrated if the config says so."""
     expert, mental_model = instantiate(cfg.expert), instantiate(cfg.mental_model)
     if cfg.calibrate is None:
+        print(f"human: cost {cfg.cost}, scale {cfg.scale} nats (floor {intervention_floor(cfg.cost, cfg.scale):.2%})")
         return SimulatedHuman(expert, mental_model, cfg.cost, cfg.scale)
     print("calibrating the human's cost and scale …", flush=True)
-    calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model)
+    calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
     (output / "calibration.json").write_text(json.dumps(calibration.summary(), indent=2) + "\n")
     print(f"human: {calibration}")
     return SimulatedHuman(expert, mental_model, calibration.cost, calibration.scale)

@@ -20,7 +20,7 @@ def test_a_gaussian_is_cloned_to_its_likelihood():
 def test_a_robot_is_imitated():
     torch.manual_seed(0)
     env, robot = make_env("lunarlander", 4), load_policy("lunarlander/initial")
-    student = make_policy(env, (64, 64))
+    student = make_policy(env)
     before = student.network[0].weight.clone()
     clone, steps = clone_rollouts(env, robot, student, num_episodes=3, steps=500, seed=0)
     assert clone is student

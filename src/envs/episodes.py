@@ -7,6 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from mile.transitions import TransitionError
+
 PARKED = -1
 
 
@@ -85,6 +87,8 @@ class ScheduledEpisodes(gym.Wrapper):
         """Step the simulator, unless parked."""
         if self.episode == PARKED:
             return self._observe(success=False), 0.0, False, False, {}
+        if not np.isfinite(action).all():
+            raise TransitionError(f"an action must be finite, got {action} in episode {self.episode}")
         self.last, reward, terminated, truncated, info = self.env.step(action)
         self.episode_return += float(reward)
         success = bool(info.get("success", False))

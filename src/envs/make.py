@@ -1,8 +1,8 @@
 """Environments by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from torchrl.data import Categorical
 from torchrl.envs import EnvBase, GymWrapper
 
 from mile.envs.episodes import EpisodeSchedule, ScheduledEpisodes
+from mile.envs.metaworld import MetaWorld
 from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
 
 
@@ -25,6 +26,16 @@ class ScheduledEnv(GymWrapper):
         """The schedule that all copies share."""
         return self._env.envs[0].schedule
 
+    @property
+    def rated_by(self) -> Literal["success", "return"]:
+        """By what a policy is judged here (Sec. V): Meta-World's tasks by success, all others by their return."""
+        return "success" if isinstance(self.simulator, MetaWorld) else "return"
+
+    @property
+    def simulator(self) -> gym.Env:
+        """The first copy's simulator, without wrappers."""
+        return self._env.envs[0].unwrapped
+
     def render(self) -> NDArray[np.uint8]:
         """Return a picture of the first copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""
         return self._env.envs[0].render()
@@ -33,14 +44,20 @@ class ScheduledEnv(GymWrapper):
         self.schedule.start(0 if seed is None else seed)
 
 
-ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {"lunarlander": partial(gym.make, "LunarLander-v3")}
+ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
+    "lunarlander": partial(gym.make, "LunarLander-v3", disable_env_checker=True),
+    "button_press": partial(MetaWorld, "button-press-v3"),
+    "drawer_open": partial(MetaWorld, "drawer-open-v3"),
+    "peg_insert": partial(MetaWorld, "peg-insert-side-v3"),
+}
 
 
 def make_env(name: str, num_envs: int = 1, seed: int = 0, **options: Any) -> ScheduledEnv:
     """Make a batched environment.
 
     Args:
-        name: "lunarlander", or any Gymnasium id with a vector observation.
+        name: "lunarlander", "button_press", "drawer_open", "peg_insert", any other task of Meta-World
+            ("door-open-v3"), or any Gymnasium id with a vector observation.
         num_envs: number of copies that step together.
         seed: seed of the episodes; episode i of a seed is the same for every num_envs.
         options: passed to the simulator's constructor, such as `render_mode="rgb_array"`.
@@ -53,27 +70,37 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, **options: Any) -> Sch
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    if name not in ENVIRONMENTS and name not in gym.registry:
-        raise ValueError(f"unknown environment '{name}'; expected {', '.join(ENVIRONMENTS)} or a Gymnasium id")
-    factory = partial(ENVIRONMENTS.get(name, partial(gym.make, name)), disable_env_checker=True, **options)
-    schedule = EpisodeSchedule(seed)
-    copies = [lambda: ScheduledEpisodes(factory(), schedule)] * num_envs
+    factory, schedule = simulator(name), EpisodeSchedule(seed)
+    copies = [lambda: ScheduledEpisodes(factory(**options), schedule)] * num_envs
     vector = SyncVectorEnv(copies, autoreset_mode=AutoresetMode.DISABLED)
     env = ScheduledEnv(vector, categorical_action_encoding=True)
     env.name = name
     return env
 
 
-def make_policy(env: EnvBase, hidden_dims: Sequence[int], **options: Any) -> Policy:
+def simulator(name: str) -> Callable[..., gym.Env]:
+    """Return what makes the simulator of this name."""
+    if name in ENVIRONMENTS:
+        return ENVIRONMENTS[name]
+    if name in gym.registry:
+        return partial(gym.make, name, disable_env_checker=True)
+    if name.endswith("-v3"):
+        return partial(MetaWorld, task=name)
+    raise ValueError(
+        f"unknown environment '{name}'; expected {', '.join(ENVIRONMENTS)}, a task of Meta-World such as "
+        "'door-open-v3', or a Gymnasium id"
+    )
+
+
+def make_policy(env: EnvBase, **options: Any) -> Policy:
     """Make a policy with random weights that fits an environment's observations and actions.
 
     Args:
         env: decides between a `CategoricalPolicy` and a `GaussianPolicy`.
-        hidden_dims: widths of the hidden layers (Table I).
-        options: further arguments of the policy.
+        options: further arguments of the policy; `hidden_dims` are Table I's by default.
     """
     kind, observation_dim, action_dim = policy_kind(env)
-    return kind(observation_dim, action_dim, hidden_dims, **options)
+    return kind(observation_dim, action_dim, **options)
 
 
 def policy_kind(env: EnvBase) -> tuple[type[CategoricalPolicy] | type[GaussianPolicy], int, int]:

@@ -12,7 +12,7 @@ from torch.distributions import Categorical
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
-from mile.intervention import check_cost_and_scale, intervention_log_probs
+from mile.intervention import check_cost_and_scale, gap_parts, intervention_log_probs
 from mile.losses import InterventionLoss, continuous_intervention_loss, discrete_intervention_loss
 from mile.policies import Policy
 
@@ -71,6 +71,11 @@ class MILE(LightningModule):
         """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
         policy, mental_model = self.policy(observation), self.mental_model(observation)
         return intervention_log_probs(policy, mental_model, self.cost, self.scale)[1].exp()
+
+    @torch.no_grad()
+    def gap_parts(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two parts of the expected gap, nats, for observations `[*batch, observation_dim]`."""
+        return gap_parts(self.policy(observation), self.mental_model(observation))
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> Tensor:
         """Compute and log every term of the loss."""

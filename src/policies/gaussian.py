@@ -51,11 +51,14 @@ class GaussianPolicy(Policy):
         )
         self.low, self.high, self.squash = low, high, squash
 
+    def mean_and_std(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the Gaussian, before tanh, each `[*batch, action_dim]`."""
+        mean, raw = self.network(self.normalizer(observation)).chunk(2, dim=-1)
+        return mean, (self.low + (self.high - self.low) * torch.sigmoid(raw)).exp()
+
     def forward(self, observation: Tensor) -> Distribution:
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""
-        mean, raw = self.network(self.normalizer(observation)).chunk(2, dim=-1)
-        log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
-        normal = Normal(mean, log_std.exp(), validate_args=False)
+        normal = Normal(*self.mean_and_std(observation), validate_args=False)
         if self.squash:
             squashed = TransformedDistribution(normal, BoundedTanh(cache_size=1), validate_args=False)
             return Independent(squashed, 1, validate_args=False)

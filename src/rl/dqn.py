@@ -12,7 +12,6 @@ from torchrl.envs import EnvBase
 from torchrl.modules import EGreedyModule, QValueActor
 from torchrl.objectives import DQNLoss, SoftUpdate
 
-from mile.evaluation import evaluate_policy
 from mile.policies import CategoricalPolicy
 
 
@@ -86,49 +85,3 @@ def train_dqn(
         if frames // frames_per_checkpoint > before // frames_per_checkpoint:
             yield frames
     collector.shutdown(close_env=False)
-
-
-def pretrain_dqn(
-    env: EnvBase,
-    judge: EnvBase,
-    policy: CategoricalPolicy,
-    *,
-    deterministic: bool,
-    stop_after: int | None,
-    num_episodes: int,
-    seed: int,
-    **options: float,
-) -> tuple[CategoricalPolicy, int]:
-    """Train by `train_dqn` and choose one of the checkpoints on the way.
-
-    Args:
-        env: batched environment, for training.
-        judge: another one, for evaluating checkpoints.
-        policy: what is trained, in place.
-        deterministic: how a checkpoint acts when it is evaluated.
-        stop_after: take the first checkpoint after so many environment steps, whatever it is worth; None: train to the
-            end and take the best.
-        num_episodes: episodes by which a checkpoint is judged.
-        seed: of those episodes.
-        options: see `train_dqn`.
-
-    Returns:
-        The policy, and the environment steps it took.
-    """
-    best, chosen, weights = -float("inf"), 0, {}
-    for frames in train_dqn(env, policy, **options):  # pyright: ignore[reportArgumentType]
-        mean_return = evaluate_policy(judge, policy, num_episodes, seed, deterministic).mean_return
-        print(f"{frames:>9} steps: mean return {mean_return:8.1f}", flush=True)
-        stop = stop_after is not None and frames >= stop_after
-        if mean_return > best or stop:
-            best, chosen = mean_return, frames
-            weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
-        if stop:
-            break
-    if not weights:
-        raise ValueError(
-            f"no checkpoint was reached: total_frames ({options['total_frames']}) must be at least "
-            f"frames_per_checkpoint ({options['frames_per_checkpoint']})"
-        )
-    policy.load_state_dict(weights)
-    return policy, chosen

@@ -37,7 +37,7 @@ def run(tmp_path, every_third):
         log_every_n_steps=1,
     )
     data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", batch_size=16)
-    trainer.fit(MILE(make_policy(env, (8,)), make_policy(env, (8,)), 1.0, 2.0), datamodule=data)
+    trainer.fit(MILE(make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,)), 1.0, 2.0), datamodule=data)
     return trainer, deployment, bar, tmp_path
 
 

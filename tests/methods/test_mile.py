@@ -18,7 +18,7 @@ def run(folder, name="Counting-v0", rounds=2, ckpt_path=None, stop_after=None, c
     """Two small deployment rounds of MILE; returns the module and the trainer."""
     torch.manual_seed(0)
     env = make_env(name, num_envs=2)
-    robot, belief, expert, human_belief = (make_policy(env, (8,), **options) for _ in range(4))
+    robot, belief, expert, human_belief = (make_policy(env, hidden_dims=(8,), **options) for _ in range(4))
     human = SimulatedHuman(expert, human_belief, cost=cost, scale=2.0)
     deployment = DeploymentCallback(
         TransformedEnv(env, InterventionTransform(human)), num_rounds=rounds, episodes_per_round=2, epochs_per_round=3
@@ -85,7 +85,7 @@ def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
 def test_both_networks_learn_and_the_loss_falls(tmp_path, name):
     torch.manual_seed(0)
     env = make_env(name, num_envs=2)
-    method = MILE(make_policy(env, (8,)), make_policy(env, (8,)), cost=1.0, scale=2.0)
+    method = MILE(make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,)), cost=1.0, scale=2.0)
     _, trainer = run(tmp_path, name, rounds=1)
     batch = next(iter(trainer.datamodule.train_dataloader()))
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
@@ -102,7 +102,7 @@ def test_both_networks_learn_and_the_loss_falls(tmp_path, name):
 
 def test_intervention_prob_is_a_probability_and_leaves_no_graph():
     env = make_env("Counting-v0")
-    method = MILE(make_policy(env, (8,)), make_policy(env, (8,)), cost=1.0, scale=2.0)
+    method = MILE(make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,)), cost=1.0, scale=2.0)
     prob = method.intervention_prob(torch.randn(7, 2))
     assert prob.shape == (7,)
     assert not prob.requires_grad
@@ -119,6 +119,6 @@ def test_a_round_without_interventions_warns_and_trains_on(tmp_path):
     "setting", [{"cost": math.nan}, {"scale": 0.0}, {"intervention_weight": 1.5}, {"intervention_weight": -0.1}]
 )
 def test_bad_settings_are_refused(setting):
-    policy = make_policy(make_env("Counting-v0"), (4,))
+    policy = make_policy(make_env("Counting-v0"), hidden_dims=(4,))
     with pytest.raises(ValueError, match="must"):
         MILE(policy, policy, **({"cost": 1.0, "scale": 1.0} | setting))

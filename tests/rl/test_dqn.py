@@ -8,7 +8,7 @@ from mile.rl import pretrain_dqn
 def cart_pole(stop_after=None):
     torch.manual_seed(0)
     env = make_env("CartPole-v1", num_envs=8, seed=1)
-    policy = make_policy(env, (64, 64), temperature=0.1)
+    policy = make_policy(env, hidden_dims=(64, 64), temperature=0.1)
     return pretrain_dqn(
         env,
         make_env("CartPole-v1", num_envs=8),

@@ -1,0 +1,74 @@
+"""What training does to the networks: asked of each round once it is trained on."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torch.distributions import kl_divergence
+from torch.nn.utils import get_total_norm
+
+MAX_STEPS = 4096  # recorded steps that a round is asked about, evenly spread
+
+
+class LearningCallback(Callback):
+    """Logs what each term of the loss asks of each network, and how far the policy moved where nobody intervened.
+
+    * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round;
+    * `gradient/cosine`: between the gradients of `intervention_loss` and `policy_loss` in the policy: below 0 they
+      pull apart;
+    * `drift/not_intervened`, `drift/intervened`: mean KL(π before the round ‖ π after it) over recorded steps with
+      ν=0 and ν=1, nats.
+
+    The module must have `policy`, `mental_model` and `loss(batch)`.
+
+    Args:
+        every_n_epochs: as many as a round has.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.before: nn.Module | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the policy that begins a round."""
+        if trainer.current_epoch % self.every_n_epochs == 0:
+            self.before = deepcopy(pl_module.policy)  # pyright: ignore
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare at the end of a round."""
+        number, epoch = divmod(trainer.current_epoch, self.every_n_epochs)
+        if epoch + 1 != self.every_n_epochs:
+            return
+        buffer = trainer.datamodule.buffer
+        rows = buffer.rows(range(number + 1))
+        steps = buffer.steps[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
+        gradients = term_gradients(pl_module, steps)
+        metrics = {f"gradient/{name}": float(get_total_norm(gradient)) for name, gradient in gradients.items()}
+        ours, theirs = (
+            torch.cat([part.flatten() for part in gradients[f"{term}/policy"]])
+            for term in ("intervention_loss", "policy_loss")
+        )
+        metrics["gradient/cosine"] = float(torch.cosine_similarity(ours, theirs, dim=0))
+        with torch.no_grad():
+            divergence = kl_divergence(self.before(steps["observation"]), pl_module.policy(steps["observation"]))
+        for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
+            if where.any():
+                metrics[f"drift/{name}"] = float(divergence[where].mean())
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=number)
+
+
+def term_gradients(module: Any, steps: TensorDictBase) -> dict[str, tuple[Tensor, ...]]:
+    """Return the gradient of each term of the loss in each network's weights, by "term/network"."""
+    terms = module.loss(steps)._asdict()
+    gradients = {}
+    for term in ("intervention_loss", "policy_loss"):
+        for network in ("policy", "mental_model"):
+            weights = list(getattr(module, network).parameters())
+            gradients[f"{term}/{network}"] = torch.autograd.grad(
+                terms[term], weights, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+    return gradients

@@ -1,0 +1,136 @@
+"""Meta-World's tasks with true world states, as in Sec. V of the paper."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+STACKED = 4  # time steps in an observation, Sec. V
+WIDTH = 39  # numbers in a time step of the suite
+
+# The suite knows success only together with its shaped reward, a fifth of a step; for the paper's tasks these are its
+# own conditions on distances (m), by themselves.
+SUCCESS = {
+    "button-press-v3": lambda env, state: abs(env._target_pos[1] - state[5]) <= 0.02,
+    "drawer-open-v3": lambda env, state: np.linalg.norm(state[4:7] - env._target_pos) <= 0.03,
+    "peg-insert-side-v3": lambda env, state: (
+        np.linalg.norm((env._get_site_pos("pegHead") - env._target_pos) * (1.0, 2.0, 2.0)) <= 0.07
+    ),
+}
+
+
+class MetaWorld(gym.Env):
+    """One task of Meta-World that ends on success or after 500 steps.
+
+    An observation is four time steps, oldest first, of the suite's 39 numbers: hand position (0:3, m), gripper opening
+    (3), object positions (m) and quaternions (4:18), the same of the step before (18:36), goal position (36:39, m). At
+    the start all four are the first one. An action is (dx, dy, dz, gripper) in [−1, 1]; the hand points down. The
+    goal, and where the objects lie, are drawn at each reset from its seed, over the suite's own ranges.
+
+    Args:
+        task: the suite's name, such as "drawer-open-v3".
+        shaped_reward: compute the suite's shaped reward; otherwise the reward is 1 for success and 0 else.
+        render_mode: "rgb_array" for pictures.
+        camera: one of the suite's.
+        width: of a picture, pixels.
+        height: of a picture, pixels.
+
+    Raises:
+        ValueError: there is no such task.
+        ModuleNotFoundError: Meta-World is not installed.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
+
+    def __init__(
+        self,
+        task: str,
+        shaped_reward: bool = False,
+        render_mode: str | None = None,
+        camera: str = "corner2",
+        width: int = 320,
+        height: int = 240,
+    ) -> None:
+        tasks = task_classes()
+        if task not in tasks:
+            close = difflib.get_close_matches(task, tasks, n=3, cutoff=0.4)
+            raise ValueError(f"Meta-World has no task '{task}'; similar: {', '.join(close) or ', '.join(tasks)}")
+        if render_mode is not None and sys.platform == "linux":
+            os.environ.setdefault("MUJOCO_GL", "egl")
+        self.task = task
+        self.render_mode = render_mode
+        self.upside_down = camera.startswith("corner")
+        self.shaped_reward = shaped_reward
+        self.env = tasks[task](render_mode=render_mode, camera_name=camera, width=width, height=height)
+        self.env._partially_observable = False  # the goal is part of the true state
+        del self.env.sawyer_observation_space  # cached from when the goal was none; it clips
+        self.env._set_task_called = True  # goals come from each episode's seed instead of from a list of 50
+        self.env._freeze_rand_vec, self.env.seeded_rand_vec = False, True
+        if task in SUCCESS and not shaped_reward:
+            self.env.evaluate_state = lambda state, action: (0.0, {"success": SUCCESS[task](self.env, state)})
+        self.stack = np.zeros(STACKED * WIDTH, np.float32)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, self.stack.shape, np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[NDArray[np.float32], dict]:
+        """Draw goal and object positions from the seed."""
+        super().reset(seed=seed)
+        self.env.seed(int(self.np_random.integers(2**31)))
+        state, _ = self.env.reset()
+        self.stack = np.tile(state.astype(np.float32), STACKED)
+        return self.stack, {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, bool]]:
+        """Move the hand and the gripper for one step of the suite, 1/80 s."""
+        state, reward, _, truncated, info = self.env.step(action)
+        success = bool(info["success"])
+        self.stack = np.concatenate([self.stack[WIDTH:], state.astype(np.float32)])
+        return self.stack, float(reward if self.shaped_reward else success), success, truncated, {"success": success}
+
+    def render(self) -> NDArray[np.uint8]:
+        """Return a picture, `[height, width, 3]`.
+
+        Raises:
+            RuntimeError: there is no offscreen renderer.
+        """
+        try:
+            frame = self.env.render()
+        except Exception as error:  # each OpenGL backend has errors of its own
+            raise RuntimeError(
+                f"MuJoCo cannot render offscreen with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({error}); "
+                "install libegl1 and libgl1-mesa-dri (egl) or libosmesa6 (MUJOCO_GL=osmesa)"
+            ) from None
+        return frame[::-1, ::-1] if self.upside_down else frame
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self.env.close()
+
+
+def task_classes() -> dict[str, Any]:
+    """Return the suite's environments by name of their task."""
+    with _optional():
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: PLC0415 (slow to import)
+    return ALL_V3_ENVIRONMENTS
+
+
+def scripted_policy(task: str) -> Any:
+    """Return the suite's scripted policy of a task, with `get_action(state)` for the 39 numbers of one step."""
+    with _optional():
+        from metaworld.policies import ENV_POLICY_MAP  # noqa: PLC0415
+    return ENV_POLICY_MAP[task]()
+
+
+@contextmanager
+def _optional() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        message = f"Meta-World is not installed ({error}); pip install 'mile-interventions[metaworld]'"
+        raise ModuleNotFoundError(message) from None

@@ -1,0 +1,149 @@
+"""Soft actor-critic for continuous actions, with TorchRL's loss and replay buffer (App. B)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModule
+from torch import Tensor, nn
+from torch.optim import Adam
+from torchrl.collectors import Collector
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.envs import EnvBase, RewardScaling, TransformedEnv
+from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
+from torchrl.objectives import SACLoss, SoftUpdate
+
+from mile.policies import GaussianPolicy
+from mile.policies.networks import mlp
+
+
+class QNetwork(nn.Module):
+    """Q(s, a) that sees observations as the policy does."""
+
+    def __init__(self, policy: GaussianPolicy) -> None:
+        super().__init__()
+        shape = policy.architecture
+        self.normalizer = policy.normalizer
+        self.network = mlp(shape["observation_dim"] + shape["action_dim"], shape["hidden_dims"], 1)
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Return Q, `[*batch, 1]`."""
+        return self.network(torch.cat([self.normalizer(observation), action], -1))
+
+
+def train_sac(
+    env: EnvBase,
+    policy: GaussianPolicy,
+    *,
+    total_frames: int,
+    frames_per_checkpoint: int,
+    max_reward: float,
+    demonstrate: Callable[[EnvBase], TensorDict] | None = None,
+    learning_rate: float = 3e-4,
+    batch_size: int = 256,
+    discount: float = 0.99,
+    frames_per_update: int = 2,
+    frames_per_batch: int = 64,
+    replay_size: int = 1_000_000,
+    warmup_frames: int = 5_000,
+    target_rate: float = 5e-3,
+) -> Iterator[int]:
+    """Train a squashed Gaussian policy; it is changed in place.
+
+    The reward becomes r / max_reward − 1, at most 0: an episode ends on success, and an agent that is paid for each
+    step would rather not succeed.
+
+    Args:
+        env: batched environment.
+        policy: with `squash=True`.
+        total_frames: environment steps in all.
+        frames_per_checkpoint: yield after so many environment steps.
+        max_reward: the most that a step can pay: 10 with Meta-World's shaped reward, 1 with success alone.
+        demonstrate: half of each batch is drawn from these demonstrations (symmetric sampling, as in RLPD).
+        learning_rate: of Adam.
+        batch_size: transitions an update.
+        discount: γ.
+        frames_per_update: environment steps for each gradient step.
+        frames_per_batch: environment steps between visits to the collector.
+        replay_size: transitions kept.
+        warmup_frames: environment steps before the first update.
+        target_rate: τ of the target networks' moving average.
+
+    Yields:
+        The number of environment steps made, so that the caller can evaluate and save the policy on the way.
+
+    Raises:
+        ValueError: the policy is not squashed.
+    """
+    if not getattr(policy, "squash", False):
+        raise ValueError("SAC needs a GaussianPolicy with squash=True: its actions are bounded")
+    scaling = RewardScaling(loc=-1.0, scale=1 / max_reward)
+    actor = ProbabilisticActor(
+        TensorDictModule(_Parameters(policy), ["observation"], ["loc", "scale"]),
+        in_keys=["loc", "scale"],
+        spec=env.action_spec_unbatched,
+        distribution_class=TanhNormal,
+        return_log_prob=True,
+    )
+    critic = ValueOperator(QNetwork(policy), in_keys=["observation", "action"])
+    loss = SACLoss(actor, critic, num_qvalue_nets=2, action_spec=env.action_spec_unbatched)
+    loss.make_value_estimator(gamma=discount)
+    target = SoftUpdate(loss, tau=target_rate)
+    optimizer = Adam(loss.parameters(), lr=learning_rate)
+    replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)
+    shown = None
+    if demonstrate is not None:
+        demonstrations = _transitions(demonstrate(env))
+        policy.normalizer.fit(demonstrations["observation"])
+        shown = TensorDictReplayBuffer(storage=LazyTensorStorage(len(demonstrations)), batch_size=batch_size // 2)
+        shown.extend(scaling(demonstrations))
+    collector = Collector(
+        TransformedEnv(env, scaling),
+        actor,
+        frames_per_batch=frames_per_batch,
+        total_frames=total_frames,
+        init_random_frames=warmup_frames,
+        auto_register_policy_transforms=False,  # the policy has no memory to reset
+    )
+    frames = 0
+    for batch in collector:
+        replay.extend(batch.select("observation", "action", "next").exclude("loc").reshape(-1))
+        before, frames = frames, frames + batch.numel()
+        if frames >= warmup_frames:
+            if not policy.normalizer.fitted:
+                policy.normalizer.fit(replay[:]["observation"])
+            for _ in range(batch.numel() // frames_per_update):
+                drawn = replay.sample() if shown is None else torch.cat([replay.sample(batch_size // 2), shown.sample()])
+                terms = loss(drawn)
+                optimizer.zero_grad()
+                (terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"]).backward()
+                optimizer.step()
+                target.step()
+        if frames // frames_per_checkpoint > before // frames_per_checkpoint:
+            yield frames
+    collector.shutdown(close_env=False)
+
+
+class _Parameters(nn.Module):
+    """The policy as TorchRL wants it: mean and standard deviation of what tanh is applied to."""
+
+    def __init__(self, policy: GaussianPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        return self.policy.mean_and_std(observation)
+
+
+def _transitions(demonstrations: TensorDictBase) -> TensorDict:
+    """Bring recorded steps into the form of TorchRL's collectors."""
+    outcome = {key: demonstrations["next", key].unsqueeze(-1) for key in ("reward", "terminated", "truncated")}
+    outcome["done"] = outcome["terminated"] | outcome["truncated"]
+    return TensorDict(
+        {
+            "observation": demonstrations["observation"],
+            "action": demonstrations["executed_action"],
+            "next": {"observation": demonstrations["next", "observation"], **outcome},
+        },
+        demonstrations.batch_size,
+    )
