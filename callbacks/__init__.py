@@ -7,4 +7,11 @@ from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
 from mile.callbacks.video import VideoCallback
 
-__all__ = ["DeploymentCallback", "EvaluationCallback", "InterventionModelCallback", "LearningCallback", "RoundProgressBar", "VideoCallback"]
+__all__ = [
+    "DeploymentCallback",
+    "EvaluationCallback",
+    "InterventionModelCallback",
+    "LearningCallback",
+    "RoundProgressBar",
+    "VideoCallback",
+]

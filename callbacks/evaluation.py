@@ -11,7 +11,6 @@ from torchrl.envs import EnvBase
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.policies import Policy
 
-
 MEASURES = ("return", "success")
 
 
@@ -68,7 +67,11 @@ class EvaluationCallback(Callback):
         metrics = {}
         for of in MEASURES:
             low, high = outcome.interval(of=of)
-            metrics |= {f"evaluation/{of}": outcome.score(of), f"evaluation/{of}_low": low, f"evaluation/{of}_high": high}
+            metrics |= {
+                f"evaluation/{of}": outcome.score(of),
+                f"evaluation/{of}_low": low,
+                f"evaluation/{of}_high": high,
+            }
             metrics |= {f"reference/{name}/{of}": row.score(of) for name, row in self.references.items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=number)

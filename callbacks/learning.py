@@ -1,14 +1,16 @@
 """What training does to the networks: asked of each round once it is trained on."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from tensordict import TensorDictBase
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn.utils import get_total_norm
+
+from mile.policies import Policy
 
 MAX_STEPS = 4096  # recorded steps that a round is asked about, evenly spread
 
@@ -30,12 +32,12 @@ class LearningCallback(Callback):
 
     def __init__(self, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
-        self.before: nn.Module | None = None
+        self.before: Policy | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the policy that begins a round."""
         if trainer.current_epoch % self.every_n_epochs == 0:
-            self.before = deepcopy(pl_module.policy)  # pyright: ignore
+            self.before = deepcopy(cast(Policy, pl_module.policy))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare at the end of a round."""
@@ -52,8 +54,9 @@ class LearningCallback(Callback):
             for term in ("intervention_loss", "policy_loss")
         )
         metrics["gradient/cosine"] = float(torch.cosine_similarity(ours, theirs, dim=0))
+        before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
         with torch.no_grad():
-            divergence = kl_divergence(self.before(steps["observation"]), pl_module.policy(steps["observation"]))
+            divergence = kl_divergence(before(steps["observation"]), after(steps["observation"]))
         for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
             if where.any():
                 metrics[f"drift/{name}"] = float(divergence[where].mean())

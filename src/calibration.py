@@ -119,7 +119,9 @@ def calibrate_cost(
         steps = collect_episodes(TransformedEnv(env, InterventionTransform(human)), policy, num_episodes, seed=seed)
         helped = summarize(steps)
         auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
-        return Calibration(cost, scale, helped.intervention_ratio, intervention_floor(cost, scale), auc, unhelped, helped, of)
+        return Calibration(
+            cost, scale, helped.intervention_ratio, intervention_floor(cost, scale), auc, unhelped, helped, of
+        )
 
     high += 4 * scale
     trials = []

@@ -96,8 +96,8 @@ def demonstrate(
     if task is None:
         raise ValueError(f"Meta-World's tasks have scripted policies, '{getattr(env, 'name', env)}' has none")
     scripted = ScriptedPolicy(task, noise, bias, biased, seed)
-    steps = collect_episodes(env, scripted, num_episodes, seed=seed)
-    steps = steps[steps["step"] < max_steps]
+    whole = collect_episodes(env, scripted, num_episodes, seed=seed)
+    steps: Any = whole[whole["step"] < max_steps]
     steps["human_action"] = scripted.clean_actions(steps["observation"], steps["episode"])
     steps["intervened"] = torch.ones_like(steps["intervened"])
     return steps

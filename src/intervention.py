@@ -63,7 +63,9 @@ def intervention_log_likelihood(
     return _log_expectation(log_weights, torch.where(intervened.unsqueeze(-1), x, -x))
 
 
-def gap_parts(human: Distribution, mental_model: Distribution) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+def gap_parts(
+    human: Distribution, mental_model: Distribution
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Return (E_{a ~ π_h}[ln π_h(a|s)], E_{a' ~ π̂}[ln π_h(a'|s)]), nats: the two parts of the expected gap.
 
     The first is how sure the human is (minus the entropy of π_h), the second how well what is expected of the robot
@@ -81,7 +83,8 @@ def gap_parts(human: Distribution, mental_model: Distribution) -> tuple[Float[Te
         spread = 0.5 * (belief.variance / human.base_dist.variance).sum(-1)
         return -human.entropy(), human.log_prob(belief.mean) - spread
     shape = torch.Size([MONTE_CARLO_SAMPLES])
-    return tuple(human.log_prob(_reparameterised(it).rsample(shape)).mean(0) for it in (human, mental_model))
+    own, expected = (human.log_prob(_reparameterised(it).rsample(shape)).mean(0) for it in (human, mental_model))
+    return own, expected
 
 
 def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tensor, "*batch"]:

@@ -36,14 +36,18 @@ def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluat
         of: "return" or "success".
     """
     table = Table("round", title="rounds")
-    for name in ("steps", "interventions", "ratio", f"{of} with human", f"{of} after training [95 %]"):
+    for name in ("steps", "ν=1", "ratio", "with human", f"{of} after [95 %]"):
         table.add_column(name, justify="right")
+    form = ".0%" if of == "success" else ".1f"
     for number, row in enumerate(deployed):
         after = _with_interval(evaluated[number], of) if number in evaluated else ""
-        count = int(row.interventions.sum())
-        form = ".0%" if of == "success" else ".1f"
-        cells = f"{int(row.lengths.sum())}", f"{count}", f"{row.intervention_ratio:.1%}", f"{row.score(of):{form}}"
-        table.add_row(f"{number + 1}", *cells, after)
+        counts = int(row.lengths.sum()), int(row.interventions.sum())
+        table.add_row(
+            f"{number + 1}", *map(str, counts), f"{row.intervention_ratio:.1%}", f"{row.score(of):{form}}", after
+        )
+    steps, interventions = (sum(int(getattr(row, of).sum()) for row in deployed) for of in ("lengths", "interventions"))
+    table.add_section()
+    table.add_row("all", str(steps), str(interventions), f"{interventions / steps:.1%}")
     Console().print(table)
 
 

@@ -13,10 +13,11 @@ FOLDERS = {"src": "mile", **{name: f"mile.{name}" for name in ("datamodules", "c
 # layer: what its modules may import besides the standard library, NumPy, SciPy, jaxtyping and lower layers
 NUMERIC = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors"}
 COLLECTING = NUMERIC | {"torchrl", "gymnasium", "torchmetrics"}
+SIMULATING = COLLECTING | {"metaworld"}
 LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
 LAYERS = [
     (("intervention", "losses", "transitions", "policies"), NUMERIC),
-    (("envs", "humans", "collection", "evaluation", "calibration", "cloning", "rl"), COLLECTING),
+    (("envs", "humans", "collection", "evaluation", "calibration", "cloning", "demonstrations", "rl"), SIMULATING),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
     (("methods", "datamodules", "callbacks"), LEARNING),
     (("train", "evaluate", "pretrain", "command_line"), LEARNING | {"hydra", "omegaconf"}),

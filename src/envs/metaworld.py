@@ -46,8 +46,6 @@ class MetaWorld(gym.Env):
         ModuleNotFoundError: Meta-World is not installed.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
-
     def __init__(
         self,
         task: str,
@@ -63,6 +61,7 @@ class MetaWorld(gym.Env):
             raise ValueError(f"Meta-World has no task '{task}'; similar: {', '.join(close) or ', '.join(tasks)}")
         if render_mode is not None and sys.platform == "linux":
             os.environ.setdefault("MUJOCO_GL", "egl")
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 80}
         self.task = task
         self.render_mode = render_mode
         self.upside_down = camera.startswith("corner")
@@ -71,7 +70,7 @@ class MetaWorld(gym.Env):
         self.env._partially_observable = False  # the goal is part of the true state
         del self.env.sawyer_observation_space  # cached from when the goal was none; it clips
         self.env._set_task_called = True  # goals come from each episode's seed instead of from a list of 50
-        self.env._freeze_rand_vec, self.env.seeded_rand_vec = False, True
+        self.env.seeded_rand_vec = True
         if task in SUCCESS and not shaped_reward:
             self.env.evaluate_state = lambda state, action: (0.0, {"success": SUCCESS[task](self.env, state)})
         self.stack = np.zeros(STACKED * WIDTH, np.float32)
@@ -82,6 +81,9 @@ class MetaWorld(gym.Env):
         """Draw goal and object positions from the seed."""
         super().reset(seed=seed)
         self.env.seed(int(self.np_random.integers(2**31)))
+        self.env._freeze_rand_vec = False
+        self.env.reset_model()  # draws goal and object positions
+        self.env._freeze_rand_vec = True  # a reset with others than those before it would show some of them too late
         state, _ = self.env.reset()
         self.stack = np.tile(state.astype(np.float32), STACKED)
         return self.stack, {}

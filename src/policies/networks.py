@@ -44,6 +44,5 @@ class ObservationNormalizer(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the standardised observation, clipped to ±5 once fitted."""
-        if not self.fitted:
-            return observation
-        return ((observation - self.mean) / self.std).clamp(-MAX_NORMALIZED, MAX_NORMALIZED)
+        standard = ((observation - self.mean) / self.std).clamp(-MAX_NORMALIZED, MAX_NORMALIZED)
+        return torch.where(self.fitted, standard, observation)

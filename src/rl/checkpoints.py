@@ -50,7 +50,11 @@ def pretrain(
         score = outcome.score(judge.rated_by)
         print(f"{frames:>9} steps: {judge.rated_by} {score:8.2f}", flush=True)
         save_policy(
-            policy, Path(folder) / f"{frames}", environment=judge.name, training_steps=frames, evaluation=outcome.summary()
+            policy,
+            Path(folder) / f"{frames}",
+            environment=judge.name,
+            training_steps=frames,
+            evaluation=outcome.summary(),
         )
         stop = (stop_after is not None and frames >= stop_after) or (stop_at is not None and score >= stop_at)
         if stop or (stop_at is None and score > best):

@@ -17,6 +17,10 @@ from mile.policies import GaussianPolicy
 from mile.policies.networks import mlp
 
 
+OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
+KEYS = ("observation", "action", *(("next", name) for name in OUTCOME))  # of a transition
+
+
 class QNetwork(nn.Module):
     """Q(s, a) that sees observations as the policy does."""
 
@@ -45,7 +49,7 @@ def train_sac(
     frames_per_update: int = 2,
     frames_per_batch: int = 64,
     replay_size: int = 1_000_000,
-    warmup_frames: int = 5_000,
+    warmup_frames: int = 5_120,
     target_rate: float = 5e-3,
 ) -> Iterator[int]:
     """Train a squashed Gaussian policy; it is changed in place.
@@ -66,7 +70,7 @@ def train_sac(
         frames_per_update: environment steps for each gradient step.
         frames_per_batch: environment steps between visits to the collector.
         replay_size: transitions kept.
-        warmup_frames: environment steps before the first update.
+        warmup_frames: random environment steps before the first update; not counted.
         target_rate: τ of the target networks' moving average.
 
     Yields:
@@ -77,7 +81,16 @@ def train_sac(
     """
     if not getattr(policy, "squash", False):
         raise ValueError("SAC needs a GaussianPolicy with squash=True: its actions are bounded")
-    scaling = RewardScaling(loc=-1.0, scale=1 / max_reward)
+    scaled = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
+    copies = env.batch_size.numel()
+    replay = _replay(replay_size, batch_size if demonstrate is None else batch_size - batch_size // 2)
+    replay.extend(scaled.rollout(warmup_frames // copies, break_when_any_done=False).select(*KEYS).reshape(-1))
+    shown = None
+    if demonstrate is not None:
+        demonstrations = _transitions(demonstrate(env), max_reward)
+        shown = _replay(len(demonstrations), batch_size // 2)
+        shown.extend(demonstrations)
+    policy.normalizer.fit((replay if shown is None else shown)[:]["observation"])
     actor = ProbabilisticActor(
         TensorDictModule(_Parameters(policy), ["observation"], ["loc", "scale"]),
         in_keys=["loc", "scale"],
@@ -90,35 +103,24 @@ def train_sac(
     loss.make_value_estimator(gamma=discount)
     target = SoftUpdate(loss, tau=target_rate)
     optimizer = Adam(loss.parameters(), lr=learning_rate)
-    replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)
-    shown = None
-    if demonstrate is not None:
-        demonstrations = _transitions(demonstrate(env))
-        policy.normalizer.fit(demonstrations["observation"])
-        shown = TensorDictReplayBuffer(storage=LazyTensorStorage(len(demonstrations)), batch_size=batch_size // 2)
-        shown.extend(scaling(demonstrations))
     collector = Collector(
-        TransformedEnv(env, scaling),
+        scaled,
         actor,
         frames_per_batch=frames_per_batch,
         total_frames=total_frames,
-        init_random_frames=warmup_frames,
         auto_register_policy_transforms=False,  # the policy has no memory to reset
     )
     frames = 0
     for batch in collector:
-        replay.extend(batch.select("observation", "action", "next").exclude("loc").reshape(-1))
+        replay.extend(batch.select(*KEYS).reshape(-1))
         before, frames = frames, frames + batch.numel()
-        if frames >= warmup_frames:
-            if not policy.normalizer.fitted:
-                policy.normalizer.fit(replay[:]["observation"])
-            for _ in range(batch.numel() // frames_per_update):
-                drawn = replay.sample() if shown is None else torch.cat([replay.sample(batch_size // 2), shown.sample()])
-                terms = loss(drawn)
-                optimizer.zero_grad()
-                (terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"]).backward()
-                optimizer.step()
-                target.step()
+        for _ in range(batch.numel() // frames_per_update):
+            drawn = replay.sample() if shown is None else torch.cat([replay.sample(), shown.sample()])
+            terms = loss(drawn)
+            optimizer.zero_grad()
+            (terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"]).backward()
+            optimizer.step()
+            target.step()
         if frames // frames_per_checkpoint > before // frames_per_checkpoint:
             yield frames
     collector.shutdown(close_env=False)
@@ -135,9 +137,14 @@ class _Parameters(nn.Module):
         return self.policy.mean_and_std(observation)
 
 
-def _transitions(demonstrations: TensorDictBase) -> TensorDict:
-    """Bring recorded steps into the form of TorchRL's collectors."""
+def _replay(size: int, batch_size: int) -> TensorDictReplayBuffer:
+    return TensorDictReplayBuffer(storage=LazyTensorStorage(size), batch_size=batch_size)
+
+
+def _transitions(demonstrations: TensorDictBase, max_reward: float) -> TensorDict:
+    """Bring recorded steps into the form of the collector's."""
     outcome = {key: demonstrations["next", key].unsqueeze(-1) for key in ("reward", "terminated", "truncated")}
+    outcome["reward"] = outcome["reward"] / max_reward - 1
     outcome["done"] = outcome["terminated"] | outcome["truncated"]
     return TensorDict(
         {

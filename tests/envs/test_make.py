@@ -40,7 +40,10 @@ def test_an_episode_depends_on_seed_and_number_alone():
 
 
 def test_policies_fit_the_environment():
-    discrete, box = make_policy(make_env("Counting-v0"), hidden_dims=(8,)), make_policy(make_env("CountingBox-v0"), hidden_dims=(8,))
+    discrete, box = (
+        make_policy(make_env("Counting-v0"), hidden_dims=(8,)),
+        make_policy(make_env("CountingBox-v0"), hidden_dims=(8,)),
+    )
     assert isinstance(discrete, CategoricalPolicy)
     assert discrete.act(torch.zeros(3, 2)).shape == (3,)
     assert isinstance(box, GaussianPolicy)

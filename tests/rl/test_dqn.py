@@ -1,36 +1,47 @@
+from functools import partial
+
+import pytest
 import torch
 
 from mile.envs import make_env, make_policy
 from mile.evaluation import evaluate_policy
-from mile.rl import pretrain_dqn
+from mile.policies import describe_checkpoint
+from mile.rl import pretrain, train_dqn
 
 
-def cart_pole(stop_after=None):
+def cart_pole(folder, stop_after=None, stop_at=None):
     torch.manual_seed(0)
     env = make_env("CartPole-v1", num_envs=8, seed=1)
-    policy = make_policy(env, hidden_dims=(64, 64), temperature=0.1)
-    return pretrain_dqn(
+    options = {"total_frames": 15_040, "frames_per_checkpoint": 2_000, "learning_rate": 1e-3, "warmup_frames": 500}
+    return pretrain(
         env,
         make_env("CartPole-v1", num_envs=8),
-        policy,
+        make_policy(env, hidden_dims=(64, 64), temperature=0.1),
+        partial(train_dqn, **options),
+        folder=folder,
         deterministic=True,
+        stop_at=stop_at,
         stop_after=stop_after,
         num_episodes=8,
         seed=2,
-        total_frames=15_040,
-        frames_per_checkpoint=2_000,
-        learning_rate=1e-3,
-        warmup_frames=500,
     )
 
 
-def test_it_learns_to_balance_a_pole_and_keeps_the_best_checkpoint():
-    policy, frames = cart_pole()
+def test_it_learns_to_balance_a_pole_and_keeps_the_best_checkpoint(tmp_path):
+    policy, frames = cart_pole(tmp_path)
     assert 2_000 <= frames <= 15_040
     assert evaluate_policy(make_env("CartPole-v1", 8), policy, 20, seed=3).mean_return > 100  # random: 22
+    scores = [describe_checkpoint(path)["evaluation"]["mean_return"] for path in tmp_path.glob("*.safetensors")]
+    assert len(scores) == 7
+    assert describe_checkpoint(tmp_path / f"{frames}")["evaluation"]["mean_return"] == max(scores)
 
 
-def test_it_stops_early_and_repeats_itself_bit_for_bit():
-    (first, frames), (second, _) = cart_pole(stop_after=2_000), cart_pole(stop_after=2_000)
+def test_it_stops_early_and_repeats_itself_bit_for_bit(tmp_path):
+    (first, frames), (second, _) = (cart_pole(tmp_path / name, stop_after=2_000) for name in "ab")
     assert 2_000 <= frames < 2_064
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_an_unreached_level_is_named(tmp_path):
+    with pytest.raises(ValueError, match="a checkpoint must reach a return of 501"):
+        cart_pole(tmp_path, stop_at=501)
