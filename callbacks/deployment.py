@@ -27,6 +27,7 @@ class DeploymentCallback(Callback):
         epochs_per_round: m.
         seed: of the episodes.
         deterministic: the robot takes its most probable action; otherwise it samples.
+        before_round: called with the policy before every round but the first.
 
     Attributes:
         round: i, from 0.
@@ -42,6 +43,7 @@ class DeploymentCallback(Callback):
         epochs_per_round: int,
         seed: int = 0,
         deterministic: bool = True,
+        before_round: Callable[[Policy], None] | None = None,
     ) -> None:
         for name, value in (
             ("num_rounds", num_rounds),
@@ -56,6 +58,7 @@ class DeploymentCallback(Callback):
         self.epochs_per_round = epochs_per_round
         self.seed = seed
         self.deterministic = deterministic
+        self.before_round = before_round
         self.round = 0
         self.outcomes: list[Evaluation] = []
         self.on_episode: list[Callable[[], None]] = []
@@ -92,6 +95,8 @@ class DeploymentCallback(Callback):
 
         first = self.round * self.episodes_per_round
         missing = sorted(set(range(first, first + self.episodes_per_round)) - buffer.recorded(self.round))
+        if missing and self.round and self.before_round is not None:
+            self.before_round(cast(Policy, pl_module.policy))
         if missing:
             collect_episodes(
                 self.env,

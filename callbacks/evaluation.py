@@ -1,5 +1,6 @@
 """Evaluation of the learnt policy as training goes on."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
@@ -51,10 +52,9 @@ class EvaluationCallback(Callback):
         """Lay out TensorBoard's custom scalars: the policy's curve and the references in one chart."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                charts = {
-                    of: ["Multiline", [f"evaluation/{of}$", *(f"reference/{name}/{of}" for name in self.references)]]
-                    for of in MEASURES
-                }
+                names = [f"reference/{re.escape(name)}" for name in self.references]
+                lines = {of: [f"evaluation/{of}$", *(f"{name}/{of}$" for name in names)] for of in MEASURES}
+                charts = {of: ["Multiline", tags] for of, tags in lines.items()}
                 logger.experiment.add_custom_scalars({"evaluation": charts})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,10 +1,13 @@
 """Behaviour cloning: a policy from observations and actions (App. B and C)."""
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor
 from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
+from mile.humans import SimulatedHuman
 from mile.policies import Policy
 
 
@@ -66,3 +69,24 @@ def clone_rollouts(
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
     clone_policy(student, rollouts["observation"], rollouts["robot_action"], steps=steps, seed=seed)
     return student, steps
+
+
+def watch_robot(
+    human: SimulatedHuman, env: EnvBase, robot: Policy, *, num_episodes: int, steps: int, seed: int
+) -> None:
+    """Let a simulated human's mental model follow the robot: watch it, and clone what it is seen to do.
+
+    What the human believed before is where cloning starts, so that what they believe after depends on what they were
+    made with and on the robot alone.
+
+    Args:
+        human: gets the new mental model.
+        env: without an `InterventionTransform`.
+        robot: as it acts now.
+        num_episodes: rollouts watched.
+        steps: gradient steps.
+        seed: of the episodes, and of the batches.
+    """
+    student = deepcopy(human.first_impression).float()
+    human.mental_model, _ = clone_rollouts(env, robot, student, num_episodes=num_episodes, steps=steps, seed=seed)
+    human.mental_model.double()

@@ -46,18 +46,19 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
 
     print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
     evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
-    rows = {
+    references = {
         "initial policy": evaluate(env, initial),
         "with interventions": evaluate(supervised, initial),
         "expert (sampled)": evaluate(env, human.expert, deterministic=False),
     }
+    watch = cfg.human.watch and partial(instantiate(cfg.human.watch), human, env)
     given = {
-        "deployment": {"env": supervised},
+        "deployment": {"env": supervised, "before_round": watch},
         "evaluation": {"env": env},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
     }
     callbacks = {name: instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()}
-    callbacks["evaluation"].references = rows
+    callbacks["evaluation"].references = references
     trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
     trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
 
@@ -75,7 +76,9 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     )
 
     print_rounds(deployed, evaluated, env.rated_by)
-    rows["learnt policy"] = evaluate(env, method.policy)
+    print("evaluating the learnt policy …", flush=True)
+    expert = references.pop("expert (sampled)")
+    rows = {**references, "learnt policy": evaluate(env, method.policy), "expert (sampled)": expert}
     write_json(output / "results.json", rows)
     print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, env.rated_by)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output

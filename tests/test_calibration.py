@@ -38,3 +38,23 @@ def test_a_constant_gap_is_refused():
     torch.nn.init.zeros_(policy.network[-1].weight)
     with pytest.raises(ValueError, match="nothing to calibrate"):
         calibrate_cost(make_env("Counting-v0"), policy, policy, policy, num_episodes=1)
+
+
+def test_a_human_who_does_not_help_is_refused_with_that_sentence():
+    robot, expert, mental_model = lunarlander()
+    options = {"num_episodes": 3, "max_bisections": 1, "seed": 1}
+    found = calibrate_cost(make_env("lunarlander", 3), expert, robot, mental_model, refuse=False, **options)
+    assert not found.helps  # the weak policy in the human's place
+    with pytest.raises(ValueError, match="do not raise the return of the rollouts"):
+        calibrate_cost(make_env("lunarlander", 3), expert, robot, mental_model, **options)
+
+
+def test_a_manipulation_task_is_judged_by_success():
+    robot, expert, mental_model = (load_policy(f"drawer_open/{role}") for role in ("initial", "expert", "mental_model"))
+    env = make_env("drawer_open", 16)
+    found = calibrate_cost(env, robot, expert, mental_model, relative_scale=0.1, num_episodes=16, seed=1, of="success")
+    assert found.helps
+    assert found.helped.success_rate > found.alone.success_rate + 0.2
+    assert found.intervention_ratio < 0.3
+    assert "with interventions" in str(found)
+    assert found.summary()["success_helped"] == found.helped.success_rate

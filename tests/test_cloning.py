@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from mile.cloning import clone_policy, clone_rollouts
+from mile.cloning import clone_policy, clone_rollouts, watch_robot
+from mile.collection import collect_episodes
 from mile.envs import make_env, make_policy
+from mile.humans import SimulatedHuman
 from mile.policies import CategoricalPolicy, GaussianPolicy, load_policy
 
 
@@ -31,3 +33,27 @@ def test_a_robot_is_imitated():
     agreement = (student.act(observation) == robot.act(observation)).float().mean()
     assert agreement > majority
     assert isinstance(student, CategoricalPolicy)
+
+
+def test_what_a_human_expects_follows_the_robot():
+    torch.manual_seed(0)
+    env = make_env("lunarlander", 4)
+    first, belief = load_policy("lunarlander/initial"), load_policy("lunarlander/mental_model")
+    now = load_policy("lunarlander/expert")
+    human = SimulatedHuman(now, belief, cost=10.0, scale=3.0)
+    seen = {name: collect_episodes(env, it, 4, seed=9) for name, it in (("first", first), ("now", now))}
+
+    def surprise(robot):
+        observation, action = (seen[robot][key] for key in ("observation", "robot_action"))
+        return float(-human.mental_model(observation.double()).log_prob(action).detach().mean())
+
+    before = surprise("now")
+    watch_robot(human, env, now, num_episodes=4, steps=300, seed=1)
+    assert surprise("now") < 0.7 * before
+    after = surprise("first")
+    watch_robot(human, env, first, num_episodes=4, steps=300, seed=1)
+    assert surprise("first") < after
+    again = human.mental_model
+    watch_robot(human, env, first, num_episodes=4, steps=300, seed=1)  # does not depend on what was believed between
+    for one, other in zip(again.parameters(), human.mental_model.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -35,6 +35,12 @@ def run(folder, program, *overrides, **environment):
         ("evaluate", ["checkpoint=lunarlander/expert", "video=a.mp4"], "must end in .gif, .webp or .png, got 'a.mp4'"),
         ("evaluate", [], "Missing mandatory value: checkpoint"),
         ("evaluate", ["checkpoint=lunarlander/nobody"], "no checkpoint at 'lunarlander/nobody'"),
+        ("train", ["env=metaworld", "env.task=drawer-opne-v3"], "no task 'drawer-opne-v3'; similar: drawer-open-v3"),
+        ("train", ["env=metaworld"], "Missing mandatory value: env.task"),
+        ("train", ["experiment=drawer_open", "policy.name=peg_insert/initial"], "expected 'drawer_open'"),
+        ("train", ["env=drawer_open", "human=table1", "mental_model=nobody"], "Could not find 'mental_model/nobody'"),
+        ("pretrain", ["role=expert", "algorithm=bc"], "scripted policies, 'lunarlander' has none"),
+        ("pretrain", ["role=mental_model", "algorithm=sac"], "Could not find 'train/mental_model_sac'"),
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),
     ],
 )

@@ -35,7 +35,7 @@ def smoke(tmp_path, *overrides):
 @pytest.mark.parametrize("experiment", names("experiment"))
 def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
     rows = train(smoke(tmp_path, f"experiment={experiment}"))
-    assert list(rows) == ["initial policy", "with interventions", "expert (sampled)", "learnt policy"]
+    assert list(rows) == ["initial policy", "with interventions", "learnt policy", "expert (sampled)"]
     environment = describe_checkpoint(tmp_path / "policy")["environment"]
     assert experiment.startswith(environment)
     learnt, initial = load_policy(tmp_path / "policy").architecture, load_policy(f"{environment}/initial").architecture
@@ -90,13 +90,11 @@ def test_every_ingredient_is_made(tmp_path, env, role, algorithm):
     elif algorithm == "bc":
         few += ["demos.num_episodes=2", "train.steps=5"]
     else:
-        few += [
-            "train.num_episodes=1",
-            "train.algorithm.total_frames=2560",
-            "train.algorithm.frames_per_checkpoint=1280",
-        ]
+        frames = 1280 if algorithm == "dqn" else 256
+        few += ["train.num_episodes=1", f"train.algorithm.total_frames={2 * frames}"]
+        few += [f"train.algorithm.frames_per_checkpoint={frames}"]
     if algorithm == "sac":
-        few += ["demos.num_episodes=2", "train.stop_at=0.0", "train.algorithm.warmup_frames=2496"]
+        few += ["demos.num_episodes=2", "train.stop_at=0.0", "train.algorithm.warmup_frames=256"]
     pretrain(composed("pretrain", f"env={env}", f"role={role}", f"algorithm={algorithm}", *few))
     description = describe_checkpoint(tmp_path / role)
     assert description["role"] == role

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, Normal, TanhTransform, TransformedDistribution
 
-from mile.intervention import expected_gap, intervention_log_probs
+from mile.intervention import expected_gap, gap_parts, intervention_floor, intervention_log_probs
 
 
 def gaussian(batch, dims, generator, dtype=torch.float64):
@@ -145,3 +145,33 @@ def test_distribution_without_rsample_is_refused():
     poisson = torch.distributions.Poisson(torch.ones(2))
     with pytest.raises(TypeError, match="reparameterised"):
         intervention_log_probs(poisson, poisson, 0.0, 1.0)
+
+
+def squashed(normal):
+    return Independent(TransformedDistribution(normal.base_dist, TanhTransform()), 1)
+
+
+@pytest.mark.parametrize("kind", [lambda normal: normal, squashed])
+def test_the_gaps_parts_agree_with_sampling(kind):
+    generator = torch.Generator().manual_seed(3)
+    human, belief = kind(gaussian(3, 4, generator)), kind(gaussian(3, 4, generator))
+    torch.manual_seed(0)
+    for part, acts in zip(gap_parts(human, belief), (human, belief), strict=True):
+        log_probs = human.log_prob(acts.sample((100_000,)))
+        assert ((part - log_probs.mean(0)).abs() < 5 * log_probs.std(0) / 1000**0.5).all()
+
+
+def test_the_gaps_parts_of_a_case_done_by_hand():
+    human, belief = Categorical(torch.tensor([0.5, 0.25, 0.25])), Categorical(torch.tensor([0.0, 0.5, 0.5]))
+    own, expected = gap_parts(human, belief)
+    assert own.item() == pytest.approx(-1.5 * math.log(2))
+    assert expected.item() == pytest.approx(-2 * math.log(2))
+    assert expected_gap(human, belief).item() == pytest.approx(0.5 * math.log(2))
+
+
+def test_the_floor_is_the_probability_where_all_actions_are_alike():
+    """Peg-Insert's pair of Table I: a third of the steps, whatever happens in them."""
+    uniform = Categorical(torch.ones(5))
+    _, log_prob = intervention_log_probs(uniform, uniform, 75.0, 175.0)
+    assert intervention_floor(75, 175) == pytest.approx(log_prob.exp().item(), rel=1e-5)
+    assert intervention_floor(75, 175) == pytest.approx(0.334, abs=5e-4)

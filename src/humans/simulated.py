@@ -23,6 +23,10 @@ class SimulatedHuman(nn.Module):
         cost: c, effort of intervening, nats.
         scale: σ of Φ, nats.
 
+    Attributes:
+        mental_model: what the human believes now; may be replaced between rounds.
+        first_impression: the one they were made with.
+
     Raises:
         ValueError: cost or scale is not finite, or scale is not above 0.
 
@@ -33,7 +37,7 @@ class SimulatedHuman(nn.Module):
         super().__init__()
         check_cost_and_scale(cost, scale)
         self.expert = deepcopy(expert).double()
-        self.mental_model = deepcopy(mental_model).double()
+        self.mental_model = self.first_impression = deepcopy(mental_model).double()
         self.cost = cost
         self.scale = scale
 

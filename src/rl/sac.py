@@ -16,7 +16,6 @@ from torchrl.objectives import SACLoss, SoftUpdate
 from mile.policies import GaussianPolicy
 from mile.policies.networks import mlp
 
-
 OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
 KEYS = ("observation", "action", *(("next", name) for name in OUTCOME))  # of a transition
 
