@@ -10,6 +10,9 @@ from rich.table import Table
 from mile.evaluation import Evaluation
 
 
+FORMATS = {"return": ".1f", "success": ".0%"}
+
+
 def print_table(title: str, rows: Mapping[str, Evaluation], of: str = "return") -> None:
     """Print what each row is judged by, with its 95 % interval, and the human's share of the steps.
 
@@ -38,21 +41,20 @@ def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluat
     table = Table("round", title="rounds")
     for name in ("steps", "ν=1", "ratio", "with human", f"{of} after [95 %]"):
         table.add_column(name, justify="right")
-    form = ".0%" if of == "success" else ".1f"
     for number, row in enumerate(deployed):
         after = _with_interval(evaluated[number], of) if number in evaluated else ""
         counts = int(row.lengths.sum()), int(row.interventions.sum())
-        table.add_row(
-            f"{number + 1}", *map(str, counts), f"{row.intervention_ratio:.1%}", f"{row.score(of):{form}}", after
-        )
-    steps, interventions = (sum(int(getattr(row, of).sum()) for row in deployed) for of in ("lengths", "interventions"))
+        ratio, helped = f"{row.intervention_ratio:.1%}", f"{row.score(of):{FORMATS[of]}}"
+        table.add_row(f"{number + 1}", *map(str, counts), ratio, helped, after)
+    steps = sum(int(row.lengths.sum()) for row in deployed)
+    interventions = sum(int(row.interventions.sum()) for row in deployed)
     table.add_section()
     table.add_row("all", str(steps), str(interventions), f"{interventions / steps:.1%}")
     Console().print(table)
 
 
 def _with_interval(row: Evaluation, of: str) -> str:
-    form = ".0%" if of == "success" else ".1f"
+    form = FORMATS[of]
     low, high = row.interval(of=of)
     return f"{row.score(of):{form}} \\[{low:{form}}, {high:{form}}]"
 
