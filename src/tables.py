@@ -9,7 +9,6 @@ from rich.table import Table
 
 from mile.evaluation import Evaluation
 
-
 FORMATS = {"return": ".1f", "success": ".0%"}
 
 
