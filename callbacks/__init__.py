@@ -1,5 +1,6 @@
 """What happens between epochs: deployment rounds, evaluation, plots, the progress bar."""
 
+from mile.callbacks.checkpoint import RoundCheckpoint
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
 from mile.callbacks.evaluation import EvaluationCallback
@@ -12,6 +13,7 @@ __all__ = [
     "EvaluationCallback",
     "InterventionModelCallback",
     "LearningCallback",
+    "RoundCheckpoint",
     "RoundProgressBar",
     "VideoCallback",
 ]

@@ -3,9 +3,11 @@
 import functools
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -33,6 +35,8 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
         for noisy in ("torchrl", "lightning.pytorch"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -51,6 +55,10 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(f"error: {kind}{text} (HYDRA_FULL_ERROR=1 shows the traceback)")
 
     return run
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -60,4 +60,11 @@ def _with_interval(row: Evaluation, of: str) -> str:
 
 def write_json(path: Path, rows: Mapping[str, Evaluation]) -> None:
     """Write the summary of each row."""
-    path.write_text(json.dumps({name: row.summary() for name, row in rows.items()}, indent=2) + "\n")
+    write_text(path, json.dumps({name: row.summary() for name, row in rows.items()}, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever the process is killed."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)

@@ -4,11 +4,10 @@ python src/train.py experiment=lunarlander
 """
 
 import json
-import pickle
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
@@ -20,21 +19,27 @@ from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.humans import SimulatedHuman
 from mile.intervention import intervention_floor
-from mile.policies import CheckpointError, Policy, save_policy
-from mile.tables import print_rounds, print_table, write_json
+from mile.policies import Policy, save_policy
+from mile.run_folder import continued, occupied
+from mile.tables import print_rounds, print_table, write_json, write_text
 
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
+    with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env)) as deployed:
+        return train_in(cfg, env, deployed)
+
+
+def train_in(cfg: DictConfig, env: ScheduledEnv, deployed: ScheduledEnv) -> dict[str, Evaluation]:
+    """Run one experiment: evaluate in one environment, learn from deployments in the other."""
     output = Path(cfg.output_dir)
-    OmegaConf.save(cfg, output / "config.yaml", resolve=True)
+    write_text(output / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     seed_everything(cfg.seed, verbose=False)
 
-    data = instantiate(cfg.data)
-    env, initial = instantiate(cfg.env), instantiate(cfg.policy)
+    data, initial = instantiate(cfg.data), instantiate(cfg.policy)
     logger = instantiate(cfg.logger) or False
     human = make_human(cfg.human, env, initial, output)
-    supervised = TransformedEnv(instantiate(cfg.env), InterventionTransform(human))
+    supervised = TransformedEnv(deployed, InterventionTransform(human))
     mental_model, _ = instantiate(cfg.mental_model)(env, initial)
     method = instantiate(
         cfg.method,
@@ -86,24 +91,6 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     return rows
 
 
-def config_of(ckpt_path: str) -> DictConfig:
-    """Return the config of the run that a checkpoint belongs to, set to continue it in its own folder.
-
-    Raises:
-        CheckpointError: the checkpoint or the config beside it is missing or damaged.
-    """
-    path = Path(ckpt_path).absolute()
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-        cfg = OmegaConf.load(path.parent / "config.yaml")
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        problem = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged or of another program"
-        raise CheckpointError(f"'{path}', or the config.yaml beside it, {problem}; give a run's last.ckpt") from None
-    assert isinstance(cfg, DictConfig)
-    cfg.ckpt_path, cfg.output_dir = str(path), str(path.parent)
-    return cfg
-
-
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
     """Build the simulated human, its cost and scale calibrated if the config says so."""
     expert, mental_model = instantiate(cfg.expert), instantiate(cfg.mental_model)
@@ -112,7 +99,7 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
         return SimulatedHuman(expert, mental_model, cfg.cost, cfg.scale)
     print("calibrating the human's cost and scale …", flush=True)
     calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
-    (output / "calibration.json").write_text(json.dumps(calibration.summary(), indent=2) + "\n")
+    write_text(output / "calibration.json", json.dumps(calibration.summary(), indent=2) + "\n")
     print(f"human: {calibration}")
     return SimulatedHuman(expert, mental_model, calibration.cost, calibration.scale)
 
@@ -120,12 +107,14 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
 @entry_point("train")
 def main(cfg: DictConfig) -> None:
     """Run one experiment, or continue one."""
-    if cfg.ckpt_path is not None:
-        others = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
-        if others:
-            raise ValueError(f"ckpt_path continues a run with its own config; leave out {' '.join(others)}")
-        cfg = config_of(cfg.ckpt_path)
-    train(cfg)
+    overrides = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
+    cfg = continued(cfg, overrides)
+    output = Path(cfg.output_dir)
+    with occupied(output):
+        if (output / "results.json").exists():
+            print(f"'{output}' is finished; its figures are in results.json")
+        else:
+            train(cfg)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,8 +31,8 @@ def run(folder, program, *overrides, **environment):
         ("train", ["experiment=lunarlander", "lerning_rate=1"], "Could not override 'lerning_rate'"),
         ("train", ["experiment=lunarlander", "data.batch_size=0"], "batch_size must be at least 1, got 0"),
         ("train", ["experiment=lunarlander_paper", "human.scale=0"], "scale (σ, nats) must be finite and above 0"),
-        ("train", ["ckpt_path=nowhere/last.ckpt"], "does not exist; give a run's last.ckpt"),
-        ("train", ["ckpt_path=nowhere/last.ckpt", "seed=1"], "leave out seed=1"),
+        ("train", ["ckpt_path=nowhere/last.ckpt"], "does not exist; give a run's folder"),
+        ("train", ["ckpt_path=last"], "there is no run in"),
         ("evaluate", ["checkpoint=lunarlander/expert", "video=a.mp4"], "must end in .gif, .webp or .png, got 'a.mp4'"),
         ("evaluate", [], "Missing mandatory value: checkpoint"),
         ("evaluate", ["checkpoint=lunarlander/nobody"], "no checkpoint at 'lunarlander/nobody'"),
@@ -57,28 +58,48 @@ def test_the_traceback_is_there_for_who_asks(tmp_path):
     assert "Traceback" in done.stderr
 
 
-def test_a_killed_run_is_continued_to_the_same_weights(tmp_path):
-    smoke = ["experiment=lunarlander", "debug=smoke", "callbacks.deployment.epochs_per_round=40"]
-    whole = run(tmp_path, "train", *smoke, "hydra.run.dir=whole")
-    assert whole.returncode == 0, whole.stderr
+SMOKE = ["experiment=lunarlander", "debug=smoke", "callbacks.deployment.epochs_per_round=40"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    done = run(folder, "train", *SMOKE, "hydra.run.dir=.")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def stopped_at_first_checkpoint(folder, number):
+    """Start a run in `folder`/run, send it a signal once there is a checkpoint, and return its exit status."""
     with subprocess.Popen(
-        [sys.executable, ROOT / "src" / "train.py", *smoke, "hydra.run.dir=killed"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-    ) as killed:
-        while not (tmp_path / "killed" / "last.ckpt").exists():
-            assert killed.poll() is None
+        [sys.executable, ROOT / "src" / "train.py", *SMOKE, "hydra.run.dir=run"], cwd=folder, stdout=subprocess.DEVNULL
+    ) as process:
+        while not list((folder / "run").glob("*.ckpt")):
+            assert process.poll() is None
             time.sleep(0.01)
-        killed.kill()
-    assert not (tmp_path / "killed" / "policy.safetensors").exists()
-    resumed = run(tmp_path, "train", "ckpt_path=killed/last.ckpt")
-    assert resumed.returncode == 0, resumed.stderr
+        process.send_signal(number)
+        return process.wait()
+
+
+def assert_same(one, other):
     for name in ("policy.safetensors", "results.json", "evaluation.json", "deployment.json"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    (tmp_path / "killed" / "last.ckpt").write_bytes(b"PK torn")
-    torn = run(tmp_path, "train", "ckpt_path=killed/last.ckpt")
-    assert "is damaged or of another program" in torn.stderr
-    assert torn.stderr.count("\n") == 1
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_a_killed_run_is_continued_to_the_same_weights(tmp_path, whole):
+    stopped_at_first_checkpoint(tmp_path, signal.SIGKILL)
+    assert not (tmp_path / "run" / "policy.safetensors").exists()
+    resumed = run(tmp_path, "train", "ckpt_path=run")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_run_that_is_asked_to_stop_does_and_goes_on_later(tmp_path, whole):
+    assert stopped_at_first_checkpoint(tmp_path, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert not (tmp_path / "run" / "results.json").exists()
+    resumed = run(tmp_path, "train", *SMOKE, "hydra.run.dir=run")  # the same command again
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same(tmp_path / "run", whole)
 
 
 def test_evaluate_prints_a_table_and_writes_json_and_video(tmp_path):

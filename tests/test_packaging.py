@@ -20,7 +20,7 @@ LAYERS = [
     (("envs", "humans", "collection", "evaluation", "calibration", "cloning", "demonstrations", "rl"), SIMULATING),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
     (("methods", "datamodules", "callbacks"), LEARNING),
-    (("train", "evaluate", "pretrain", "command_line"), LEARNING | {"hydra", "omegaconf"}),
+    (("train", "evaluate", "pretrain", "command_line", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
 ]
 
 

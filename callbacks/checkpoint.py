@@ -1,0 +1,55 @@
+"""Checkpoints after every round, and when someone asks the run to stop."""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
+
+
+class RoundCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoints of the last two rounds, and turns Ctrl-C and SIGTERM into one more.
+
+    The first such signal lets the epoch end, so that the run that goes on is the one that was stopped; the second ends
+    the program at once. Between epochs, where the robot is deployed, the first one does: what was recorded is on
+    disk. The exit status is 128 + the signal's number.
+
+    Args:
+        folder: of the run.
+        every_n_epochs: epochs a round.
+    """
+
+    def __init__(self, folder: str | Path, every_n_epochs: int) -> None:
+        super().__init__(folder, "{epoch}", "epoch", mode="max", save_top_k=2, every_n_epochs=every_n_epochs)
+        self.signal: int | None = None
+        self.learning = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen; Lightning restores the handlers of before when it is done."""
+        super().on_train_start(trainer, pl_module)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on, to the end of the epoch, a signal waits."""
+        self.learning = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save; Lightning calls the checkpoint's hooks after those of all other callbacks."""
+        self.learning = False
+        stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
+        if stop:
+            self._every_n_epochs = 1
+        super().on_train_epoch_end(trainer, pl_module)
+        if stop:
+            number = self.signal or signal.SIGTERM
+            rank_zero_info(f"stopped by {signal.Signals(number).name} after epoch {trainer.current_epoch + 1}")
+            sys.exit(128 + number)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None or not self.learning:
+            sys.exit(128 + number)
+        self.signal = number

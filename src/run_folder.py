@@ -1,0 +1,119 @@
+"""The folder of a run: one process at a time, and what was stopped goes on in it."""
+
+import difflib
+import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; the lock falls with the process that holds it.
+
+    Raises:
+        ValueError: another process is at work there.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another run is at work in '{folder}'; wait for it, or choose another hydra.run.dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """Return the config to run: the given one, or that of a stopped run, set to go on from its newest checkpoint.
+
+    A run goes on if `ckpt_path` says so (a checkpoint, a run's folder, or "last": the newest run of this name), or if
+    `output_dir` already holds one.
+
+    Args:
+        cfg: as composed.
+        overrides: from the command line, `ckpt_path` left out.
+
+    Raises:
+        ValueError: there is no such run, none of its checkpoints can be read, or its config is another one.
+    """
+    folder, named = _find(cfg)
+    if folder is None:
+        return cfg
+    try:
+        saved = OmegaConf.load(folder / "config.yaml")
+    except OSError:
+        raise ValueError(
+            f"'{folder}' holds no run to continue; give a run's folder or one of its checkpoints"
+        ) from None
+    assert isinstance(saved, DictConfig)
+    saved.output_dir = str(folder)
+    if overrides or cfg.ckpt_path in (None, "last"):
+        _compare(cfg, saved)
+    checkpoint = _newest_sound([named] if named else _checkpoints(folder))
+    saved.ckpt_path = None if checkpoint is None else str(checkpoint)
+    return saved
+
+
+def _find(cfg: DictConfig) -> tuple[Path | None, Path | None]:
+    """Return the folder of the run to continue, and the checkpoint if one is named."""
+    output = Path(cfg.output_dir)
+    if cfg.ckpt_path is None or (cfg.ckpt_path == "last" and (output / "config.yaml").exists()):
+        return (output if (output / "config.yaml").exists() else None), None
+    if cfg.ckpt_path == "last":
+        runs = sorted(output.parent.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+        if not runs:
+            raise ValueError(f"there is no run in '{output.parent}' to continue")
+        return runs[-1].parent, None
+    path = Path(cfg.ckpt_path).absolute()
+    if not path.exists():
+        raise ValueError(f"'{path}' does not exist; give a run's folder, one of its checkpoints, or 'last'")
+    return (path, None) if path.is_dir() else (path.parent, path)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, the newest first."""
+    return sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _newest_sound(checkpoints: list[Path]) -> Path | None:
+    """Return the first that can be read; none if there is none yet.
+
+    Raises:
+        ValueError: there are some, and all are damaged.
+    """
+    for path in checkpoints:
+        try:
+            torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+            warnings.warn(f"'{path}' is damaged or of another program; looking for an earlier one", stacklevel=2)
+        else:
+            return path
+    if checkpoints:
+        raise ValueError(f"no checkpoint in '{checkpoints[0].parent}' can be read; delete them to begin from the start")
+    return None
+
+
+def _compare(given: DictConfig, saved: DictConfig) -> None:
+    """Refuse to continue a run with another config.
+
+    Raises:
+        ValueError: they differ.
+    """
+    given = given.copy()
+    own = {"output_dir": saved.output_dir, "ckpt_path": None, "command": None}
+    texts = [OmegaConf.to_yaml(OmegaConf.merge(cfg, own), resolve=True).splitlines() for cfg in (saved, given)]
+    different = [" ".join(line.split()) for line in difflib.ndiff(*texts) if line[:2] in ("- ", "+ ")]
+    if different:
+        raise ValueError(
+            f"'{saved.output_dir}' holds a run with another config ({', '.join(different[:4])}); continue it with its "
+            "own, or choose another hydra.run.dir"
+        )
