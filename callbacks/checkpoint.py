@@ -27,6 +27,11 @@ class RoundCheckpoint(ModelCheckpoint):
         self.signal: int | None = None
         self.learning = False
 
+    @property
+    def state_key(self) -> str:
+        """Return a name that does not change with the rhythm, as Lightning's own would."""
+        return type(self).__qualname__
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen; Lightning restores the handlers of before when it is done."""
         super().on_train_start(trainer, pl_module)

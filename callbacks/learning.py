@@ -33,6 +33,21 @@ class LearningCallback(Callback):
     def __init__(self, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
         self.before: Policy | None = None
+        self.restored: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights that began the round, for a run that is stopped within it."""
+        return {} if self.before is None else dict(self.before.state_dict())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep them until there is a policy to put them into."""
+        self.restored = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put them into a policy."""
+        if self.restored:
+            self.before = deepcopy(cast(Policy, pl_module.policy))
+            self.before.load_state_dict(self.restored)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the policy that begins a round."""
