@@ -9,6 +9,7 @@ from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
+from mile.datamodules.sharing import share_episodes
 from mile.evaluation import Evaluation, summarize
 from mile.policies import Policy
 
@@ -16,7 +17,8 @@ from mile.policies import Policy
 class DeploymentCallback(Callback):
     """Lets the policy act under a human's eyes before the first epoch of every round.
 
-    The rounds are counted from the epochs, and episodes from the buffer: a run that was killed collects just what is
+    In a distributed run the ranks share a simulated round's episodes out among themselves, and then exchange them. The
+    rounds are counted from the epochs, and episodes from the buffer: a run that was killed collects just what is
     missing. Sets the trainer's `max_epochs` to num_rounds × epochs_per_round. The trainer's datamodule must be an
     `InterventionDataModule`, the module must have a `policy`.
 
@@ -93,20 +95,25 @@ class DeploymentCallback(Callback):
             for listener in self.on_episode:
                 listener()
 
+        share_episodes(buffer)  # a kill may have left some on one rank alone
         first = self.round * self.episodes_per_round
         missing = sorted(set(range(first, first + self.episodes_per_round)) - buffer.recorded(self.round))
         if missing and self.round and self.before_round is not None:
             self.before_round(cast(Policy, pl_module.policy))
-        if missing:
+        # simulated episodes are the same wherever they are played; a robot or a person is at rank 0 alone
+        ranks = trainer.world_size if hasattr(self.env, "schedule") else 1
+        own = missing[trainer.global_rank :: ranks] if trainer.global_rank < ranks else []
+        if own:
             collect_episodes(
                 self.env,
                 cast(Policy, pl_module.policy),
-                missing,
+                own,
                 seed=self.seed,
                 deterministic=self.deterministic,
                 deployment_round=self.round,
                 on_episode=keep,
             )
+        share_episodes(buffer)
         self.outcomes = [summarize(buffer.steps[buffer.rows([i])]) for i in range(self.round + 1)]
         outcome = self.outcomes[-1]
         if not outcome.interventions.sum():

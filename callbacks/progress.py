@@ -23,7 +23,9 @@ class RoundProgressBar(ProgressBar):
         self.progress = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
+        """Open the bar, on rank 0."""
+        if not trainer.is_global_zero:
+            return
         self.deployment = next(c for c in trainer.callbacks if isinstance(c, DeploymentCallback))
         self.evaluation = next((c for c in trainer.callbacks if isinstance(c, EvaluationCallback)), None)
         self.deployment.on_episode.append(self.refresh)

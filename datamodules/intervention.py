@@ -1,5 +1,7 @@
 """Recorded steps as batches for a LightningModule."""
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from tensordict import TensorDict
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -17,10 +20,11 @@ class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone.
+    e depends on (seed, e) alone. In a distributed run every rank has a buffer of its own, with the same episodes, and
+    the ranks take turns at the batches of one pass: all get equally many, and no two the same before all are served.
 
     Args:
-        folder: of the buffer; made if it does not exist.
+        folder: of the buffer; made if it does not exist. Rank r > 0 has `<folder>_rank_<r>`.
         environment: name of the environment whose steps are recorded.
         batch_size: b, steps in a batch.
         batches_per_epoch: l; None: as many as it takes to see every step once.
@@ -43,7 +47,8 @@ class InterventionDataModule(LightningDataModule):
         for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.buffer = InterventionBuffer(folder, environment)
+        rank = getattr(rank_zero_only, "rank", 0)  # known before there is a trainer
+        self.buffer = InterventionBuffer(f"{folder}_rank_{rank}" if rank else folder, environment)
         self.rounds: Iterable[int] | None = None
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
@@ -60,15 +65,13 @@ class InterventionDataModule(LightningDataModule):
         generator = torch.Generator().manual_seed(int(entropy[0]))
         self.epochs_served += 1
         rows = self.buffer.rows(self.rounds)
-        served = 0
-        while len(rows) and served != self.batches_per_epoch:
-            for chosen in rows[torch.randperm(len(rows), generator=generator)].split(self.batch_size):
-                yield self.buffer.steps[chosen]
-                served += 1
-                if served == self.batches_per_epoch:
-                    return
-            if self.batches_per_epoch is None:
-                return
+        if not len(rows):
+            return
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        served = self.batches_per_epoch or math.ceil(len(rows) / self.batch_size / ranks)
+        passes = (torch.randperm(len(rows), generator=generator).split(self.batch_size) for _ in itertools.count())
+        for chosen in itertools.islice(itertools.chain.from_iterable(passes), rank, served * ranks, ranks):
+            yield self.buffer.steps[rows[chosen]]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the order of the epochs to come."""

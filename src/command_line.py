@@ -11,7 +11,9 @@ from types import FrameType
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 
@@ -52,7 +54,11 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             by_user = isinstance(cause, (ValueError, HydraException, OmegaConfBaseException))
             kind = "" if by_user else f"{type(cause).__name__}: "
             text = " ".join(str(cause).split("\nConfig search path:")[0].split())
-            sys.exit(f"error: {kind}{text} (HYDRA_FULL_ERROR=1 shows the traceback)")
+            line = f"error: {kind}{text} (HYDRA_FULL_ERROR=1 shows the traceback)"
+            if args and HydraConfig.get().mode == RunMode.MULTIRUN:  # one job of many: Hydra goes on with the others
+                print(line, file=sys.stderr)
+                raise
+            sys.exit(line)
 
     return run
 

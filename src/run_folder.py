@@ -108,10 +108,9 @@ def _compare(given: DictConfig, saved: DictConfig) -> None:
     Raises:
         ValueError: they differ.
     """
-    given = given.copy()
     own = {"output_dir": saved.output_dir, "ckpt_path": None, "command": None}
-    texts = [OmegaConf.to_yaml(OmegaConf.merge(cfg, own), resolve=True).splitlines() for cfg in (saved, given)]
-    different = [" ".join(line.split()) for line in difflib.ndiff(*texts) if line[:2] in ("- ", "+ ")]
+    old, new = (OmegaConf.to_yaml(OmegaConf.merge(cfg, own), resolve=True).splitlines() for cfg in (saved, given))
+    different = [" ".join(line.split()) for line in difflib.ndiff(old, new) if line[:2] in ("- ", "+ ")]
     if different:
         raise ValueError(
             f"'{saved.output_dir}' holds a run with another config ({', '.join(different[:4])}); continue it with its "

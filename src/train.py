@@ -4,13 +4,14 @@ python src/train.py experiment=lunarlander
 """
 
 import json
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import TransformedEnv
 
@@ -26,20 +27,20 @@ from mile.tables import print_rounds, print_table, write_json, write_text
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
-    with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env)) as deployed:
-        return train_in(cfg, env, deployed)
+    with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env)) as watched:
+        return train_in(cfg, env, watched)
 
 
-def train_in(cfg: DictConfig, env: ScheduledEnv, deployed: ScheduledEnv) -> dict[str, Evaluation]:
+def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[str, Evaluation]:
     """Run one experiment: evaluate in one environment, learn from deployments in the other."""
     output = Path(cfg.output_dir)
-    write_text(output / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    rank_zero_only(write_text)(output / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     seed_everything(cfg.seed, verbose=False)
 
     data, initial = instantiate(cfg.data), instantiate(cfg.policy)
     logger = instantiate(cfg.logger) or False
     human = make_human(cfg.human, env, initial, output)
-    supervised = TransformedEnv(deployed, InterventionTransform(human))
+    supervised = TransformedEnv(watched, InterventionTransform(human))
     mental_model, _ = instantiate(cfg.mental_model)(env, initial)
     method = instantiate(
         cfg.method,
@@ -66,6 +67,8 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, deployed: ScheduledEnv) -> dict
     callbacks["evaluation"].references = references
     trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
     trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    if not trainer.is_global_zero:
+        return {}
 
     deployed, evaluated = callbacks["deployment"].outcomes, callbacks["evaluation"].evaluations
     write_json(output / "deployment.json", {str(i): outcome for i, outcome in enumerate(deployed)})
@@ -99,22 +102,24 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
         return SimulatedHuman(expert, mental_model, cfg.cost, cfg.scale)
     print("calibrating the human's cost and scale …", flush=True)
     calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
-    write_text(output / "calibration.json", json.dumps(calibration.summary(), indent=2) + "\n")
+    rank_zero_only(write_text)(output / "calibration.json", json.dumps(calibration.summary(), indent=2) + "\n")
     print(f"human: {calibration}")
     return SimulatedHuman(expert, mental_model, calibration.cost, calibration.scale)
 
 
 @entry_point("train")
-def main(cfg: DictConfig) -> None:
-    """Run one experiment, or continue one."""
+def main(cfg: DictConfig) -> float:
+    """Run one experiment, or continue one; return what a search of hyperparameters goes by."""
     overrides = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
     cfg = continued(cfg, overrides)
     output = Path(cfg.output_dir)
-    with occupied(output):
+    with occupied(output) if getattr(rank_zero_only, "rank", 0) == 0 else redirect_stdout(None):
         if (output / "results.json").exists():
             print(f"'{output}' is finished; its figures are in results.json")
         else:
             train(cfg)
+    *_, last = json.loads((output / "evaluation.json").read_text()).values()
+    return last["mean_return"]  # Meta-World's is the success rate
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,3 +116,21 @@ def test_evaluate_prints_a_table_and_writes_json_and_video(tmp_path):
     low, high = figures["return_interval"]
     assert low < figures["mean_return"] < high
     assert (tmp_path / "landing.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_a_sweep_survives_a_job_that_fails_and_skips_what_has_finished(tmp_path):
+    sweep = ["-m", "experiment=lunarlander", "debug=smoke", "data.batch_size=0,8"]
+    first, again = run(tmp_path, "train", *sweep), run(tmp_path, "train", *sweep)
+    assert first.returncode == again.returncode == 1
+    assert "batch_size must be at least 1, got 0" in first.stderr
+    (finished,) = tmp_path.glob("outputs/lunarlander_sweep/*/results.json")
+    assert "batch_size=8" in finished.parent.name
+    assert "is finished" in again.stdout
+
+
+def test_a_search_is_composed():
+    with initialize_config_module("mile.configs", version_base=None):
+        cfg = compose("train", ["hparams=optuna", "experiment=lunarlander"], return_hydra_config=True)
+    assert cfg.hydra.sweeper._target_.endswith("OptunaSweeper")
+    for name in cfg.hydra.sweeper.params:
+        assert OmegaConf.select(cfg, name) is not None, name

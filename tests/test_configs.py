@@ -50,7 +50,7 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
 @pytest.mark.parametrize(
     "choice",
     [
-        f"{group}={name}"
+        pytest.param(f"{group}={name}", marks=[pytest.mark.gpu] * (name == "gpu"))
         for group in ("policy", "human", "mental_model", "method", "data", "callbacks", "logger", "trainer")
         for name in names(group)
         if name not in DEFAULTS

@@ -81,14 +81,16 @@ class MILE(LightningModule):
         """Compute and log every term of the loss."""
         terms = self.loss(batch)
         logged = {f"train/{name}": value.detach() for name, value in terms._asdict().items()}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch))
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return terms.loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the norm of the gradient of each network."""
         for name in ("policy", "mental_model"):
             gradients = [p.grad for p in getattr(self, name).parameters() if p.grad is not None]
-            self.log(f"train/gradient_norm_{name}", get_total_norm(gradients), on_step=False, on_epoch=True)
+            self.log(
+                f"train/gradient_norm_{name}", get_total_norm(gradients), on_step=False, on_epoch=True, sync_dist=True
+            )
 
     def on_train_epoch_end(self) -> None:
         """Stop a run that has diverged.

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -60,3 +62,23 @@ def test_batches_are_copies(data):
     batch = next(iter(data.train_dataloader()))
     batch["observation"].zero_()
     assert torch.count_nonzero(data.buffer.steps["observation"]) > 0
+
+
+@pytest.mark.parametrize("batches_per_epoch", [None, 3])
+def test_ranks_take_turns_at_the_batches_of_one_pass(data, batches_per_epoch):
+    data.batches_per_epoch = batches_per_epoch
+    (whole,) = served_by(data, 1, epochs_served=0)
+    ranks = served_by(data, 2, epochs_served=0)
+    assert len(ranks[0]) == len(ranks[1])
+    turns = [batch for pair in zip(*ranks, strict=True) for batch in pair]
+    assert turns[: len(whole)] == whole[: len(turns)]
+
+
+def served_by(data, ranks, epochs_served):
+    batches = []
+    for rank in range(ranks):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=ranks)
+        data.epochs_served = epochs_served
+        batches.append([identity(batch) for batch in data.batches()])
+    data.trainer = None
+    return batches
