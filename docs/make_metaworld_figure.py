@@ -25,8 +25,8 @@ for offset, (policy, colour) in enumerate(zip(POLICIES, COLOURS, strict=True)):
     for at, rate in zip(x, rates, strict=True):
         axes[0].scatter([at] * len(rate), rate, s=8, color="black", zorder=3)
 axes[0].set_xticks(range(len(BARS)), [name.replace("_", " ").replace(" iter", "\niter") for name in BARS], fontsize=8)
-axes[0].set(ylabel="success", ylim=(0, 1.02), title="100 episodes; dots: training seeds")
-axes[0].legend(fontsize=7, loc="lower right")
+axes[0].set(ylabel="success", ylim=(0, 1.16), title="100 episodes; dots: training seeds")
+axes[0].legend(fontsize=7, loc="upper center", ncols=4)
 for panel, experiment in zip(axes[1:], CURVES, strict=True):
     references = load(experiment, "results.json")[0]
     for policy, colour in zip(POLICIES, COLOURS, strict=True):
