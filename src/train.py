@@ -27,6 +27,7 @@ from mile.tables import print_rounds, print_table, write_json, write_text
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
+    rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env)) as watched:
         return train_in(cfg, env, watched)
 
@@ -34,7 +35,6 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
 def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[str, Evaluation]:
     """Run one experiment: evaluate in one environment, learn from deployments in the other."""
     output = Path(cfg.output_dir)
-    rank_zero_only(write_text)(output / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     seed_everything(cfg.seed, verbose=False)
 
     data, initial = instantiate(cfg.data), instantiate(cfg.policy)
