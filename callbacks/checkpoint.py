@@ -7,7 +7,7 @@ from types import FrameType
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class RoundCheckpoint(ModelCheckpoint):
@@ -51,10 +51,10 @@ class RoundCheckpoint(ModelCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
         if stop:
             number = self.signal or signal.SIGTERM
-            rank_zero_info(f"stopped by {signal.Signals(number).name} after epoch {trainer.current_epoch + 1}")
             sys.exit(128 + number)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None or not self.learning:
             sys.exit(128 + number)
         self.signal = number
+        rank_zero_only(print)(f"{signal.Signals(number).name}: stopping when the epoch ends; ckpt_path=last goes on")

@@ -3,8 +3,7 @@
 import difflib
 import pickle
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -12,24 +11,18 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 
-@contextmanager
-def occupied(folder: Path) -> Iterator[None]:
+def occupied(folder: Path) -> AbstractContextManager:
     """Keep other processes out of a run's folder; the lock falls with the process that holds it.
 
     Raises:
         ValueError: another process is at work there.
     """
-    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        return FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         raise ValueError(
             f"another run is at work in '{folder}'; wait for it, or choose another hydra.run.dir"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
@@ -58,7 +51,8 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     saved.output_dir = str(folder)
     if overrides or cfg.ckpt_path in (None, "last"):
         _compare(cfg, saved)
-    checkpoint = _newest_sound([named] if named else _checkpoints(folder))
+    newest_first = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    checkpoint = _first_sound(sorted(newest_first, key=lambda path: path != named))
     saved.ckpt_path = None if checkpoint is None else str(checkpoint)
     return saved
 
@@ -66,8 +60,10 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 def _find(cfg: DictConfig) -> tuple[Path | None, Path | None]:
     """Return the folder of the run to continue, and the checkpoint if one is named."""
     output = Path(cfg.output_dir)
-    if cfg.ckpt_path is None or (cfg.ckpt_path == "last" and (output / "config.yaml").exists()):
-        return (output if (output / "config.yaml").exists() else None), None
+    if cfg.ckpt_path in (None, "last") and (output / "config.yaml").exists():
+        return output, None
+    if cfg.ckpt_path is None:
+        return None, None
     if cfg.ckpt_path == "last":
         runs = sorted(output.parent.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
         if not runs:
@@ -79,12 +75,7 @@ def _find(cfg: DictConfig) -> tuple[Path | None, Path | None]:
     return (path, None) if path.is_dir() else (path.parent, path)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Return a run's checkpoints, the newest first."""
-    return sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-
-
-def _newest_sound(checkpoints: list[Path]) -> Path | None:
+def _first_sound(checkpoints: list[Path]) -> Path | None:
     """Return the first that can be read; none if there is none yet.
 
     Raises:
@@ -94,11 +85,11 @@ def _newest_sound(checkpoints: list[Path]) -> Path | None:
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-            warnings.warn(f"'{path}' is damaged or of another program; looking for an earlier one", stacklevel=2)
+            warnings.warn(f"'{path}' is damaged or of another program; looking for another one", stacklevel=2)
         else:
             return path
     if checkpoints:
-        raise ValueError(f"no checkpoint in '{checkpoints[0].parent}' can be read; delete them to begin from the start")
+        raise ValueError(f"no checkpoint in '{checkpoints[0].parent}' can be read; delete them to learn from the start")
     return None
 
 

@@ -108,17 +108,21 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
 
 
 @entry_point("train")
-def main(cfg: DictConfig) -> float:
+def main(cfg: DictConfig) -> float | None:
     """Run one experiment, or continue one; return what a search of hyperparameters goes by."""
     overrides = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
     cfg = continued(cfg, overrides)
+    if getattr(rank_zero_only, "rank", 0):
+        with redirect_stdout(None):
+            train(cfg)
+        return None
     output = Path(cfg.output_dir)
-    with occupied(output) if getattr(rank_zero_only, "rank", 0) == 0 else redirect_stdout(None):
+    with occupied(output):
         if (output / "results.json").exists():
             print(f"'{output}' is finished; its figures are in results.json")
         else:
             train(cfg)
-    *_, last = json.loads((output / "evaluation.json").read_text()).values()
+        *_, last = json.loads((output / "evaluation.json").read_text()).values()
     return last["mean_return"]  # Meta-World's is the success rate
 
 
