@@ -113,10 +113,12 @@ def calibrate_cost(
         raise ValueError(f"the gap is {quartile} nats in half of the states: nothing to calibrate a scale by")
 
     unhelped = summarize(alone)
+    human = SimulatedHuman(expert, mental_model, high, scale)
+    supervised = TransformedEnv(env, InterventionTransform(human))
 
     def deploy(cost: float) -> Calibration:
-        human = SimulatedHuman(expert, mental_model, cost, scale)
-        steps = collect_episodes(TransformedEnv(env, InterventionTransform(human)), policy, num_episodes, seed=seed)
+        human.cost = cost
+        steps = collect_episodes(supervised, policy, num_episodes, seed=seed)
         helped = summarize(steps)
         auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
         return Calibration(

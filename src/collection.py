@@ -1,20 +1,21 @@
 """Whole episodes from a TorchRL collector."""
 
-import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torchrl.collectors import Collector
 from torchrl.envs import EnvBase
 
+from mile.collectors import BLOCK, Batches, InProcess, Player, Robot, WorkerDiedError
 from mile.envs import InterventionTransform, policy_kind
 from mile.policies import Policy
 from mile.transitions import TransitionError, check_transitions, no_action
-
-BLOCK = 64  # time steps that are stored together
 
 
 def collect_episodes(
@@ -37,8 +38,8 @@ def collect_episodes(
             same however it is played.
         deterministic: the robot takes its most probable action; otherwise it samples.
         deployment_round: stored with each step.
-        on_episode: is given each episode as soon as the step that ended it comes back from the collector (which has
-            reset the copy by then), before any step of the next one.
+        on_episode: is given each episode when the step that ended it comes back from the collector (which has reset
+            the copy by then): in this process before any step of the next one, from workers with the block it is in.
 
     Returns:
         The steps as `mile.transitions` describes them, `[steps]`, ordered by episode.
@@ -52,40 +53,51 @@ def collect_episodes(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     if len(set(wanted)) < len(wanted) or min(wanted) < 0:
         raise ValueError(f"the numbers of episodes must differ and be at least 0, got {wanted}")
-    scheduled = hasattr(env, "schedule")
-    if scheduled:
-        env.schedule.start(env.schedule.seed if seed is None else seed, wanted)  # pyright: ignore
-    elif seed is not None:
-        env.set_seed(seed)
     robot = _robot(env, policy, deterministic) if isinstance(policy, Policy) else policy
-    copies = env.batch_size.numel()
-    collector = Collector(env, robot, frames_per_batch=copies, total_frames=-1, trust_policy=True)
     finished: dict[int, TensorDict] = {}
-    blocks: list[Any] = []  # TensorDicts [BLOCK, copies]
-    begin = [0] * copies
+
+    def play(player: Player) -> None:
+        missing = [number for number in wanted if number not in finished]
+        for number, raw in _whole_episodes(env, player.play(env, robot, seed, missing), missing):
+            finished[number] = check_transitions(_transitions(raw, env, number, deployment_round))
+            if on_episode is not None:
+                on_episode(finished[number])
+
     try:
-        for now, batch in enumerate(collector):
-            step = batch.reshape(-1).set("timestamp", torch.full([copies], time.time(), dtype=torch.float64))
-            if now % BLOCK == 0:
-                blocks.append(torch.empty_like(step.expand(BLOCK, copies)))
-            blocks[-1][now % BLOCK] = step
-            for copy in step["next", "done"].flatten().nonzero().flatten().tolist():
-                number = int(step["episode" if scheduled else ("collector", "traj_ids")][copy])
-                first, begin[copy] = begin[copy], now + 1
-                if number in wanted:
-                    history: Any = torch.cat([block[:, copy] for block in blocks[first // BLOCK :]])
-                    raw = history[first % BLOCK : first % BLOCK + now + 1 - first]
-                    finished[number] = check_transitions(_transitions(raw, env, number, deployment_round))
-                    if on_episode is not None:
-                        on_episode(finished[number])
-            if len(finished) == len(wanted):
-                break
-    finally:
-        collector.shutdown(close_env=False)
+        play(getattr(env, "played", None) or InProcess())
+    except WorkerDiedError as died:
+        warnings.warn(f"{died}; the episodes that are not finished are played in this process", stacklevel=2)
+        play(InProcess())
     return torch.cat([finished[number] for number in wanted])  # pyright: ignore
 
 
-def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Callable[[TensorDictBase], TensorDictBase]:
+def _whole_episodes(env: EnvBase, played: Batches, wanted: list[int]) -> Iterator[tuple[int, TensorDictBase]]:
+    """Yield the numbers and collected steps `[steps]` of the wanted episodes, as they end."""
+    left = set(wanted)
+    number_of = "episode" if hasattr(env, "schedule") else ("collector", "traj_ids")
+    blocks: list[Any] = []  # TensorDicts [copies, BLOCK]
+    begin: defaultdict[int, int] = defaultdict(int)
+    now = 0
+    with closing(played) as batches:
+        for batch in batches:
+            copies, length = batch.shape
+            at = now % BLOCK
+            if at == 0:
+                blocks.append(torch.empty_like(batch[:, :1].expand(copies, BLOCK)))
+            blocks[-1][:, at : at + length] = batch
+            for step, copy in batch["next", "done"].reshape(copies, length).T.nonzero().tolist():
+                number, end = int(batch[number_of][copy, step]), now + step + 1
+                first, begin[copy] = begin[copy], end
+                if number in left:
+                    left.remove(number)
+                    history: Any = torch.cat([block[copy] for block in blocks[first // BLOCK :]])
+                    yield number, history[first % BLOCK : first % BLOCK + end - first]
+            now += length
+            if not left:
+                return
+
+
+def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Robot:
     """Deploy a copy in float64: rounding, which differs between batch sizes, must not make another episode."""
     kind, observation_dim, action_dim = policy_kind(env)
     architecture = policy.architecture
@@ -98,17 +110,16 @@ def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Callable[[Tenso
             f"{action_dim}, got a {type(policy).__name__} with {architecture['observation_dim']} and "
             f"{architecture['action_dim']}"
         )
-    policy = deepcopy(policy).double().cpu()
+    return partial(_act, deepcopy(policy).double().cpu(), deterministic)
 
-    def act(step: TensorDictBase) -> TensorDictBase:
-        observation = step["observation"]
-        if not observation.isfinite().all():
-            broken = observation[~observation.isfinite().all(-1)].reshape(-1, observation.shape[-1])[0]
-            raise TransitionError(f"'observation' must be finite, got {broken.tolist()}")
-        action = policy.act(observation.double(), step.get("robot_noise", None), deterministic)
-        return step.set("action", action.to(observation.dtype) if action.is_floating_point() else action)
 
-    return act
+def _act(policy: Policy, deterministic: bool, step: TensorDictBase) -> TensorDictBase:
+    observation = step["observation"]
+    if not observation.isfinite().all():
+        broken = observation[~observation.isfinite().all(-1)].reshape(-1, observation.shape[-1])[0]
+        raise TransitionError(f"'observation' must be finite, got {broken.tolist()}")
+    action = policy.act(observation.double(), step.get("robot_noise", None), deterministic)
+    return step.set("action", action.to(observation.dtype) if action.is_floating_point() else action)
 
 
 def _transitions(raw: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:

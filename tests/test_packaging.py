@@ -17,7 +17,10 @@ SIMULATING = COLLECTING | {"metaworld"}
 LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
 LAYERS = [
     (("intervention", "losses", "transitions", "policies"), NUMERIC),
-    (("envs", "humans", "collection", "evaluation", "calibration", "cloning", "demonstrations", "rl"), SIMULATING),
+    (
+        ("envs", "humans", "collectors", "collection", "evaluation", "calibration", "cloning", "demonstrations", "rl"),
+        SIMULATING,
+    ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
     (("methods", "datamodules", "callbacks"), LEARNING),
     (("train", "evaluate", "pretrain", "command_line", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),

@@ -20,6 +20,8 @@ class ScheduledEnv(GymWrapper):
     """A batch of copies of one Gymnasium environment that plays a schedule of episodes; made by `make_env`."""
 
     name: str
+    recipe: Callable[[], "ScheduledEnv"]  # makes another one, in another process
+    played: Any = None  # by what of mile.collectors
 
     @property
     def schedule(self) -> EpisodeSchedule:
@@ -40,6 +42,12 @@ class ScheduledEnv(GymWrapper):
         """Return a picture of the first copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""
         return self._env.envs[0].render()
 
+    def close(self, *, raise_if_closed: bool = True) -> None:
+        """Close the copies, and end the processes that play for them."""
+        if self.played is not None:
+            self.played.close()
+        super().close(raise_if_closed=raise_if_closed)
+
     def _set_seed(self, seed: int | None) -> None:
         self.schedule.start(0 if seed is None else seed)
 
@@ -52,7 +60,7 @@ ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
 }
 
 
-def make_env(name: str, num_envs: int = 1, seed: int = 0, **options: Any) -> ScheduledEnv:
+def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None, **options: Any) -> ScheduledEnv:
     """Make a batched environment.
 
     Args:
@@ -60,6 +68,7 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, **options: Any) -> Sch
             ("door-open-v3"), or any Gymnasium id with a vector observation.
         num_envs: number of copies that step together.
         seed: seed of the episodes; episode i of a seed is the same for every num_envs.
+        collector: plays its episodes, one of `mile.collectors`; None: this process.
         options: passed to the simulator's constructor, such as `render_mode="rgb_array"`.
 
     Returns:
@@ -74,7 +83,8 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, **options: Any) -> Sch
     copies = [lambda: ScheduledEpisodes(factory(**options), schedule)] * num_envs
     vector = SyncVectorEnv(copies, autoreset_mode=AutoresetMode.DISABLED)
     env = ScheduledEnv(vector, categorical_action_encoding=True)
-    env.name = name
+    env.name, env.played = name, collector
+    env.recipe = partial(make_env, name, num_envs, seed, **options)
     return env
 
 

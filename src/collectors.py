@@ -1,0 +1,193 @@
+"""Where episodes are played: in this process, in several, or on several machines."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from tensordict import TensorDictBase
+from torchrl.collectors import Collector, MultiCollector
+from torchrl.envs import EnvBase, TransformedEnv
+
+from mile.envs.intervention_transform import InterventionTransform
+from mile.humans import Human
+
+Batches = Generator[TensorDictBase, None, None]
+Robot = Callable[[TensorDictBase], TensorDictBase]
+BLOCK = 64  # time steps that travel, and are stored, together
+
+
+class Timed:
+    """Lets a robot act, and notes when; whose turn it is may change.
+
+    Args:
+        robot: sets "action" in a TensorDict.
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+
+    def __call__(self, step: TensorDictBase) -> TensorDictBase:
+        """Set "action" and "timestamp" (s since 1970)."""
+        step = self.robot(step)
+        return step.set("timestamp", torch.full(step.batch_size, time.time(), dtype=torch.float64))
+
+
+class Player(Protocol):
+    """Plays the episodes of an environment."""
+
+    def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
+        """Play without end; an environment of `make_env` parks when it has played the given episodes.
+
+        Args:
+            env: batched or not.
+            robot: sets "action" in a TensorDict.
+            seed: of the episodes; None: the environment's own.
+            episodes: their numbers.
+
+        Yields:
+            One or more time steps of each copy, `[copies, steps]`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is kept from one call to the next."""
+
+
+class InProcess:
+    """Plays in this process, step by step: the only one for robots and people."""
+
+    def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
+        """Play, one time step at once; see `Player.play`."""
+        if hasattr(env, "schedule"):
+            env.schedule.start(env.schedule.seed if seed is None else seed, episodes)  # pyright: ignore
+        elif seed is not None:
+            env.set_seed(seed)
+        copies = env.batch_size.numel()
+        collector = Collector(env, Timed(robot), frames_per_batch=copies, total_frames=-1, trust_policy=True)
+        try:
+            for batch in collector:
+                yield batch.reshape(copies, 1)
+        finally:
+            collector.shutdown(close_env=False)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class MultiProcess:
+    """Plays in worker processes with TorchRL's `MultiCollector`; they live on until `close`.
+
+    Every worker has an environment like the given one, with as many copies, and plays an equal share of the episodes.
+
+    Args:
+        num_workers: processes.
+
+    Raises:
+        ValueError: num_workers is below 1; or the environment is not one of `make_env`, bare or with an
+            `InterventionTransform`.
+        WorkerDiedError: when playing; the next call starts new workers.
+    """
+
+    def __init__(self, num_workers: int) -> None:
+        if num_workers < 1:
+            raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+        self.num_workers = num_workers
+        self.collector: Any = None
+        self.batches: Iterator[TensorDictBase] = iter(())
+        self.supervised = False
+
+    def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
+        """Play, `BLOCK` time steps at once; see `Player.play`."""
+        bare, transform = (env.base_env, env.transform) if isinstance(env, TransformedEnv) else (env, None)
+        if not hasattr(bare, "recipe") or not isinstance(transform, InterventionTransform | None):
+            raise ValueError(
+                "only simulators made by make_env, bare or with an InterventionTransform, are played in other "
+                "processes; choose collector=single"
+            )
+        human = None if transform is None else transform.human
+        try:
+            if self.collector is None or self.supervised != (human is not None):
+                self.close()
+                self.supervised = human is not None
+                make = partial(_make_worker, bare.recipe, human)
+                self.collector = self._start(make, Timed(robot), BLOCK * env.batch_size.numel())
+                self.batches = iter(self.collector)
+            seed = bare.schedule.seed if seed is None else seed
+            bare.schedule.start(seed, episodes)  # as if they were played here
+            shares = [episodes[worker :: self.num_workers] for worker in range(self.num_workers)]
+            self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
+            if human is not None:
+                self.collector.map_fn("env.transform.__setattr__", [("human", human)] * self.num_workers)
+            self.collector.map_fn("env.schedule.start", [(seed, share) for share in shares])
+            self.collector.map_fn("reset")
+            for batch in self.batches:
+                yield batch.reshape(-1, BLOCK)
+        except (RuntimeError, OSError, EOFError) as error:
+            self.close()
+            raise WorkerDiedError(f"a worker process died ({error})") from error
+
+    def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
+        os.environ.setdefault("MAX_IDLE_COUNT", "1000000")  # s that workers wait while the policy learns
+        return MultiCollector(
+            [make] * self.num_workers,
+            policy,
+            frames_per_batch=frames * self.num_workers,
+            total_frames=-1,
+            sync=True,
+            trust_policy=True,
+            use_buffers=True,
+            weight_sync_schemes={},
+            num_threads=torch.get_num_threads(),
+            init_fn=_leave_interrupts_to_the_parent,
+        )
+
+    def close(self) -> None:
+        """End the workers."""
+        if self.collector is not None:
+            self.collector.shutdown()
+        self.collector = None
+
+
+class RayActors(MultiProcess):
+    """Plays in Ray actors, on one machine or many, with TorchRL's `RayCollector`.
+
+    Args:
+        num_workers: actors.
+        address: of a running Ray cluster; None: Ray is started on this machine.
+        cpus: that each actor occupies.
+    """
+
+    def __init__(self, num_workers: int, address: str | None = None, cpus: float = 1) -> None:
+        super().__init__(num_workers)
+        self.address = address
+        self.cpus = cpus
+
+    def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
+        from torchrl.collectors.distributed import RayCollector  # noqa: PLC0415
+
+        return RayCollector(
+            [make] * self.num_workers,
+            policy,
+            frames_per_batch=frames * self.num_workers,
+            sync=True,
+            trust_policy=True,
+            weight_sync_schemes={},
+            ray_init_config={"address": self.address},
+            remote_configs={"num_cpus": self.cpus, "num_gpus": 0},
+        )
+
+
+class WorkerDiedError(RuntimeError):
+    """A process that played episodes is gone, and the unfinished ones with it."""
+
+
+def _make_worker(recipe: Callable[[], EnvBase], human: Human | None) -> EnvBase:
+    return recipe() if human is None else TransformedEnv(recipe(), InterventionTransform(human))
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
