@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, Protocol
@@ -126,9 +128,10 @@ class MultiProcess:
             self.collector.map_fn("reset")
             for batch in self.batches:
                 yield batch.reshape(-1, BLOCK)
-        except (RuntimeError, OSError, EOFError) as error:
+        except Exception as error:  # whatever it is, it will show again in the process that plays in the worker's place
             self.close()
-            raise WorkerDiedError(f"a worker process died ({error})") from error
+            reason = str(error).partition("\n")[0]
+            raise WorkerDiedError(f"a worker process died ({type(error).__name__}: {reason})") from error
 
     def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
         os.environ.setdefault("MAX_IDLE_COUNT", "1000000")  # s that workers wait while the policy learns
@@ -169,14 +172,16 @@ class RayActors(MultiProcess):
     def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
         from torchrl.collectors.distributed import RayCollector  # noqa: PLC0415
 
+        for needless in ("The policy is not an nn.Module", "RayCollector iteration started before weight sync"):
+            warnings.filterwarnings("ignore", needless)  # weights travel with the robot
         return RayCollector(
             [make] * self.num_workers,
             policy,
             frames_per_batch=frames * self.num_workers,
+            total_frames=sys.maxsize,
             sync=True,
             trust_policy=True,
-            weight_sync_schemes={},
-            ray_init_config={"address": self.address},
+            ray_init_config={"address": self.address, "logging_level": "error", "log_to_driver": False},
             remote_configs={"num_cpus": self.cpus, "num_gpus": 0},
         )
 

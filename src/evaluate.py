@@ -3,6 +3,7 @@
 python src/evaluate.py checkpoint=lunarlander/expert
 """
 
+from contextlib import closing
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -20,8 +21,8 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     if cfg.video is not None:
         check_video_file(cfg.video)
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
-    env = instantiate(cfg.env)
-    result = evaluate_policy(env, policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
+    with closing(instantiate(cfg.env)) as env:
+        result = evaluate_policy(env, policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
     print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result}, env.rated_by)
     path = Path(cfg.output)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 python src/pretrain.py role=expert|initial|mental_model env=lunarlander
 """
 
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -20,9 +21,9 @@ def pretrain(cfg: DictConfig) -> Path:
     """Train one ingredient, evaluate it, save both and return the weights' path."""
     torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores
     seed_everything(cfg.seed, verbose=False)
-    env = instantiate(cfg.env)
-    policy, training_steps = instantiate(cfg.train)(env)
-    result = evaluate_policy(env, policy, cfg.evaluation.num_episodes, cfg.evaluation.seed, cfg.role.deterministic)
+    with closing(instantiate(cfg.env)) as env:
+        policy, training_steps = instantiate(cfg.train)(env)
+        result = evaluate_policy(env, policy, cfg.evaluation.num_episodes, cfg.evaluation.seed, cfg.role.deterministic)
     path = save_policy(
         policy,
         cfg.output,

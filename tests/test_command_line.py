@@ -4,13 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from mile import evaluate, pretrain, train
+
 ROOT = Path(__file__).parent.parent
+MAIN = {"train": train.main, "evaluate": evaluate.main, "pretrain": pretrain.main}
 
 
 def run(folder, program, *overrides, **environment):
@@ -46,12 +50,30 @@ def run(folder, program, *overrides, **environment):
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),
     ],
 )
-def test_a_mistake_gets_one_line(tmp_path, program, overrides, message):
-    done = run(tmp_path, program, *overrides, "hydra.run.dir=.")
+def test_a_mistake_gets_one_line(tmp_path, monkeypatch, capsys, program, overrides, message):
+    """In this process, because to import everything anew takes long."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr("sys.argv", [f"{program}.py", *overrides, "hydra.run.dir=."])
+    monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(SystemExit) as left:
+        MAIN[program]()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    line = str(left.value)
+    assert line.startswith("error: ")
+    assert "\n" not in line
+    assert message in line
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("overrides", [["experiment=moonlander"], ["experiment=lunarlander", "data.batch_size=0"]])
+def test_the_program_prints_that_line_and_fails(tmp_path, overrides):
+    done = run(tmp_path, "train", *overrides, "hydra.run.dir=.")
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: ")
-    assert message in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_the_traceback_is_there_for_who_asks(tmp_path):

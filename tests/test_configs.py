@@ -1,18 +1,33 @@
+import gc
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 from omegaconf.errors import InterpolationKeyError
 
 from mile.envs import make_env
+from mile.evaluate import evaluate
 from mile.evaluation import evaluate_policy
 from mile.policies import describe_checkpoint, load_policy
 from mile.pretrain import pretrain
 from mile.train import train
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture(autouse=True)
+def _one_run_at_a_time(monkeypatch):
+    """Leave nothing to the next run: neither MuJoCo's memory, which Python does not see, nor Lightning's variables."""
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    gc.collect()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def names(group):
@@ -60,6 +75,19 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
 def test_every_other_choice_runs(tmp_path, choice):
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice))
     assert all(len(row.returns) == 2 for row in rows.values())
+
+
+@pytest.mark.parametrize("collector", names("collector"))
+def test_every_collector_plays_the_same(tmp_path, collector):
+    few = [
+        "env.num_envs=2",
+        "checkpoint=lunarlander/expert",
+        "num_episodes=5",
+        f"output={tmp_path / 'evaluation.json'}",
+    ]
+    result = evaluate(composed("evaluate", f"collector={collector}", *few))
+    here = evaluate_policy(make_env("lunarlander", 5), load_policy("lunarlander/expert"), 5, seed=2000000)
+    assert torch.equal(result.returns, here.returns)
 
 
 @pytest.mark.parametrize("env", names("env"))
