@@ -1,4 +1,4 @@
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench faults clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -27,6 +27,10 @@ lint: .venv/installed  ## format, lint and types
 
 bench: .venv/installed  ## speed, as ratios within one run
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/buffer.py
+
+faults: .venv/installed  ## kill, starve and corrupt a short run, in every way we know
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
 
 clean:  ## remove the environment and all caches
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,80 +1,98 @@
-"""Speed as ratios within one run, because machines differ and are noisy: `make bench`."""
+"""Speed as ratios within one run, because machines differ and are noisy: `make bench`.
 
-import gymnasium as gym
-import numpy as np
+python benchmarks/run.py [--trace trace.json]
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
 import torch
-from torch.utils.benchmark import Timer
-from torchrl.envs import TransformedEnv
+from collecting import collection, evaluation_two_over_one
+from learning import (
+    LearningSteps,
+    epoch_over_bare_loop,
+    intervention_speedup,
+    step_over_limit,
+    step_over_limit_discrete,
+    step_speedup,
+)
+from ratio import Figure, elapsed
+from rich.console import Console
+from rich.table import Table
 
-from mile.collection import collect_episodes
-from mile.envs import InterventionTransform, make_env
-from mile.humans import SimulatedHuman
-from mile.methods import MILE
-from mile.policies import CategoricalPolicy, GaussianPolicy, load_policy
-
-COPIES = 16
-BATCH = 1024
-
-
-def frames_per_second_bare() -> float:
-    """Steps a second of Gymnasium's own vector environment with random actions."""
-    envs = gym.vector.SyncVectorEnv([lambda: gym.make("LunarLander-v3")] * COPIES)
-    envs.reset(seed=0)
-    actions = iter(np.random.default_rng(0).integers(4, size=(100_000, COPIES)))
-    timer = Timer("envs.step(next(actions))", globals={"envs": envs, "actions": actions})
-    return COPIES / timer.blocked_autorange(min_run_time=3).median
+HERE = Path(__file__).parent
 
 
-def frames_per_second_supervised() -> float:
-    """Steps a second of `collect_episodes` with the simulated human."""
-    robot = load_policy("lunarlander/initial")
-    human = SimulatedHuman(load_policy("lunarlander/expert"), load_policy("lunarlander/mental_model"), 15.0, 4.0)
-    env = TransformedEnv(make_env("lunarlander", COPIES), InterventionTransform(human))
-    steps = len(collect_episodes(env, robot, 2 * COPIES, seed=0))
-    timer = Timer("collect_episodes(env, robot, n, seed=0)", globals=globals() | locals() | {"n": 2 * COPIES})
-    return steps / timer.timeit(3).mean
+def start_seconds() -> Figure:
+    """Wall-clock time of `python src/train.py --help`, s."""
+    command = [sys.executable, HERE.parent / "src" / "train.py", "--help"]
+    times = sorted(elapsed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
+    return Figure(times[1], times[0], times[2])
 
 
-def step_ratio(kind: type[CategoricalPolicy] | type[GaussianPolicy], hidden_dims: tuple[int, ...], dims: int) -> float:
-    """Time of a MILE step over that of the same two networks under a trivial loss."""
-    torch.manual_seed(0)
-    observation = torch.randn(BATCH, 8 if kind is CategoricalPolicy else 156)
-    networks = [kind(observation.shape[-1], dims, hidden_dims) for _ in range(2)]
-    method = MILE(networks[0], networks[1], cost=5.0, scale=5.0)
-    optimizer = method.configure_optimizers()
-    intervened = torch.rand(BATCH) < 0.2
-    action = torch.randint(dims, (BATCH,)) if kind is CategoricalPolicy else torch.randn(BATCH, dims)
-    batch = {"observation": observation, "human_action": action, "intervened": intervened}
+BENCHMARKS: dict[str, tuple[Any, str]] = {
+    "intervention_speedup": (intervention_speedup, "≥ 40"),
+    "step_over_limit": (step_over_limit, "≤ 1.2"),
+    "step_over_limit_discrete": (step_over_limit_discrete, "≤ 1.3"),
+    "step_speedup": (step_speedup, "≥ 15"),
+    "epoch_over_bare_loop": (epoch_over_bare_loop, "≤ 1.6"),
+    "collection_lunarlander": (partial(collection, "lunarlander"), "≥ 0.25"),
+    "collection_drawer_open": (partial(collection, "drawer_open"), "≥ 0.7"),
+    "evaluation_two_over_one": (evaluation_two_over_one, "≥ 1.6"),
+    "start_seconds": (start_seconds, ""),
+}
 
-    def step(loss: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
 
-    def trivial() -> torch.Tensor:
-        return sum(network.network(network.normalizer(observation)).square().mean() for network in networks)  # pyright: ignore
+def machine() -> dict[str, Any]:
+    """Describe where the figures come from."""
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ": ?")
+    return {
+        "cpu": model.split(":")[1].strip(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "lightning", "torchrl", "tensordict")},
+    }
 
-    names = {"step": step, "method": method, "batch": batch, "trivial": trivial}
-    times = [
-        Timer(statement, globals=names).blocked_autorange(min_run_time=3).median
-        for statement in ("step(method.loss(batch).loss)", "step(trivial())")
-    ]
-    return times[0] / times[1]
+
+def trace(path: str) -> None:
+    """Write a trace of some steps of MILE for chrome://tracing, and print where the time goes."""
+    steps = LearningSteps.gaussian()
+    steps.mile()
+    with torch.profiler.profile(with_stack=True) as profile:
+        for _ in range(20):
+            steps.mile()
+    profile.export_chrome_trace(path)
+    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
 
 
 def main() -> None:
-    """Print one line a figure."""
-    torch.set_num_threads(1)
-    bare, supervised = frames_per_second_bare(), frames_per_second_supervised()
-    print(
-        f"LunarLander, {COPIES} copies, one core: bare {bare:.0f} frames/s, with the simulated human {supervised:.0f}"
-    )
-    print(f"  ratio {supervised / bare:.2f} (aim: 3000 frames/s or 0.25, whichever is less)")
-    for name, ratio in (
-        ("discrete, (64, 64), 4 actions", step_ratio(CategoricalPolicy, (64, 64), 4)),
-        ("continuous, (256, 256), 4 dimensions", step_ratio(GaussianPolicy, (256, 256), 4)),
-    ):
-        print(f"MILE step / step under a trivial loss, batch {BATCH}, {name}: {ratio:.2f} (aim: at most 1.3)")
+    """Measure, print a table, and write latest.json."""
+    parser = argparse.ArgumentParser(description="Speed as ratios within one run.")
+    parser.add_argument("--trace", metavar="FILE", help="write a torch.profiler trace of a training step instead")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of them")
+    arguments = parser.parse_args()
+    if arguments.trace:
+        trace(arguments.trace)
+        return
+    table = Table("benchmark", "median", "quartiles", "aim", title="ratios within this run")
+    figures: dict[str, Any] = {}
+    for name in arguments.only:
+        print(f"{name} …", flush=True)
+        function, aim = BENCHMARKS[name]
+        figures[name], low, high = function()
+        table.add_row(name, f"{figures[name]:.2f}", f"{low:.2f} to {high:.2f}", aim)
+    Console(width=120).print(table)
+    (HERE / "latest.json").write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -69,10 +69,11 @@ class InProcess:
         elif seed is not None:
             env.set_seed(seed)
         copies = env.batch_size.numel()
-        collector = Collector(env, Timed(robot), frames_per_batch=copies, total_frames=-1, trust_policy=True)
+        length = 1 if copies == 1 else BLOCK  # what a person or a robot does must not be lost
+        collector = Collector(env, Timed(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True)
         try:
             for batch in collector:
-                yield batch.reshape(copies, 1)
+                yield batch.reshape(copies, length)
         finally:
             collector.shutdown(close_env=False)
 

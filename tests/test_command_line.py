@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -79,50 +78,6 @@ def test_the_program_prints_that_line_and_fails(tmp_path, overrides):
 def test_the_traceback_is_there_for_who_asks(tmp_path):
     done = run(tmp_path, "evaluate", "checkpoint=lunarlander/nobody", HYDRA_FULL_ERROR="1")
     assert "Traceback" in done.stderr
-
-
-SMOKE = ["experiment=lunarlander", "debug=smoke", "callbacks.deployment.epochs_per_round=40"]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    done = run(folder, "train", *SMOKE, "hydra.run.dir=.")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def stopped_at_first_checkpoint(folder, number):
-    """Start a run in `folder`/run, send it a signal once there is a checkpoint, and return its exit status."""
-    with subprocess.Popen(
-        [sys.executable, ROOT / "src" / "train.py", *SMOKE, "hydra.run.dir=run"], cwd=folder, stdout=subprocess.DEVNULL
-    ) as process:
-        while not list((folder / "run").glob("*.ckpt")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(number)
-        return process.wait()
-
-
-def assert_same(one, other):
-    for name in ("policy.safetensors", "results.json", "evaluation.json", "deployment.json"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-
-
-def test_a_killed_run_is_continued_to_the_same_weights(tmp_path, whole):
-    stopped_at_first_checkpoint(tmp_path, signal.SIGKILL)
-    assert not (tmp_path / "run" / "policy.safetensors").exists()
-    resumed = run(tmp_path, "train", "ckpt_path=run")
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same(tmp_path / "run", whole)
-
-
-def test_a_run_that_is_asked_to_stop_does_and_goes_on_later(tmp_path, whole):
-    assert stopped_at_first_checkpoint(tmp_path, signal.SIGTERM) == 128 + signal.SIGTERM
-    assert not (tmp_path / "run" / "results.json").exists()
-    resumed = run(tmp_path, "train", *SMOKE, "hydra.run.dir=run")  # the same command again
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same(tmp_path / "run", whole)
 
 
 def test_evaluate_prints_a_table_and_writes_json_and_video(tmp_path):

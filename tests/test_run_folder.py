@@ -9,7 +9,8 @@ from mile.run_folder import continued, occupied
 
 
 def config(folder, ckpt_path=None, **options):
-    return OmegaConf.create({"seed": 0, "command": "…", **options, "output_dir": str(folder), "ckpt_path": ckpt_path})
+    own = {"output_dir": str(folder), "ckpt_path": ckpt_path, "buffer": "${output_dir}/buffer"}
+    return OmegaConf.create({"seed": 0, "command": "…", **options, **own})
 
 
 @pytest.fixture
@@ -46,6 +47,14 @@ def test_a_run_without_a_checkpoint_begins_anew_with_what_it_recorded(stopped):
     for path in stopped.glob("*.ckpt"):
         path.unlink()
     assert continued(config(stopped), []).ckpt_path is None
+
+
+@pytest.mark.parametrize("named", [None, "."])
+def test_a_run_that_was_moved_goes_on_where_it_is_now(stopped, named):
+    moved = stopped.rename(stopped.parent / "moved")
+    cfg = continued(config(moved if named is None else stopped, named and str(moved)), ["seed=0"])
+    assert cfg.output_dir == str(moved)
+    assert cfg.buffer == str(moved / "buffer")
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(stopped):

@@ -1,0 +1,61 @@
+"""Collection and evaluation against the simulator alone, and by two processes against one."""
+
+from functools import partial
+
+import numpy as np
+from ratio import Figure, ratio_once
+from torchrl.envs import TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.collectors import MultiProcess
+from mile.envs import InterventionTransform, ScheduledEnv, make_env
+from mile.envs.episodes import PARKED
+from mile.evaluation import evaluate_policy
+from mile.humans import SimulatedHuman
+from mile.policies import load_policy
+
+
+def collection(name: str, copies: int = 16, repetitions: int = 5) -> Figure:
+    """Episodes a second of `collect_episodes` with the simulated human, over those of the bare vector environment.
+
+    The bare one plays the very same episodes, resets included, from the actions that were recorded.
+    """
+    robot, expert, mental_model = (load_policy(f"{name}/{role}") for role in ("initial", "expert", "mental_model"))
+    human = SimulatedHuman(expert, mental_model, 10.0, 4.0)
+    env, bare = make_env(name, copies), make_env(name, copies)
+    supervised = TransformedEnv(env, InterventionTransform(human))
+    numbers = range(6 * copies)
+    steps = collect_episodes(supervised, robot, numbers, seed=0)
+    actions = {number: steps["executed_action"][steps["episode"] == number].numpy() for number in numbers}
+    return ratio_once(
+        lambda: replay(bare, actions, seed=0),
+        lambda: collect_episodes(supervised, robot, numbers, seed=0),
+        repetitions,
+    )
+
+
+def replay(env: ScheduledEnv, actions: dict[int, np.ndarray], seed: int) -> None:
+    """Step Gymnasium's vector environment through recorded episodes, with nothing else around it."""
+    vector, none = env._env, np.zeros_like(actions[0][0])
+    env.schedule.start(seed, actions)
+    now = np.zeros(vector.num_envs, int)
+    episode = vector.reset()[0]["episode"]
+    while (episode != PARKED).any():
+        chosen = [none if it == PARKED else actions[it][step] for it, step in zip(episode, now, strict=True)]
+        observed, _, terminated, truncated, _ = vector.step(np.stack(chosen))
+        now += 1
+        if (done := terminated | truncated).any():
+            now[done] = 0
+            observed, _ = vector.reset(options={"reset_mask": done})
+        episode = observed["episode"].copy()
+
+
+def evaluation_two_over_one() -> Figure:
+    """Episodes a second by two worker processes, which are already there, over those of one process."""
+    robot = load_policy("drawer_open/initial")
+    one, two = make_env("drawer_open", 16), make_env("drawer_open", 16, collector=MultiProcess(2))
+    run = partial(evaluate_policy, policy=robot, num_episodes=100, seed=0)
+    run(two)
+    figure = ratio_once(partial(run, one), partial(run, two))
+    two.close()
+    return figure
