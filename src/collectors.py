@@ -14,7 +14,7 @@ from tensordict import TensorDictBase
 from torchrl.collectors import Collector, MultiCollector
 from torchrl.envs import EnvBase, TransformedEnv
 
-from mile.envs.intervention_transform import InterventionTransform
+from mile.envs import InterventionTransform, ScheduledEnv
 from mile.humans import Human
 
 Batches = Generator[TensorDictBase, None, None]
@@ -106,7 +106,7 @@ class MultiProcess:
     def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
         """Play, `BLOCK` time steps at once; see `Player.play`."""
         bare, transform = (env.base_env, env.transform) if isinstance(env, TransformedEnv) else (env, None)
-        if not hasattr(bare, "recipe") or not isinstance(transform, InterventionTransform | None):
+        if not isinstance(bare, ScheduledEnv) or not isinstance(transform, InterventionTransform | None):
             raise ValueError(
                 "only simulators made by make_env, bare or with an InterventionTransform, are played in other "
                 "processes; choose collector=single"
@@ -136,12 +136,12 @@ class MultiProcess:
 
     def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
         os.environ.setdefault("MAX_IDLE_COUNT", "1000000")  # s that workers wait while the policy learns
-        return MultiCollector(
+        return MultiCollector(  # pyright: ignore
             [make] * self.num_workers,
             policy,
             frames_per_batch=frames * self.num_workers,
             total_frames=-1,
-            sync=True,
+            sync=True,  # pyright: ignore
             trust_policy=True,
             use_buffers=True,
             weight_sync_schemes={},

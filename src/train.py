@@ -4,11 +4,13 @@ python src/train.py experiment=lunarlander
 """
 
 import json
+import os
 from contextlib import closing, redirect_stdout
 from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.utilities import rank_zero_only
@@ -111,8 +113,11 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
 @entry_point("train")
 def main(cfg: DictConfig) -> float | None:
     """Run one experiment, or continue one; return what a search of hyperparameters goes by."""
-    overrides = [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
-    cfg = continued(cfg, overrides)
+    given, ranks = HydraConfig.get().overrides, os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    alone = int(ranks) == 1 or HydraConfig.get().mode == RunMode.MULTIRUN
+    if not alone and not any(override.startswith("hydra.run.dir=") for override in given.hydra):
+        raise ValueError(f"{ranks} processes that are started apart must share a folder; give hydra.run.dir=…")
+    cfg = continued(cfg, [override for override in given.task if not override.startswith("ckpt_path=")])
     if getattr(rank_zero_only, "rank", 0):
         with redirect_stdout(None):
             train(cfg)

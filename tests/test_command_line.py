@@ -80,6 +80,11 @@ def test_the_traceback_is_there_for_who_asks(tmp_path):
     assert "Traceback" in done.stderr
 
 
+def test_processes_that_are_started_apart_must_agree_on_a_folder(tmp_path):
+    done = run(tmp_path, "train", "experiment=lunarlander", "trainer=ddp", WORLD_SIZE="2", RANK="1", LOCAL_RANK="1")
+    assert done.stderr.startswith("error: 2 processes that are started apart must share a folder; give hydra.run.dir=")
+
+
 def test_evaluate_prints_a_table_and_writes_json_and_video(tmp_path):
     done = run(
         tmp_path, "evaluate", "checkpoint=lunarlander/expert", "num_episodes=4", "video=landing.gif", "hydra.run.dir=."
