@@ -113,7 +113,8 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
 @entry_point("train")
 def main(cfg: DictConfig) -> float | None:
     """Run one experiment, or continue one; return what a search of hyperparameters goes by."""
-    given, ranks = HydraConfig.get().overrides, os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    given = HydraConfig.get().overrides
+    ranks = os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
     alone = int(ranks) == 1 or HydraConfig.get().mode == RunMode.MULTIRUN
     if not alone and not any(override.startswith("hydra.run.dir=") for override in given.hydra):
         raise ValueError(f"{ranks} processes that are started apart must share a folder; give hydra.run.dir=…")
