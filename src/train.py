@@ -29,6 +29,7 @@ from mile.tables import print_rounds, print_table, write_json, write_text
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     kept = OmegaConf.merge(cfg, {"output_dir": cfg.output_dir, "command": cfg.command})  # the rest follows, if moved
     rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
     with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env)) as watched:
