@@ -38,8 +38,8 @@ def collect_episodes(
             same however it is played.
         deterministic: the robot takes its most probable action; otherwise it samples.
         deployment_round: stored with each step.
-        on_episode: is given each episode when the step that ended it comes back from the collector (which has reset
-            the copy by then): in this process before any step of the next one, from workers with the block it is in.
+        on_episode: is given each episode when the step that ended it comes back from the collector, which has reset the
+            copy by then: at once where there is one copy, otherwise with the block of steps it is in.
 
     Returns:
         The steps as `mile.transitions` describes them, `[steps]`, ordered by episode.

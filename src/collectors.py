@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
@@ -60,10 +61,10 @@ class Player(Protocol):
 
 
 class InProcess:
-    """Plays in this process, step by step: the only one for robots and people."""
+    """Plays in this process: the only one for robots and people."""
 
     def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
-        """Play, one time step at once; see `Player.play`."""
+        """Play, `BLOCK` time steps at once, or one where there is one copy; see `Player.play`."""
         if hasattr(env, "schedule"):
             env.schedule.start(env.schedule.seed if seed is None else seed, episodes)  # pyright: ignore
         elif seed is not None:
@@ -163,10 +164,15 @@ class RayActors(MultiProcess):
         num_workers: actors.
         address: of a running Ray cluster; None: Ray is started on this machine.
         cpus: that each actor occupies.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
     """
 
     def __init__(self, num_workers: int, address: str | None = None, cpus: float = 1) -> None:
         super().__init__(num_workers)
+        if find_spec("ray") is None:
+            raise ModuleNotFoundError("Ray is not installed; pip install 'mile-interventions[ray]'")
         self.address = address
         self.cpus = cpus
 
