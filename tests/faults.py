@@ -21,6 +21,7 @@ ROUNDS, EPISODES = 3, 8
 SHORT = [
     "experiment=lunarlander",
     "debug=smoke",
+    "env.max_episode_steps=400",
     f"callbacks.deployment.num_rounds={ROUNDS}",
     f"callbacks.deployment.episodes_per_round={EPISODES}",
     "callbacks.deployment.epochs_per_round=20",

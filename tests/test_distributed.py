@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from mile.datamodules import InterventionBuffer
@@ -19,7 +20,7 @@ def train(folder, *overrides):
         cwd=folder.parent,
         capture_output=True,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env={key: os.environ[key] for key in os.environ if not key.startswith("MASTER_")} | {"OMP_NUM_THREADS": "1"},
         timeout=400,
         check=False,
     )
@@ -27,8 +28,11 @@ def train(folder, *overrides):
     return done.stdout
 
 
-def test_two_processes_hold_the_same_episodes_and_end_with_one_policy(tmp_path):
-    printed = train(tmp_path / "two", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+@pytest.mark.parametrize("accelerator", ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def test_two_processes_hold_the_same_episodes_and_end_with_one_policy(tmp_path, accelerator):
+    if accelerator == "gpu" and torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    printed = train(tmp_path / "two", "trainer=ddp", "trainer.devices=2", f"trainer.accelerator={accelerator}")
     train(tmp_path / "one")
     assert printed.count("learnt policy") == 2  # the line before, and the table, of rank 0 alone
     one, first, second = (

@@ -26,7 +26,7 @@ SUCCESS = {
 
 
 class MetaWorld(gym.Env):
-    """One task of Meta-World that ends on success or after 500 steps.
+    """One task of Meta-World that ends on success or after 500 steps, the suite's limit.
 
     An observation is four time steps, oldest first, of the suite's 39 numbers: hand position (0:3, m), gripper opening
     (3), object positions (m) and quaternions (4:18), the same of the step before (18:36), goal position (36:39, m). At
@@ -36,6 +36,7 @@ class MetaWorld(gym.Env):
     Args:
         task: the suite's name, such as "drawer-open-v3".
         shaped_reward: compute the suite's shaped reward; otherwise the reward is 1 for success and 0 else.
+        max_episode_steps: end sooner.
         render_mode: "rgb_array" for pictures.
         camera: one of the suite's.
         width: of a picture, pixels.
@@ -50,6 +51,7 @@ class MetaWorld(gym.Env):
         self,
         task: str,
         shaped_reward: bool = False,
+        max_episode_steps: int = 500,
         render_mode: str | None = None,
         camera: str = "corner2",
         width: int = 320,
@@ -67,6 +69,7 @@ class MetaWorld(gym.Env):
         self.upside_down = camera.startswith("corner")
         self.shaped_reward = shaped_reward
         self.env = tasks[task](render_mode=render_mode, camera_name=camera, width=width, height=height)
+        self.env.max_path_length = max_episode_steps
         self.env._partially_observable = False  # the goal is part of the true state
         del self.env.sawyer_observation_space  # cached from when the goal was none; it clips
         self.env._set_task_called = True  # goals come from each episode's seed instead of from a list of 50

@@ -62,10 +62,12 @@ def test_success_is_the_suites_own(task):
     assert solved >= 3
 
 
-def test_time_is_up_after_500_steps():
-    steps = collect_episodes(make_env("drawer_open", 2), lambda step: step.set("action", torch.zeros(2, 4)), 2)
-    assert len(steps) == 1000
-    assert steps["next", "truncated"].nonzero().flatten().tolist() == [499, 999]
+@pytest.mark.parametrize(("options", "limit"), [({}, 500), ({"max_episode_steps": 30}, 30)])
+def test_time_is_up_after_500_steps_or_sooner(options, limit):
+    env = make_env("drawer_open", 2, **options)
+    steps = collect_episodes(env, lambda step: step.set("action", torch.zeros(2, 4)), 2)
+    assert len(steps) == 2 * limit
+    assert steps["next", "truncated"].nonzero().flatten().tolist() == [limit - 1, 2 * limit - 1]
     assert not steps["next", "terminated"].any()
     assert not steps["next", "reward"].any()
 
