@@ -29,6 +29,7 @@ class InterventionDataModule(LightningDataModule):
         batch_size: b, steps in a batch.
         batches_per_epoch: l; None: as many as it takes to see every step once.
         seed: of the batches' order.
+        on_device: keep a copy of all steps on the trainer's device, instead of moving each batch there from the disk.
 
     Attributes:
         buffer: all recorded steps; `DeploymentCallback` appends to it.
@@ -42,6 +43,7 @@ class InterventionDataModule(LightningDataModule):
         batch_size: int = 256,
         batches_per_epoch: int | None = None,
         seed: int = 0,
+        on_device: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
@@ -53,7 +55,9 @@ class InterventionDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
         self.seed = seed
+        self.on_device = on_device
         self.epochs_served = 0
+        self._copy = TensorDict({}, [0])
 
     def train_dataloader(self) -> DataLoader:
         """Return a loader that looks at the buffer anew in every epoch."""
@@ -71,7 +75,14 @@ class InterventionDataModule(LightningDataModule):
         served = self.batches_per_epoch or math.ceil(len(rows) / self.batch_size / ranks)
         passes = (torch.randperm(len(rows), generator=generator).split(self.batch_size) for _ in itertools.count())
         for chosen in itertools.islice(itertools.chain.from_iterable(passes), rank, served * ranks, ranks):
-            yield self.buffer.steps[rows[chosen]]
+            yield self._steps()[rows[chosen]]
+
+    def _steps(self) -> TensorDict:
+        if not self.on_device:
+            return self.buffer.steps
+        if len(self._copy) < len(self.buffer):  # which only grows
+            self._copy = self.buffer.steps.clone().to(self.trainer.strategy.root_device)
+        return self._copy
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the order of the epochs to come."""

@@ -52,6 +52,16 @@ def test_an_empty_buffer_serves_nothing(tmp_path):
     assert list(InterventionDataModule(tmp_path, "counting").train_dataloader()) == []
 
 
+def test_all_steps_may_lie_on_the_device(data, tmp_path):
+    there = InterventionDataModule(tmp_path, "counting", batch_size=8, on_device=True)
+    there.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=SimpleNamespace(root_device="cpu"))
+    for number in (4, 5):  # an epoch, one more episode, an epoch
+        for batch, other in zip(data.batches(), there.batches(), strict=True):
+            torch.testing.assert_close(batch["observation"], other["observation"], equal_nan=True)
+        data.buffer.append(episode(number, 2))
+        there.buffer = data.buffer
+
+
 @pytest.mark.parametrize("name", ["batch_size", "batches_per_epoch"])
 def test_counts_below_one_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
