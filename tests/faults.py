@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROUNDS, EPISODES = 3, 8
+ROUNDS, EPISODES = 3, 12
 SHORT = [
     "experiment=lunarlander",
     "debug=smoke",
@@ -111,19 +111,22 @@ class Faults:
             process.stderr.close()
         self.finish(run)
 
-    def asked_to_stop(self) -> None:
-        """SIGTERM, and Ctrl-C: the epoch ends, a checkpoint is written, and the exit status says why."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            run = self.folder / number.name
-            process = self.start(run)
-            while not list(run.glob("*.ckpt")):
-                check(process.poll() is None, "the run ended before it could be asked")
-                time.sleep(0.01)
-            process.send_signal(number)
-            _, said = process.communicate()
-            check(process.returncode == 128 + number, said)
-            check(not (run / "results.json").exists(), "the run went on to its end")
-            self.finish(run)
+    def sigterm(self, number: int = signal.SIGTERM) -> None:
+        """Asked to stop: the epoch ends, a checkpoint is written, and the exit status says why."""
+        run = self.folder / f"signal_{number}"
+        process = self.start(run)
+        while not list(run.glob("*.ckpt")):
+            check(process.poll() is None, "the run ended before it could be asked")
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate()
+        check(process.returncode == 128 + number, said)
+        check(not (run / "results.json").exists(), "the run went on to its end")
+        self.finish(run)
+
+    def ctrl_c(self) -> None:
+        """The same by hand."""
+        self.sigterm(signal.SIGINT)
 
     def full_disk(self) -> None:
         """No room in the middle of an episode; later there is."""
@@ -190,7 +193,8 @@ class Faults:
 
 
 OTHERS: list[Callable[[Faults], None]] = [
-    Faults.asked_to_stop,
+    Faults.sigterm,
+    Faults.ctrl_c,
     Faults.full_disk,
     Faults.dead_worker,
     Faults.damaged_checkpoint,

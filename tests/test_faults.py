@@ -14,7 +14,7 @@ def test_kills_at_random_moments_cost_nothing(faults):
     faults.kills(2)
 
 
-SHORT = ("asked_to_stop", "full_disk", "damaged_checkpoint", "two_runs", "flipped_bit")
+SHORT = ("sigterm", "full_disk", "damaged_checkpoint", "two_runs", "flipped_bit")
 
 
 @pytest.mark.parametrize("fault", [fault for fault in OTHERS if fault.__name__ in SHORT], ids=lambda it: it.__name__)
