@@ -135,3 +135,10 @@ def test_an_unknown_kind_of_policy_is_refused(saved):
 def test_bad_temperature_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
         CategoricalPolicy(3, 2, temperature=temperature)
+
+
+@pytest.mark.parametrize("policy", [CategoricalPolicy(8, 4), GaussianPolicy(8, 4)])
+def test_half_precision_is_for_the_network_alone(policy):
+    with torch.autocast("cpu", torch.bfloat16):
+        distribution = policy(torch.randn(3, 8))
+        assert distribution.log_prob(distribution.sample()).dtype == torch.float32

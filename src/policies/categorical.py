@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
@@ -34,7 +35,8 @@ class CategoricalPolicy(Policy):
 
     def values(self, observation: Tensor) -> Tensor:
         """Return q(s, ·), `[*batch, action_dim]`: Q-values if trained by DQN, logits if cloned."""
-        return self.network(self.normalizer(observation))
+        values = self.network(self.normalizer(observation))
+        return values.to(torch.promote_types(values.dtype, torch.float32))  # bfloat16 is for the network alone
 
     def forward(self, observation: Tensor) -> Categorical:
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""

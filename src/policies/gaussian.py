@@ -53,7 +53,9 @@ class GaussianPolicy(Policy):
 
     def mean_and_std(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the Gaussian, before tanh, each `[*batch, action_dim]`."""
-        mean, raw = self.network(self.normalizer(observation)).chunk(2, dim=-1)
+        out = self.network(self.normalizer(observation))
+        out = out.to(torch.promote_types(out.dtype, torch.float32))  # bfloat16 is for the network alone
+        mean, raw = out.chunk(2, dim=-1)
         return mean, (self.low + (self.high - self.low) * torch.sigmoid(raw)).exp()
 
     def forward(self, observation: Tensor) -> Distribution:
