@@ -1,5 +1,7 @@
 """Does the intervention model predict the human? Asked of each round before it is trained on."""
 
+from collections.abc import Sequence
+
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -10,13 +12,15 @@ from torchmetrics.functional.classification import binary_auroc
 
 from mile.intervention import intervention_floor
 
+GAP = ("own", "expected")  # its two parts, see `mile.intervention.gap_parts`
+
 
 class InterventionModelCallback(Callback):
     """Compares p(ν=1|s) with the interventions of the newest round, which the module has not seen yet.
 
     Logs the accuracy beside that of always predicting the majority, AUC, BCE and Brier score, the floor Φ(−c/σ), and
-    for TensorBoard a histogram of p(ν=1|s), a reliability diagram and a plot of one episode. The module must have
-    `intervention_prob(observation)`, `gap_parts(observation)`, `cost` and `scale`.
+    for TensorBoard a histogram of p(ν=1|s), a reliability diagram and a plot of one episode. A module without
+    `intervention_prob(observation)` is left alone; one without `gap_parts(observation)`, `cost` and `scale` has no gap.
 
     Args:
         every_n_epochs: as many as a round has.
@@ -28,19 +32,21 @@ class InterventionModelCallback(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare, if this epoch is the first of its round."""
         number, epoch = divmod(trainer.current_epoch, self.every_n_epochs)
-        if epoch:
+        if epoch or not hasattr(pl_module, "intervention_prob"):
             return
         buffer = trainer.datamodule.buffer
         steps = buffer.steps[buffer.rows([number])]
         observation = steps["observation"].to(pl_module.device)
         prob = pl_module.intervention_prob(observation).double().cpu()  # pyright: ignore
-        own, expected = (part.double().cpu() for part in pl_module.gap_parts(observation))  # pyright: ignore
         metrics = {f"prediction/{name}": value for name, value in prediction_metrics(prob, steps["intervened"]).items()}
-        metrics["prediction/floor"] = intervention_floor(pl_module.cost, pl_module.scale)  # pyright: ignore
-        for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
-            if where.any():
-                metrics[f"gap/own_{name}"] = float(own[where].mean())
-                metrics[f"gap/expected_{name}"] = float(expected[where].mean())
+        gap: list[Tensor] = []
+        if hasattr(pl_module, "gap_parts"):
+            gap = [part.double().cpu() for part in pl_module.gap_parts(observation)]  # pyright: ignore
+            metrics["prediction/floor"] = intervention_floor(pl_module.cost, pl_module.scale)  # pyright: ignore
+            for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
+                if where.any():
+                    for of, part in zip(GAP, gap, strict=True):
+                        metrics[f"gap/{of}_{name}"] = float(part[where].mean())
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=number)
             if isinstance(logger, TensorBoardLogger):
@@ -49,7 +55,7 @@ class InterventionModelCallback(Callback):
                 logger.experiment.add_figure("prediction/reliability", figure, number)
                 longest = steps["episode"][steps["step"].argmax()]
                 shown = steps["episode"] == longest
-                figure = episode_plot(steps[shown], prob[shown], own[shown], expected[shown])
+                figure = episode_plot(steps[shown], prob[shown], [part[shown] for part in gap])
                 logger.experiment.add_figure("prediction/episode", figure, number)
 
 
@@ -91,25 +97,26 @@ def reliability_diagram(prob: Tensor, intervened: Tensor, bins: int = 10) -> Fig
     return figure
 
 
-def episode_plot(steps: TensorDictBase, prob: Tensor, own: Tensor, expected: Tensor) -> Figure:
-    """Plot p(ν=1|s) along an episode over the interventions that happened, and the two parts of the gap below.
+def episode_plot(steps: TensorDictBase, prob: Tensor, gap: Sequence[Tensor] = ()) -> Figure:
+    """Plot p(ν=1|s) along an episode over the interventions that happened, and the two parts of the gap below, if given.
 
     Args:
         steps: one episode, `[steps]`.
         prob: p(ν=1|s) as the model has it, `[steps]`.
-        own: E_{a ~ π}[ln π(a|s)], `[steps]`, nats.
-        expected: E_{a' ~ π̂}[ln π(a'|s)], `[steps]`, nats.
+        gap: E_{a ~ π}[ln π(a|s)] and E_{a' ~ π̂}[ln π(a'|s)], each `[steps]`, nats.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
-    above, below = figure.subplots(2, sharex=True)
+    above, *below = figure.subplots(1 + bool(gap), sharex=True, squeeze=False).flat
     above.fill_between(steps["step"], steps["intervened"].float(), step="mid", color="0.85", label="ν=1 (human acted)")
     above.plot(steps["step"], prob, label="p(ν=1|s), model")
     if steps["intervention_prob"].isfinite().all():
         above.plot(steps["step"], steps["intervention_prob"], linewidth=0.8, label="p(ν=1|s), simulated human")
     above.set(ylabel="probability", ylim=(0, 1))
     above.legend(loc="upper right")
-    below.plot(steps["step"], own, label="of its own action")
-    below.plot(steps["step"], expected, label="of what is expected of the robot")
-    below.set(xlabel=f"step of episode {int(steps['episode'][0])}", ylabel="mean ln π(a|s), nats", yscale="symlog")
-    below.legend(loc="lower right")
+    for axes in below:
+        axes.plot(steps["step"], gap[0], label="of its own action")
+        axes.plot(steps["step"], gap[1], label="of what is expected of the robot")
+        axes.set(ylabel="mean ln π(a|s), nats", yscale="symlog")
+        axes.legend(loc="lower right")
+    [above, *below][-1].set(xlabel=f"step of episode {int(steps['episode'][0])}")
     return figure

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn.utils import get_total_norm
 
+from mile.methods import Method
 from mile.policies import Policy
 
 MAX_STEPS = 4096  # recorded steps that a round is asked about, evenly spread
@@ -18,13 +19,12 @@ MAX_STEPS = 4096  # recorded steps that a round is asked about, evenly spread
 class LearningCallback(Callback):
     """Logs what each term of the loss asks of each network, and how far the policy moved where nobody intervened.
 
-    * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round;
-    * `gradient/cosine`: between the gradients of `intervention_loss` and `policy_loss` in the policy: below 0 they
-      pull apart;
+    * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round, where a loss has terms;
+    * `gradient/cosine`: between the gradients of its two terms in the policy: below 0 they pull apart;
     * `drift/not_intervened`, `drift/intervened`: mean KL(π before the round ‖ π after it) over recorded steps with
       ν=0 and ν=1, nats.
 
-    The module must have `policy`, `mental_model` and `loss(batch)`.
+    The module must be a `Method`.
 
     Args:
         every_n_epochs: as many as a round has.
@@ -62,13 +62,12 @@ class LearningCallback(Callback):
         buffer = trainer.datamodule.buffer
         rows = buffer.rows(range(number + 1))
         steps = buffer.steps[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
-        gradients = term_gradients(pl_module, steps)
-        metrics = {f"gradient/{name}": float(get_total_norm(gradient)) for name, gradient in gradients.items()}
-        ours, theirs = (
-            torch.cat([part.flatten() for part in gradients[f"{term}/policy"]])
-            for term in ("intervention_loss", "policy_loss")
-        )
-        metrics["gradient/cosine"] = float(torch.cosine_similarity(ours, theirs, dim=0))
+        gradients = term_gradients(cast(Method, pl_module), steps)
+        metrics = {"/".join(("gradient", *key)): float(get_total_norm(them)) for key, them in gradients.items()}
+        in_policy = [them for (_, network), them in gradients.items() if network == "policy"]
+        if in_policy:
+            ours, theirs = (torch.cat([part.flatten() for part in them]) for them in in_policy)
+            metrics["gradient/cosine"] = float(torch.cosine_similarity(ours, theirs, dim=0))
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
         with torch.no_grad():
             divergence = kl_divergence(before(steps["observation"]), after(steps["observation"]))
@@ -79,14 +78,15 @@ class LearningCallback(Callback):
             logger.log_metrics(metrics, step=number)
 
 
-def term_gradients(module: Any, steps: TensorDictBase) -> dict[str, tuple[Tensor, ...]]:
-    """Return the gradient of each term of the loss in each network's weights, by "term/network"."""
-    terms = module.loss(steps)._asdict()
-    gradients = {}
-    for term in ("intervention_loss", "policy_loss"):
-        for network in ("policy", "mental_model"):
-            weights = list(getattr(module, network).parameters())
-            gradients[f"{term}/{network}"] = torch.autograd.grad(
-                terms[term], weights, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-    return gradients
+def term_gradients(method: Method, steps: TensorDictBase) -> dict[tuple[str, str], tuple[Tensor, ...]]:
+    """Return the gradient of each term of the loss in each network's weights, by term and network."""
+    if not method.automatic_optimization:
+        return {}  # there is no loss on recorded steps
+    terms = method.loss(steps)._asdict()
+    return {
+        (term, name): torch.autograd.grad(
+            terms[term], list(network.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        for term in [term for term in terms if term != "loss"]
+        for name, network in method.networks().items()
+    }

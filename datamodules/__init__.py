@@ -2,5 +2,6 @@
 
 from mile.datamodules.buffer import BufferError, InterventionBuffer
 from mile.datamodules.intervention import InterventionDataModule
+from mile.datamodules.replay import ReplayDataModule
 
-__all__ = ["BufferError", "InterventionBuffer", "InterventionDataModule"]
+__all__ = ["BufferError", "InterventionBuffer", "InterventionDataModule", "ReplayDataModule"]

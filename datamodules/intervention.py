@@ -11,16 +11,18 @@ import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from tensordict import TensorDict
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from mile.datamodules.buffer import InterventionBuffer
+from mile.datamodules.buffer import Episode, InterventionBuffer
+from mile.methods.method import Method
 
 
 class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. In a distributed run every rank has a buffer of its own, with the same episodes, and
+    e depends on (seed, e) alone. A `Method` may have some steps drawn more often than others, or not at all. In a distributed run every rank has a buffer of its own, with the same episodes, and
     the ranks take turns at the batches of one pass: all get equally many, and no two the same before all are served.
 
     Args:
@@ -30,6 +32,7 @@ class InterventionDataModule(LightningDataModule):
         batches_per_epoch: l; None: as many as it takes to see every step once.
         seed: of the batches' order.
         on_device: keep a copy of all steps on the trainer's device, instead of moving each batch there from the disk.
+        restart: learn from the initial weights in every round, instead of going on from those of the round before.
 
     Attributes:
         buffer: all recorded steps; `DeploymentCallback` appends to it.
@@ -44,6 +47,7 @@ class InterventionDataModule(LightningDataModule):
         batches_per_epoch: int | None = None,
         seed: int = 0,
         on_device: bool = False,
+        restart: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
@@ -56,8 +60,10 @@ class InterventionDataModule(LightningDataModule):
         self.batches_per_epoch = batches_per_epoch
         self.seed = seed
         self.on_device = on_device
+        self.restart = restart
         self.epochs_served = 0
         self._copy = TensorDict({}, [0])
+        self._known: tuple[list[Episode] | None, Any] = None, None
 
     def train_dataloader(self) -> DataLoader:
         """Return a loader that looks at the buffer anew in every epoch."""
@@ -65,24 +71,55 @@ class InterventionDataModule(LightningDataModule):
 
     def batches(self) -> Iterator[TensorDict]:
         """Yield the next epoch's batches, each of batch size `[batch_size]` (the last of a pass may be shorter)."""
-        entropy = np.random.SeedSequence((self.seed, self.epochs_served)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(entropy[0]))
-        self.epochs_served += 1
-        rows = self.buffer.rows(self.rounds)
+        rank, ranks = self.share()
+        generator = self.next_generator()
+        rows, draw, weight = self._weighed()
         if not len(rows):
             return
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         served = self.batches_per_epoch or math.ceil(len(rows) / self.batch_size / ranks)
-        passes = (torch.randperm(len(rows), generator=generator).split(self.batch_size) for _ in itertools.count())
+        passes = (_order(len(rows), draw, generator).split(self.batch_size) for _ in itertools.count())
         for chosen in itertools.islice(itertools.chain.from_iterable(passes), rank, served * ranks, ranks):
-            yield self._steps()[rows[chosen]]
+            batch = self.steps()[rows[chosen]]
+            yield batch if weight is None else batch.set("weight", weight[chosen].to(batch["intervened"].device))
 
-    def _steps(self) -> TensorDict:
+    def share(self) -> tuple[int, int]:
+        """Return this process's rank, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def next_generator(self, *more: int) -> torch.Generator:
+        """Return the generator of the next epoch, which has then begun."""
+        entropy = np.random.SeedSequence((self.seed, self.epochs_served, *more)).generate_state(1, np.uint64)
+        self.epochs_served += 1
+        return torch.Generator().manual_seed(int(entropy[0]))
+
+    def episodes(self) -> list[Episode]:
+        """Return the episodes that are served, by round and number."""
+        chosen = None if self.rounds is None else set(self.rounds)
+        return sorted(episode for episode in self.buffer.episodes if chosen is None or episode.round in chosen)
+
+    def steps(self) -> TensorDict:
+        """Return all recorded steps, from where they are read."""
         if not self.on_device:
             return self.buffer.steps
         if len(self._copy) < len(self.buffer):  # which only grows
             self._copy = self.buffer.steps.clone().to(self.trainer.strategy.root_device)
         return self._copy
+
+    def _weighed(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the rows that are served, how often each is drawn, and what it weighs; asked for once a round."""
+        episodes = self.episodes()
+        if self._known[0] != episodes:
+            rows, draw, weight = self.buffer.rows(self.rounds), None, None
+            method = self.trainer.lightning_module if self.trainer else None
+            if len(rows) and isinstance(method, Method):
+                steps = self.buffer.steps.select("intervened", "round", "episode")[rows]
+                draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
+            if draw is not None:
+                kept = draw > 0
+                rows, draw, weight = rows[kept], draw[kept], None if weight is None else weight[kept]
+                draw = None if not len(rows) or (draw == draw[0]).all() else draw
+            self._known = episodes, (rows, draw, weight)
+        return self._known[1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the order of the epochs to come."""
@@ -104,3 +141,10 @@ class _Batches(IterableDataset):
 
 def _as_it_is(batch: TensorDict) -> TensorDict:
     return batch
+
+
+def _order(count: int, draw: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Return the rows of one pass: each once, or drawn with replacement."""
+    if draw is None:
+        return torch.randperm(count, generator=generator)
+    return torch.multinomial(draw, count, replacement=True, generator=generator)

@@ -15,6 +15,7 @@ from mile.cloning import clone_policy
 from mile.collection import collect_episodes
 from mile.envs.metaworld import WIDTH, scripted_policy
 from mile.policies import Policy
+from mile.transitions import DEMONSTRATION
 
 
 class ScriptedPolicy:
@@ -121,3 +122,21 @@ def clone_demonstrations(
     shown = demonstrate(env)
     clone_policy(student, shown["observation"], shown["human_action"], steps=steps, seed=seed)
     return student, steps
+
+
+def expert_episode(env: EnvBase, expert: Policy, number: int, seed: int) -> TensorDict:
+    """Let an expert show its task once.
+
+    Args:
+        env: without an `InterventionTransform`.
+        expert: its actions are sampled.
+        number: of the episode.
+        seed: of the episodes.
+
+    Returns:
+        Steps as `mile.transitions` describes a demonstration, `[steps]`.
+    """
+    steps = collect_episodes(env, expert, [number], seed=seed, deterministic=False, deployment_round=DEMONSTRATION)
+    steps["human_action"] = steps["robot_action"].clone()
+    steps["intervened"] = torch.ones_like(steps["intervened"])
+    return steps

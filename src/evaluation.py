@@ -76,6 +76,8 @@ class Evaluation:
             "success_rate": self.success_rate,
             "success_interval": list(self.interval(of="success")),
             "mean_length": float(self.lengths.float().mean()),
+            "steps": int(self.lengths.sum()),
+            "interventions": int(self.interventions.sum()),
             "intervention_ratio": self.intervention_ratio,
         }
 

@@ -48,7 +48,7 @@ def discrete_intervention_loss(
     Source: Sec. IV, Eq. 3, with the labels of Fig. 2.
     """
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
-    policy_loss = _action_nll(policy, human_action, intervened)
+    policy_loss = action_nll(policy, human_action, intervened)
     loss = intervention_loss + intervened.float().mean() * policy_loss
     return InterventionLoss(loss, intervention_loss, policy_loss)
 
@@ -76,7 +76,7 @@ def continuous_intervention_loss(
     Source: Sec. IV, Eq. 4 and 5.
     """
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
-    policy_loss = _action_nll(policy, human_action, intervened)
+    policy_loss = action_nll(policy, human_action, intervened)
     loss = intervention_weight * intervention_loss + (1 - intervention_weight) * policy_loss
     return InterventionLoss(loss, intervention_loss, policy_loss)
 
@@ -87,7 +87,7 @@ def _binary_cross_entropy(
     return -intervention_log_likelihood(policy, mental_model, intervened, cost, scale).mean()
 
 
-def _action_nll(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
+def action_nll(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
     """Return the mean NLL over steps with ν=1; other steps get a valid action so that no NaN enters a gradient."""
     shown = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))
     log_prob = policy.log_prob(torch.where(shown, human_action, torch.zeros_like(human_action)))

@@ -18,13 +18,19 @@ from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import TransformedEnv
 
 from mile.command_line import entry_point
+from mile.datamodules import InterventionDataModule
+from mile.datamodules.recorded import take_recording
+from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.humans import SimulatedHuman
 from mile.intervention import intervention_floor
+from mile.methods import Method
 from mile.policies import Policy, save_policy
+from mile.references import check_alike, read_references, write_references
 from mile.run_folder import continued, occupied
 from mile.tables import print_rounds, print_table, write_json, write_text
+from mile.transitions import DEMONSTRATION
 
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
@@ -41,26 +47,25 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     output = Path(cfg.output_dir)
     seed_everything(cfg.seed, verbose=False)
 
-    data, initial = instantiate(cfg.data), instantiate(cfg.policy)
+    data, initial = make_data(cfg.data), instantiate(cfg.policy)
     logger = instantiate(cfg.logger) or False
-    human = make_human(cfg.human, env, initial, output)
+    human = make_human(cfg, env, initial, output)
     supervised = TransformedEnv(watched, InterventionTransform(human))
-    mental_model, _ = instantiate(cfg.mental_model)(env, initial)
-    method = instantiate(
-        cfg.method,
-        policy=instantiate(cfg.policy),
-        mental_model=mental_model,
-        cost=human.cost if cfg.method.cost is None else cfg.method.cost,
-        scale=human.scale * cfg.learner_scale_ratio if cfg.method.scale is None else cfg.method.scale,
-    )
+    method = make_method(cfg, env, initial, human)
+    for number in set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION):
+        data.buffer.append(expert_episode(env, human.expert, number, cfg.demonstration_seed))
 
-    print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
     evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
-    references = {
-        "initial policy": evaluate(env, initial),
-        "with interventions": evaluate(supervised, initial),
-        "expert (sampled)": evaluate(env, human.expert, deterministic=False),
-    }
+    if cfg.like is None:
+        print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
+        references = {
+            "initial policy": evaluate(env, initial),
+            "with interventions": evaluate(supervised, initial),
+            "expert (sampled)": evaluate(env, human.expert, deterministic=False),
+        }
+    else:
+        references = read_references(Path(cfg.like))
+    rank_zero_only(write_references)(output, references)
     watch = cfg.human.watch and partial(instantiate(cfg.human.watch), human, env)
     given = {
         "deployment": {"env": supervised, "before_round": watch},
@@ -98,17 +103,45 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     return rows
 
 
+def make_data(cfg: DictConfig) -> InterventionDataModule:
+    """Build the DataModule, with the recording of another run in it if `from` names one."""
+    data = instantiate({name: value for name, value in cfg.items() if name != "from"})
+    if cfg["from"] is not None:
+        take_recording(cfg["from"], data.buffer)
+    return data
+
+
+def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: SimulatedHuman) -> Method:
+    """Build the method, with the parts of an intervention model if it has one."""
+    if "cost" not in cfg.method:
+        return instantiate(cfg.method, policy=instantiate(cfg.policy))
+    mental_model, _ = instantiate(cfg.mental_model)(env, initial)
+    return instantiate(
+        cfg.method,
+        policy=instantiate(cfg.policy),
+        mental_model=mental_model,
+        cost=human.cost if cfg.method.cost is None else cfg.method.cost,
+        scale=human.scale * cfg.learner_scale_ratio if cfg.method.scale is None else cfg.method.scale,
+    )
+
+
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
-    """Build the simulated human, its cost and scale calibrated if the config says so."""
-    expert, mental_model = instantiate(cfg.expert), instantiate(cfg.mental_model)
-    if cfg.calibrate is None:
-        print(f"human: cost {cfg.cost}, scale {cfg.scale} nats (floor {intervention_floor(cfg.cost, cfg.scale):.2%})")
-        return SimulatedHuman(expert, mental_model, cfg.cost, cfg.scale)
-    print("calibrating the human's cost and scale …", flush=True)
-    calibration = instantiate(cfg.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
-    rank_zero_only(write_text)(output / "calibration.json", json.dumps(calibration.summary(), indent=2) + "\n")
-    print(f"human: {calibration}")
-    return SimulatedHuman(expert, mental_model, calibration.cost, calibration.scale)
+    """Build the simulated human, its cost and scale calibrated, or as they were in another run, if the config says so."""
+    expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
+    if cfg.human.calibrate is None:
+        cost, scale = cfg.human.cost, cfg.human.scale
+        print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})")
+        return SimulatedHuman(expert, mental_model, cost, scale)
+    if cfg.like is None:
+        print("calibrating the human's cost and scale …", flush=True)
+        calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
+        found = calibration.summary()
+        print(f"human: {calibration}")
+    else:
+        found = json.loads((Path(cfg.like) / "calibration.json").read_text())
+        print(f"human: as in '{cfg.like}', cost {found['cost']:.2f}, scale {found['scale']:.2f} nats")
+    rank_zero_only(write_text)(output / "calibration.json", json.dumps(found, indent=2) + "\n")
+    return SimulatedHuman(expert, mental_model, found["cost"], found["scale"])
 
 
 @entry_point("train")
@@ -120,6 +153,8 @@ def main(cfg: DictConfig) -> float | None:
     if not alone and not any(override.startswith("hydra.run.dir=") for override in given.hydra):
         raise ValueError(f"{ranks} processes that are started apart must share a folder; give hydra.run.dir=…")
     cfg = continued(cfg, [override for override in given.task if not override.startswith("ckpt_path=")])
+    if cfg.like is not None:
+        check_alike(cfg)
     if getattr(rank_zero_only, "rank", 0):
         with redirect_stdout(None):
             train(cfg)

@@ -7,6 +7,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
+DEMONSTRATION = -1  # the `round` of episodes that a human acted in alone, before the first deployment
 NO_ACTION = -1  # a discrete human_action where the human did not act; NaN if actions are continuous
 
 # entry: shape of one step (without what the environment decides), unit or meaning
@@ -23,7 +24,7 @@ ENTRIES = {
     ("next", "truncated"): "[] bool, time was up",
     ("next", "success"): "[] bool, this step solved the task",
     "episode": "[] int64, number of the episode within the recording",
-    "round": "[] int64, deployment round i of Algorithm 1, from 0",
+    "round": "[] int64, deployment round i of Algorithm 1, from 0; -1 in demonstrations",
     "step": "[] int64, number of the step within its episode",
     "timestamp": "[] float64, s since the epoch, when the step was recorded",
 }

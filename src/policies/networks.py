@@ -9,11 +9,11 @@ MIN_STD = 1e-2
 MAX_NORMALIZED = 5.0
 
 
-def mlp(input_dim: int, hidden_dims: Sequence[int], output_dim: int) -> nn.Sequential:
-    """Build a multi-layer perceptron with ReLU between its layers (App. D)."""
+def mlp(input_dim: int, hidden_dims: Sequence[int], output_dim: int, layer_norm: bool = False) -> nn.Sequential:
+    """Build a multi-layer perceptron with ReLU between its layers (App. D), after layer normalisation if wanted."""
     layers: list[nn.Module] = []
     for width in hidden_dims:
-        layers += [nn.Linear(input_dim, width), nn.ReLU()]
+        layers += [nn.Linear(input_dim, width), *([nn.LayerNorm(width)] if layer_norm else []), nn.ReLU()]
         input_dim = width
     return nn.Sequential(*layers, nn.Linear(input_dim, output_dim))
 

@@ -7,12 +7,29 @@ from tensordict.nn import TensorDictSequential
 from torch import nn
 from torch.optim import Adam
 from torchrl.collectors import Collector
-from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer, TensorSpec
 from torchrl.envs import EnvBase
 from torchrl.modules import EGreedyModule, QValueActor
 from torchrl.objectives import DQNLoss, SoftUpdate
 
 from mile.policies import CategoricalPolicy
+
+
+def make_dqn(
+    policy: CategoricalPolicy, action_spec: TensorSpec, discount: float = 0.99
+) -> tuple[QValueActor, DQNLoss]:
+    """Return a greedy actor and double DQN's loss, which trains the network of a Boltzmann policy in place.
+
+    Args:
+        policy: its network's outputs become Q-values.
+        action_spec: of the environment, unbatched.
+        discount: γ.
+    """
+    network = nn.Sequential(policy.normalizer, policy.network)
+    actor = QValueActor(network, in_keys=["observation"], spec=action_spec, action_space="categorical")
+    loss = DQNLoss(actor, delay_value=True, double_dqn=True, action_space="categorical")
+    loss.make_value_estimator(gamma=discount)
+    return actor, loss
 
 
 def train_dqn(
@@ -54,11 +71,8 @@ def train_dqn(
         The number of environment steps made, so that the caller can evaluate and save the policy on the way.
     """
     action_spec = env.action_spec_unbatched
-    network = nn.Sequential(policy.normalizer, policy.network)
-    actor = QValueActor(network, in_keys=["observation"], spec=action_spec, action_space="categorical")
     explore = EGreedyModule(action_spec, 1.0, final_exploration, int(exploration_fraction * total_frames))
-    loss = DQNLoss(actor, delay_value=True, double_dqn=True, action_space="categorical")
-    loss.make_value_estimator(gamma=discount)
+    actor, loss = make_dqn(policy, action_spec, discount)
     target = SoftUpdate(loss, tau=target_rate)
     optimizer = Adam(loss.parameters(), lr=learning_rate)
     replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)

@@ -4,34 +4,18 @@ from collections.abc import Callable, Iterator
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from tensordict.nn import TensorDictModule
-from torch import Tensor, nn
 from torch.optim import Adam
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.envs import EnvBase, RewardScaling, TransformedEnv
-from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
+from torchrl.modules import ValueOperator
 from torchrl.objectives import SACLoss, SoftUpdate
 
 from mile.policies import GaussianPolicy
-from mile.policies.networks import mlp
+from mile.rl.rlpd import QNetwork, make_actor
 
 OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
 KEYS = ("observation", "action", *(("next", name) for name in OUTCOME))  # of a transition
-
-
-class QNetwork(nn.Module):
-    """Q(s, a) that sees observations as the policy does."""
-
-    def __init__(self, policy: GaussianPolicy) -> None:
-        super().__init__()
-        shape = policy.architecture
-        self.normalizer = policy.normalizer
-        self.network = mlp(shape["observation_dim"] + shape["action_dim"], shape["hidden_dims"], 1)
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return Q, `[*batch, 1]`."""
-        return self.network(torch.cat([self.normalizer(observation), action], -1))
 
 
 def train_sac(
@@ -90,13 +74,7 @@ def train_sac(
         shown = _replay(len(demonstrations), batch_size // 2)
         shown.extend(demonstrations)
     policy.normalizer.fit((replay if shown is None else shown)[:]["observation"])
-    actor = ProbabilisticActor(
-        TensorDictModule(_Parameters(policy), ["observation"], ["loc", "scale"]),
-        in_keys=["loc", "scale"],
-        spec=env.action_spec_unbatched,
-        distribution_class=TanhNormal,
-        return_log_prob=True,
-    )
+    actor = make_actor(policy, env.action_spec_unbatched)
     critic = ValueOperator(QNetwork(policy), in_keys=["observation", "action"])
     loss = SACLoss(actor, critic, num_qvalue_nets=2, action_spec=env.action_spec_unbatched)
     loss.make_value_estimator(gamma=discount)
@@ -123,17 +101,6 @@ def train_sac(
         if frames // frames_per_checkpoint > before // frames_per_checkpoint:
             yield frames
     collector.shutdown(close_env=False)
-
-
-class _Parameters(nn.Module):
-    """The policy as TorchRL wants it: mean and standard deviation of what tanh is applied to."""
-
-    def __init__(self, policy: GaussianPolicy) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        return self.policy.mean_and_std(observation)
 
 
 def _replay(size: int, batch_size: int) -> TensorDictReplayBuffer:

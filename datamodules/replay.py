@@ -1,0 +1,100 @@
+"""Recorded steps as minibatches for off-policy reinforcement learning, rewarded by interventions (RLIF)."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+
+from mile.datamodules.intervention import InterventionDataModule
+from mile.transitions import DEMONSTRATION
+
+
+class ReplayDataModule(InterventionDataModule):
+    """Serves one batch `[updates_per_step, batch_size]` for each environment step of the newest deployment round.
+
+    The task's own reward is not in them. Where there are demonstrations, half of each minibatch is drawn from these.
+    With one epoch a round, a learner makes `updates_per_step` updates for each step that was made (the UTD ratio).
+
+    Args:
+        folder: see `InterventionDataModule`.
+        environment: see `InterventionDataModule`.
+        batch_size: transitions in a minibatch.
+        batches_per_epoch: batches an epoch instead of one for each new step.
+        seed: of the draws.
+        on_device: see `InterventionDataModule`.
+        restart: see `InterventionDataModule`.
+        updates_per_step: minibatches in a batch.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        environment: str,
+        batch_size: int = 256,
+        batches_per_epoch: int | None = None,
+        seed: int = 0,
+        on_device: bool = False,
+        restart: bool = False,
+        updates_per_step: int = 4,
+    ) -> None:
+        super().__init__(folder, environment, batch_size, batches_per_epoch, seed, on_device, restart)
+        if updates_per_step < 1:
+            raise ValueError(f"updates_per_step must be at least 1, got {updates_per_step}")
+        self.updates_per_step = updates_per_step
+
+    def batches(self) -> Iterator[TensorDict]:
+        """Yield the next epoch's batches of transitions: observation, action and what came next."""
+        rank, ranks = self.share()
+        generator = self.next_generator(rank)
+        deployed = [episode for episode in self.episodes() if episode.round != DEMONSTRATION]
+        if not deployed:
+            return
+        shown = self.buffer.rows([DEMONSTRATION])
+        replay = self._replay(self.buffer.rows({episode.round for episode in deployed}), generator)
+        demonstrations = self._replay(shown, generator) if len(shown) else None
+        newest = sum(episode.length for episode in deployed if episode.round == deployed[-1].round)
+        half = self.batch_size // 2 if demonstrations else 0
+        for _ in range(math.ceil((self.batches_per_epoch or newest) / ranks)):
+            drawn = replay.sample(self.updates_per_step * (self.batch_size - half))
+            parts = [drawn.reshape(self.updates_per_step, -1)]
+            if demonstrations:
+                parts.append(demonstrations.sample(self.updates_per_step * half).reshape(self.updates_per_step, -1))
+            yield torch.cat(parts, 1)  # pyright: ignore
+
+    def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
+        replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
+        replay.extend(transitions(self.steps()[rows].cpu()))
+        return replay
+
+
+def intervention_rewards(steps: TensorDictBase) -> Tensor:
+    """Return −1 for the step just before the first one of each intervention, 0 elsewhere, `[steps]`.
+
+    Args:
+        steps: whole episodes, in order, `[steps]`.
+
+    Source: Luo et al., "RLIF: Interactive imitation learning as reinforcement learning", ICLR 2024.
+    """
+    intervened = steps["intervened"]
+    onset = intervened[1:] & ~intervened[:-1]
+    same = (steps["round"][1:] == steps["round"][:-1]) & (steps["episode"][1:] == steps["episode"][:-1])
+    return -torch.cat([onset & same, onset.new_zeros(1)]).float()
+
+
+def transitions(steps: TensorDictBase) -> TensorDict:
+    """Bring recorded steps `[steps]` into the form of TorchRL's losses; the action is the one executed."""
+    outcome = {key: steps["next", key].unsqueeze(-1) for key in ("terminated", "truncated")}
+    outcome["done"] = outcome["terminated"] | outcome["truncated"]
+    outcome["reward"] = intervention_rewards(steps).unsqueeze(-1)
+    return TensorDict(
+        {
+            "observation": steps["observation"],
+            "action": steps["executed_action"],
+            "next": {"observation": steps["next", "observation"], **outcome},
+        },
+        steps.batch_size,
+    )

@@ -1,0 +1,71 @@
+"""BC intervention: when the human intervenes is predicted by a network alone, without a model of why."""
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from mile.losses import InterventionLoss, action_nll
+from mile.methods.method import ADAM, MakeOptimizer, Method
+from mile.policies import Policy
+from mile.policies.networks import ObservationNormalizer, mlp
+from mile.transitions import DEMONSTRATION
+
+
+class InterventionHead(nn.Module):
+    """Predicts ν from what the policy sees, by a network of the policy's shape.
+
+    Args:
+        policy: whose normalisation of observations is copied, too.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        shape = policy.architecture
+        self.normalizer = ObservationNormalizer(shape["observation_dim"])
+        self.normalizer.load_state_dict(policy.normalizer.state_dict())
+        self.network = mlp(shape["observation_dim"], shape["hidden_dims"], 1)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the logit of p(ν=1|s), `[*batch]`, for observations `[*batch, observation_dim]`."""
+        logit = self.network(self.normalizer(observation)).squeeze(-1)
+        return logit.to(torch.promote_types(logit.dtype, torch.float32))
+
+
+class BCIntervention(Method):
+    """BCE of ν for a head of its own, and NLL of the human's actions for the policy, weighted as MILE's terms are.
+
+    Args:
+        policy: π_θ, starts as the initial policy.
+        intervention_weight: λ in [0, 1].
+        optimizer: makes the optimiser from the parameters of both networks.
+
+    Raises:
+        ValueError: λ lies outside [0, 1].
+
+    Source: Sec. V, "Baselines"; the head is the neural-network estimator of Fig. 7.
+    """
+
+    def __init__(self, policy: Policy, intervention_weight: float = 0.5, optimizer: MakeOptimizer = ADAM) -> None:
+        super().__init__(policy, optimizer)
+        if not 0 <= intervention_weight <= 1:
+            raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
+        self.save_hyperparameters("intervention_weight")
+        self.head = InterventionHead(policy)
+        self.intervention_weight = intervention_weight
+
+    def loss(self, batch: TensorDictBase) -> InterventionLoss:
+        """Return the terms of the loss for recorded steps `[batch_size]`; demonstrations say nothing of ν."""
+        observation, intervened = batch["observation"], batch["intervened"]
+        deployed = (batch["round"] != DEMONSTRATION).float()
+        bce = binary_cross_entropy_with_logits(self.head(observation), intervened.float(), reduction="none")
+        intervention_loss = (bce * deployed).sum() / deployed.sum().clamp_min(1)
+        policy_loss = action_nll(self.policy(observation), batch["human_action"], intervened)
+        weight = self.intervention_weight
+        loss = weight * intervention_loss + (1 - weight) * policy_loss
+        return InterventionLoss(loss, intervention_loss, policy_loss)
+
+    @torch.no_grad()
+    def intervention_prob(self, observation: Tensor) -> Tensor:
+        """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
+        return self.head(observation).sigmoid()

@@ -1,0 +1,25 @@
+"""IWR: as many steps of the human as of the robot."""
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from mile.methods.cloning import WeightedCloning, interventions
+
+
+class IWR(WeightedCloning):
+    """Intervention-weighted regression: clones all steps, interventions and others half and half in expectation.
+
+    Source: Mandlekar et al., "Human-in-the-loop imitation learning using remote teleoperation", 2020.
+    """
+
+    def sampling_weights(self, steps: TensorDictBase) -> Tensor:
+        """Return (N − n) / n for the n interventions of the N steps, and 1 for the others, `[steps]`.
+
+        Where there are only interventions, or none, all weights are 1.
+        """
+        intervened = interventions(steps)
+        total, count = len(intervened), int(intervened.sum())
+        if count in (0, total):
+            return torch.ones(total)
+        return torch.where(intervened, (total - count) / count, 1.0)

@@ -1,0 +1,71 @@
+"""RLIF: interventions as the reward of reinforcement learning."""
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torchrl.data import Bounded, Categorical
+from torchrl.objectives import SoftUpdate
+
+from mile.methods.method import MakeOptimizer, Method
+from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
+from mile.rl.dqn import make_dqn
+from mile.rl.rlpd import RLPDLoss
+
+
+class RLIF(Method):
+    """Off-policy reinforcement learning on minibatches of `ReplayDataModule`: RLPD, or DQN for discrete actions.
+
+    The critics take one update for each minibatch of a batch, and RLPD's actor and temperature then one together.
+
+    Args:
+        policy: π_θ, starts as the initial policy; a `CategoricalPolicy` is the network of Q-values itself.
+        optimizer: makes one optimiser of all networks' parameters; each step moves those that have a gradient.
+        discount: γ.
+        target_rate: τ of the target networks' moving average.
+
+    Source: Luo et al., "RLIF: Interactive imitation learning as reinforcement learning", ICLR 2024.
+    """
+
+    def __init__(
+        self, policy: Policy, optimizer: MakeOptimizer, discount: float = 0.99, target_rate: float = 5e-3
+    ) -> None:
+        super().__init__(policy, optimizer)
+        self.automatic_optimization = False
+        actions = policy.architecture["action_dim"]
+        if isinstance(policy, GaussianPolicy):
+            self.learner = RLPDLoss(policy, Bounded(-1, 1, (actions,)), discount=discount)
+        else:
+            assert isinstance(policy, CategoricalPolicy)
+            _, self.learner = make_dqn(policy, Categorical(actions), discount)
+        self.target = SoftUpdate(self.learner, tau=target_rate)
+
+    def loss(self, batch: TensorDictBase) -> Tensor:
+        """Return the critics' loss for transitions `[batch_size]`."""
+        return self.learner.critic_loss(batch) if isinstance(self.learner, RLPDLoss) else self.learner(batch)["loss"]
+
+    def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
+        """Make the updates that belong to one environment step, on minibatches `[updates, batch_size]`."""
+        logged = {}
+        for minibatch in batch.unbind(0):
+            logged["loss"] = self._descend(self.loss(minibatch))
+            self.target.step()
+        if isinstance(self.learner, RLPDLoss):
+            logged["actor_loss"], logged["temperature_loss"] = self.learner.policy_loss(minibatch)
+            self._descend(logged["actor_loss"] + logged["temperature_loss"])
+        logged = {f"train/{name}": value.detach() for name, value in logged.items()}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=batch.shape[1], sync_dist=True)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the learner, which holds the policy."""
+        return {"learner": self.learner}
+
+    def _descend(self, loss: Tensor) -> Tensor:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Optimise what the learner trains; the targets follow."""
+        return self.optimizer(self.learner.parameters())
