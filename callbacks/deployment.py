@@ -21,10 +21,11 @@ from mile.transitions import DEMONSTRATION
 class DeploymentCallback(Callback):
     """Lets the policy act under a human's eyes before the first epoch of every round.
 
-    A round may start learning from the initial weights (the datamodule's `restart`). In a distributed run the ranks share a simulated round's episodes out among themselves, and then exchange them. The
-    rounds are counted from the epochs, and episodes from the buffer: a run that was killed collects just what is
-    missing. Sets the trainer's `max_epochs` to num_rounds × epochs_per_round. The trainer's datamodule must be an
-    `InterventionDataModule`, the module must have a `policy`.
+    A round may start learning from the initial weights (the datamodule's `restart`). In a distributed run the ranks
+    share a simulated round's episodes out among themselves, and then exchange them. The rounds are counted from the
+    epochs, and episodes from the buffer: a run that was killed collects just what is missing. Sets the trainer's
+    `max_epochs` to num_rounds × epochs_per_round. The trainer's datamodule must be an `InterventionDataModule`, the
+    module must have a `policy`.
 
     Args:
         env: with an `InterventionTransform`.

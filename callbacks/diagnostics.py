@@ -98,7 +98,7 @@ def reliability_diagram(prob: Tensor, intervened: Tensor, bins: int = 10) -> Fig
 
 
 def episode_plot(steps: TensorDictBase, prob: Tensor, gap: Sequence[Tensor] = ()) -> Figure:
-    """Plot p(ν=1|s) along an episode over the interventions that happened, and the two parts of the gap below, if given.
+    """Plot p(ν=1|s) along an episode over the interventions that happened; below it the two parts of the gap, if given.
 
     Args:
         steps: one episode, `[steps]`.

@@ -22,8 +22,9 @@ class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Method` may have some steps drawn more often than others, or not at all. In a distributed run every rank has a buffer of its own, with the same episodes, and
-    the ranks take turns at the batches of one pass: all get equally many, and no two the same before all are served.
+    e depends on (seed, e) alone. A `Method` may have some steps drawn more often than others, or not at all. In a
+    distributed run every rank has a buffer of its own, with the same episodes, and the ranks take turns at the batches
+    of one pass: all get equally many, and no two the same before all are served.
 
     Args:
         folder: of the buffer; made if it does not exist. Rank r > 0 has `<folder>_rank_<r>`.
@@ -80,7 +81,7 @@ class InterventionDataModule(LightningDataModule):
         passes = (_order(len(rows), draw, generator).split(self.batch_size) for _ in itertools.count())
         for chosen in itertools.islice(itertools.chain.from_iterable(passes), rank, served * ranks, ranks):
             batch = self.steps()[rows[chosen]]
-            yield batch if weight is None else batch.set("weight", weight[chosen].to(batch["intervened"].device))
+            yield batch if weight is None else batch.set("weight", weight[chosen])
 
     def share(self) -> tuple[int, int]:
         """Return this process's rank, and how many there are."""

@@ -1,6 +1,7 @@
 """The recording of a run as the data of another one."""
 
 from pathlib import Path
+from typing import Any
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.transitions import DEMONSTRATION
@@ -24,7 +25,7 @@ def take_recording(run: str | Path, buffer: InterventionBuffer) -> None:
     deployed = sorted(episode for episode in source.episodes if episode.round != DEMONSTRATION)
     for number, episode in enumerate(deployed):
         if number not in buffer.recorded(0):
-            steps = source.steps[episode.start : episode.start + episode.length].clone()
+            steps: Any = source.steps[episode.start : episode.start + episode.length].clone()
             steps["round"].zero_()
             steps["episode"].fill_(number)
             buffer.append(steps)

@@ -82,7 +82,7 @@ def intervention_rewards(steps: TensorDictBase) -> Tensor:
     intervened = steps["intervened"]
     onset = intervened[1:] & ~intervened[:-1]
     same = (steps["round"][1:] == steps["round"][:-1]) & (steps["episode"][1:] == steps["episode"][:-1])
-    return -torch.cat([onset & same, onset.new_zeros(1)]).float()
+    return -torch.cat([onset & same, torch.zeros(1, dtype=torch.bool)]).float()
 
 
 def transitions(steps: TensorDictBase) -> TensorDict:

@@ -86,6 +86,7 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
         method.policy,
         output / "policy",
         environment=cfg.env.name,
+        rated_by=env.rated_by,
         role="learnt",
         seed=cfg.seed,
         command=cfg.command,
@@ -126,7 +127,7 @@ def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: Simu
 
 
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
-    """Build the simulated human, its cost and scale calibrated, or as they were in another run, if the config says so."""
+    """Build the simulated human; where cost and scale are to be calibrated, they may be those of another run."""
     expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
     if cfg.human.calibrate is None:
         cost, scale = cfg.human.cost, cfg.human.scale

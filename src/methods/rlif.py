@@ -33,7 +33,7 @@ class RLIF(Method):
         self.automatic_optimization = False
         actions = policy.architecture["action_dim"]
         if isinstance(policy, GaussianPolicy):
-            self.learner = RLPDLoss(policy, Bounded(-1, 1, (actions,)), discount=discount)
+            self.learner = RLPDLoss(policy, Bounded(-1, 1, torch.Size([actions])), discount=discount)
         else:
             assert isinstance(policy, CategoricalPolicy)
             _, self.learner = make_dqn(policy, Categorical(actions), discount)
@@ -50,7 +50,7 @@ class RLIF(Method):
             logged["loss"] = self._descend(self.loss(minibatch))
             self.target.step()
         if isinstance(self.learner, RLPDLoss):
-            logged["actor_loss"], logged["temperature_loss"] = self.learner.policy_loss(minibatch)
+            logged["actor_loss"], logged["temperature_loss"] = self.learner.policy_loss(batch[-1])
             self._descend(logged["actor_loss"] + logged["temperature_loss"])
         logged = {f"train/{name}": value.detach() for name, value in logged.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=batch.shape[1], sync_dist=True)

@@ -15,9 +15,7 @@ from torchrl.objectives import DQNLoss, SoftUpdate
 from mile.policies import CategoricalPolicy
 
 
-def make_dqn(
-    policy: CategoricalPolicy, action_spec: TensorSpec, discount: float = 0.99
-) -> tuple[QValueActor, DQNLoss]:
+def make_dqn(policy: CategoricalPolicy, action_spec: TensorSpec, discount: float = 0.99) -> tuple[QValueActor, DQNLoss]:
     """Return a greedy actor and double DQN's loss, which trains the network of a Boltzmann policy in place.
 
     Args:

@@ -108,7 +108,7 @@ class RLPDLoss(SACLoss):
         following = tensordict["next"]
         chosen = torch.randperm(self.num_qvalue_nets)[: self.in_target]
         action, _ = self._draw(following)
-        value = self._values(following["observation"], action, self.target_qvalue_network_params[chosen]).amin(0)
+        value = self._values(following.get("observation"), action, self.target_qvalue_network_params[chosen]).amin(0)
         with_value = tensordict.copy()
         with_value["next", self.value_estimator.tensor_keys.value] = value.unsqueeze(-1)
         return self.value_estimator.value_estimate(with_value).squeeze(-1)
@@ -123,4 +123,4 @@ class RLPDLoss(SACLoss):
     def _values(self, observation: Tensor, action: Tensor, critics: TensorDictBase) -> Tensor:
         """Return Q of each critic, `[critics, *batch]`."""
         batch = TensorDict({"observation": observation, "action": action}, action.shape[:-1])
-        return self._vmap_qnetworkN0(batch, critics)["state_action_value"].squeeze(-1)
+        return self._vmap_qnetworkN0(batch, critics)["state_action_value"].squeeze(-1)  # pyright: ignore

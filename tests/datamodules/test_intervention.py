@@ -54,7 +54,9 @@ def test_an_empty_buffer_serves_nothing(tmp_path):
 
 def test_all_steps_may_lie_on_the_device(data, tmp_path):
     there = InterventionDataModule(tmp_path, "counting", batch_size=8, on_device=True)
-    there.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=SimpleNamespace(root_device="cpu"))
+    there.trainer = SimpleNamespace(
+        global_rank=0, world_size=1, lightning_module=None, strategy=SimpleNamespace(root_device="cpu")
+    )
     for number in (4, 5):  # an epoch, one more episode, an epoch
         for batch, other in zip(data.batches(), there.batches(), strict=True):
             torch.testing.assert_close(batch["observation"], other["observation"], equal_nan=True)
@@ -87,7 +89,7 @@ def test_ranks_take_turns_at_the_batches_of_one_pass(data, batches_per_epoch):
 def served_by(data, ranks, epochs_served):
     batches = []
     for rank in range(ranks):
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=ranks)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=ranks, lightning_module=None)
         data.epochs_served = epochs_served
         batches.append([identity(batch) for batch in data.batches()])
     data.trainer = None

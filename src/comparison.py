@@ -1,0 +1,163 @@
+"""Methods side by side: final scores by seed, the better variant of each, and a table of all."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mile.intervals import Estimate, mean, middle, probability_of_improvement, standard_error
+from mile.runs import METHODS, Outcome
+
+OURS = METHODS["MILE"]
+ROUNDS = ("", "restart")  # variants between which a method may choose: carried over, or from the start each round
+SAME_DATA = "same data"
+
+
+@dataclass(frozen=True)
+class Series:
+    """The finished runs of one experiment by one method in one variant.
+
+    Attributes:
+        experiment: its name.
+        method: as figures show it.
+        variant: see `Outcome`.
+        scores: final score by seed.
+        interventions: intervention steps by seed.
+        curve: scores by round and seed; the final one is not among them.
+        missing: seeds that other series of the experiment have.
+    """
+
+    experiment: str
+    method: str
+    variant: str
+    scores: dict[int, float]
+    interventions: dict[int, int]
+    curve: dict[int, dict[int, float]]
+    missing: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """Method and variant."""
+        return self.method + (f" ({self.variant})" if self.variant else "")
+
+
+def gather(outcomes: Iterable[Outcome]) -> list[Series]:
+    """Sort outcomes into series, methods in the order of the figures."""
+    grouped: defaultdict[tuple[str, str, str], list[Outcome]] = defaultdict(list)
+    seeds: defaultdict[str, set[int]] = defaultdict(set)
+    for outcome in outcomes:
+        grouped[outcome.series].append(outcome)
+        seeds[outcome.experiment].add(outcome.seed)
+    series = []
+    for (experiment, method, variant), members in grouped.items():
+        ends = {it.seed: it for it in members if it.final and it.round}
+        curve: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        for it in members:
+            if not it.final or not it.round:
+                curve[it.round][it.seed] = it.score
+        series.append(
+            Series(
+                experiment,
+                method,
+                variant,
+                {seed: ends[seed].score for seed in sorted(ends)},
+                {seed: ends[seed].interventions for seed in sorted(ends)},
+                {number: curve[number] for number in sorted(curve)},
+                tuple(sorted(seeds[experiment] - ends.keys())),
+            )
+        )
+    order = list(METHODS.values())
+    return sorted(series, key=lambda it: (it.experiment, it.variant, order.index(it.method)))
+
+
+def better(series: Sequence[Series], experiment: str, method: str) -> Series | None:
+    """Return the variant of `ROUNDS` with the higher mean over seeds; None if the method has not been run."""
+    chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in ROUNDS]
+    return max(chosen, key=lambda it: mean(list(it.scores.values())).value, default=None)
+
+
+def improvement(ours: Series | None, theirs: Series | None) -> Estimate | None:
+    """Return how often ours is better at the seeds that both have; None if there are none."""
+    both = sorted(ours.scores.keys() & theirs.scores.keys()) if ours and theirs else []
+    if not both:
+        return None
+    return probability_of_improvement(([ours.scores[seed] for seed in both], [theirs.scores[seed] for seed in both]))
+
+
+def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: Sequence[object]) -> str:
+    """Return a Markdown report: a table for each experiment, and what is missing."""
+    lines = []
+    for experiment in dict.fromkeys(it.experiment for it in series):
+        of = next(it for it in outcomes if it.experiment == experiment)
+        start = next(it.score for it in outcomes if it.experiment == experiment and it.round == 0)
+        number = _percent if of.of == "success" else "{:.1f}".format
+        lines += [
+            f"## {experiment}",
+            "",
+            f"{of.of.capitalize()}: initial policy {number(start)}, with interventions {number(of.helped)}, expert "
+            f"{number(of.expert)}.",
+            "",
+            "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | P(MILE better) [95 %] |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        mine = [it for it in series if it.experiment == experiment]
+        for it in mine:
+            scores = list(it.scores.values())
+            against = SAME_DATA if it.variant.startswith(SAME_DATA) else it.variant
+            ours = next((our for our in mine if our.method == OURS and our.variant == against), None)
+            ours = ours or next((our for our in mine if our.method == OURS and not our.variant), None)
+            wins = improvement(ours, it) if it.method != OURS else None
+            estimate, half = mean(scores), middle(scores)
+            seeds = f"{len(scores)}" + (f", missing {', '.join(map(str, it.missing))}" if it.missing else "")
+            used = sum(it.interventions.values()) / len(it.interventions)
+            error = standard_error(scores)
+            cells = [
+                it.label,
+                seeds,
+                number(estimate.value) + (f" ± {number(error)}" if len(scores) > 1 else ""),
+                f"[{number(estimate.low)}, {number(estimate.high)}]" if len(scores) > 1 else "",
+                number(half.value),
+                f"{used:.0f}",
+                _interval(wins) if wins else "",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        absent = [name for name in METHODS.values() if name not in {it.method for it in mine}]
+        if absent:
+            lines += ["", f"Missing: {', '.join(absent)}."]
+        lines.append("")
+    lines += [f"Not finished: `{folder}`" for folder in unfinished]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def over_tasks(series: Sequence[Series], experiments: Sequence[str]) -> str:
+    """Return a Markdown table of each method's mean over several tasks, stratified, and of MILE against it.
+
+    Args:
+        series: all of them.
+        experiments: judged by success alike.
+    """
+    lines = ["| method | mean [95 %] | IQM [95 %] | P(MILE better) [95 %] |", "|---|---|---|---|"]
+    for method in METHODS.values():
+        chosen = [better(series, experiment, method) for experiment in experiments]
+        if not all(it and it.scores for it in chosen):
+            lines.append(f"| {method} | missing | | |")
+            continue
+        found = [list(it.scores.values()) for it in chosen if it]
+        pairs = []
+        for experiment, it in zip(experiments, chosen, strict=True):
+            ours = better(series, experiment, OURS)
+            both = sorted(ours.scores.keys() & it.scores.keys()) if ours and it else []
+            pairs.append(([ours.scores[seed] for seed in both], [it.scores[seed] for seed in both]) if both else None)
+        wins = probability_of_improvement(*pairs) if all(pairs) and method != OURS else None
+        text = [_interval(mean(*found)), _interval(middle(*found)), _interval(wins) if wins else ""]
+        lines.append(f"| {method} | {' | '.join(text)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(estimate: Estimate) -> str:
+    interval = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{interval}"

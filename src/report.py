@@ -1,0 +1,72 @@
+"""The paper's figures and tables, from folders of runs.
+
+mile-report outputs/paper
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mile.comparison import SAME_DATA, gather, markdown, over_tasks
+from mile.figures import ablation, bars, curves, demonstrations, same_data_bars
+from mile.runs import read_runs, write_table
+
+
+def report(sources: list[Path], folder: Path) -> list[Path]:
+    """Read runs and write a report.
+
+    Args:
+        sources: folders of runs, and tables of earlier reports.
+        folder: gets `report.md`, `runs.csv`, and each figure as PNG and SVG.
+
+    Returns:
+        The files written.
+    """
+    outcomes, unfinished = read_runs(sources)
+    series = gather(outcomes)
+    names = list(dict.fromkeys(it.experiment for it in series))
+    iterative = [name for name in names if name.endswith("_iterative")]
+    single = [name for name in names if name not in iterative]
+    offline = [name for name in single if any(it.experiment == name and SAME_DATA in it.variant for it in series)]
+    shown = [name for name in single if any(it.experiment == name and demonstrations(it.variant) for it in series)]
+    figures: dict[str, Figure] = {}
+    if single:
+        figures["fig3"] = bars(series, outcomes, single)
+    if iterative:
+        figures["fig4"] = curves(series, outcomes, iterative)
+    if shown:
+        figures["fig5"] = ablation(series, outcomes, shown[0])
+    if offline:
+        figures["same_data"] = same_data_bars(series, outcomes, offline)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{name}{suffix}" for name in figures for suffix in (".png", ".svg")]
+    for path in written:
+        figures[path.stem].savefig(path, dpi=150)
+    text = markdown(series, outcomes, unfinished)
+    for title, group in (("One round", single), ("In rounds", iterative)):
+        rated = [name for name in group if any(it.experiment == name and it.of == "success" for it in outcomes)]
+        if len(rated) > 1:
+            text += f"\n## {title}: {', '.join(rated)} together\n\n{over_tasks(series, rated)}"
+    (folder / "report.md").write_text(text)
+    write_table(folder / "runs.csv", outcomes)
+    return [folder / "report.md", folder / "runs.csv", *written]
+
+
+def main() -> None:
+    """Parse the command line; a mistake gets one line."""
+    parser = argparse.ArgumentParser("mile-report", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports")
+    parser.add_argument("--output", type=Path, help="folder of the report; by default report/ in the first one")
+    given = parser.parse_args()
+    try:
+        output = given.output or (given.runs[0] if given.runs[0].is_dir() else given.runs[0].parent) / "report"
+        for path in report(given.runs, output):
+            print(path)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mile.comparison import better, gather, markdown, over_tasks
+from mile.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
+from mile.report import report
+from mile.runs import Outcome, read_runs, write_table
+
+LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.7, 1.0)
+
+
+def outcomes(scores, **settings):
+    """A finished run for each seed: before, between rounds, and at the end."""
+    made = []
+    for seed, score in scores.items():
+        line = replace(LINE, seed=seed, **settings)
+        made += [line, replace(line, round=1, score=score, steps=50, interventions=10)]
+        made.append(replace(line, round=1, score=score / 2, final=False))
+    return made
+
+
+SERIES = [
+    *outcomes({5: 0.9, 6: 0.8, 7: 1.0}),
+    *outcomes({5: 0.4, 6: 0.8}, method="HG-DAgger"),
+    *outcomes({5: 0.6, 6: 0.9, 7: 0.7}, method="HG-DAgger", variant="restart"),
+    *outcomes({5: 0.5}, method="IWR", variant="5 demonstrations"),
+    *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Sirius", variant="same data"),
+    *outcomes({5: 0.5, 6: 0.6}, experiment="drawer_open_iterative"),
+]
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half():
+    assert interquartile_mean([100, 1, 2, 3, 4, 5, 6, -100]) == np.mean([2, 3, 4, 5])
+
+
+def test_a_mean_lies_in_its_interval_and_the_interval_covers_what_it_says():
+    """Of 95 % intervals over normal samples, about 95 % hold the truth (bootstrap of 20: somewhat fewer)."""
+    rng = np.random.default_rng(0)
+    found = [mean(rng.normal(3, 1, 20)) for _ in range(100)]
+    covered = sum(it.low <= 3 <= it.high for it in found)
+    assert 85 <= covered <= 99
+    assert all(it.low <= it.value <= it.high for it in found)
+
+
+def test_tasks_are_resampled_one_by_one():
+    """Two tasks that differ much, each without spread: a pooled bootstrap would have an interval."""
+    assert mean([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]) == (0.5, 0.5, 0.5)
+    assert middle([0.0] * 4, [1.0] * 4).value == 0.5
+
+
+def test_improvement_counts_pairs_and_halves_ties():
+    assert probability_of_improvement(([1, 2, 3, 4], [0, 2, 5, 1])).value == (1 + 0.5 + 0 + 1) / 4
+    assert probability_of_improvement(([1, 1], [0, 0])) == (1, 1, 1)
+
+
+def test_one_seed_has_no_interval():
+    assert math.isnan(mean([0.4]).low)
+    assert math.isnan(standard_error([0.4]))
+
+
+def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
+    series = gather(SERIES)
+    chosen = better(series, "drawer_open", "HG-DAgger")
+    assert chosen is not None
+    assert chosen.variant == "restart"
+    text = markdown(series, SERIES, ["somewhere"])
+    assert "| HG-DAgger | 2, missing 7 |" in text
+    assert "Missing: BC intervention, RLIF." in text
+    assert "Not finished: `somewhere`" in text
+    assert "| MILE | 3 | 90 % ± 6 % |" in text
+    assert "RLIF | missing" in over_tasks(series, ["drawer_open"])
+
+
+def test_a_report_has_all_figures_and_reads_its_own_table(tmp_path):
+    table = tmp_path / "runs.csv"
+    write_table(table, SERIES)
+    written = report([table], tmp_path / "report")
+    assert {path.name for path in written} == {"report.md", "runs.csv"} | {
+        f"{name}.{kind}" for name in ("fig3", "fig4", "fig5", "same_data") for kind in ("png", "svg")
+    }
+    assert (tmp_path / "report" / "runs.csv").read_text() == table.read_text()
+    for path in written:
+        if path.suffix == ".png":
+            assert len(np.unique(np.asarray(Image.open(path)).reshape(-1, 4), axis=0)) > 10
+
+
+def test_runs_of_one_name_and_different_settings_are_not_averaged(tmp_path):
+    write_table(tmp_path / "runs.csv", [*outcomes({5: 0.9}), *outcomes({6: 0.8}, settings="xyz")])
+    with pytest.raises(ValueError, match="drawer_open by MILE with different settings"):
+        read_runs([tmp_path / "runs.csv"])
+
+
+def test_a_folder_without_runs_and_a_foreign_table_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no finished run in"):
+        read_runs([tmp_path])
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="is no table of runs"):
+        read_runs([tmp_path / "other.csv"])
