@@ -9,7 +9,7 @@ from torchrl.objectives import SoftUpdate
 from mile.methods.method import MakeOptimizer, Method
 from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
 from mile.rl.dqn import make_dqn
-from mile.rl.rlpd import RLPDLoss
+from mile.rl.losses import RLPDLoss
 
 
 class RLIF(Method):

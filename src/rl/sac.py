@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 
 import torch
 from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
 from torch.optim import Adam
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.envs import EnvBase, RewardScaling, TransformedEnv
-from torchrl.modules import ValueOperator
-from torchrl.objectives import SACLoss, SoftUpdate
+from torchrl.objectives import SoftUpdate
 
 from mile.policies import GaussianPolicy
-from mile.rl.rlpd import QNetwork, make_actor
+from mile.rl.losses import RLPDLoss, make_sac
 
 OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
 KEYS = ("observation", "action", *(("next", name) for name in OUTCOME))  # of a transition
@@ -29,20 +29,21 @@ def train_sac(
     learning_rate: float = 3e-4,
     batch_size: int = 256,
     discount: float = 0.99,
-    frames_per_update: int = 2,
+    updates_per_frame: float = 0.5,
     frames_per_batch: int = 64,
     replay_size: int = 1_000_000,
     warmup_frames: int = 5_120,
     target_rate: float = 5e-3,
+    rlpd: bool = False,
 ) -> Iterator[int]:
-    """Train a squashed Gaussian policy; it is changed in place.
+    """Train a Gaussian policy by SAC or RLPD; it is changed in place.
 
     The reward becomes r / max_reward − 1, at most 0: an episode ends on success, and an agent that is paid for each
     step would rather not succeed.
 
     Args:
         env: batched environment.
-        policy: with `squash=True`.
+        policy: for SAC with `squash=True`.
         total_frames: environment steps in all.
         frames_per_checkpoint: yield after so many environment steps.
         max_reward: the most that a step can pay: 10 with Meta-World's shaped reward, 1 with success alone.
@@ -50,19 +51,20 @@ def train_sac(
         learning_rate: of Adam.
         batch_size: transitions an update.
         discount: γ.
-        frames_per_update: environment steps for each gradient step.
+        updates_per_frame: gradient steps for each environment step; RLPD's actor takes one an environment step.
         frames_per_batch: environment steps between visits to the collector.
         replay_size: transitions kept.
         warmup_frames: random environment steps before the first update; not counted.
         target_rate: τ of the target networks' moving average.
+        rlpd: with RLPD's losses.
 
     Yields:
         The number of environment steps made, so that the caller can evaluate and save the policy on the way.
 
     Raises:
-        ValueError: the policy is not squashed.
+        ValueError: the policy is not squashed, and has to be.
     """
-    if not getattr(policy, "squash", False):
+    if not rlpd and not getattr(policy, "squash", False):
         raise ValueError("SAC needs a GaussianPolicy with squash=True: its actions are bounded")
     scaled = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
     copies = env.batch_size.numel()
@@ -73,16 +75,23 @@ def train_sac(
         demonstrations = _transitions(demonstrate(env), max_reward)
         shown = _replay(len(demonstrations), batch_size // 2)
         shown.extend(demonstrations)
+
+    def draw() -> TensorDictBase:
+        return replay.sample() if shown is None else torch.cat([replay.sample(), shown.sample()])  # pyright: ignore
+
     policy.normalizer.fit((replay if shown is None else shown)[:]["observation"])
-    actor = make_actor(policy, env.action_spec_unbatched)
-    critic = ValueOperator(QNetwork(policy), in_keys=["observation", "action"])
-    loss = SACLoss(actor, critic, num_qvalue_nets=2, action_spec=env.action_spec_unbatched)
-    loss.make_value_estimator(gamma=discount)
+    loss = (RLPDLoss if rlpd else make_sac)(policy, env.action_spec_unbatched, discount=discount)
     target = SoftUpdate(loss, tau=target_rate)
-    optimizer = Adam(loss.parameters(), lr=learning_rate)
+    optimizer = Adam(loss.parameters(), lr=learning_rate, fused=rlpd)
+
+    def descend(value: Tensor) -> None:
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+
     collector = Collector(
         scaled,
-        actor,
+        loss.actor_network,
         frames_per_batch=frames_per_batch,
         total_frames=total_frames,
         auto_register_policy_transforms=False,  # the policy has no memory to reset
@@ -91,12 +100,15 @@ def train_sac(
     for batch in collector:
         replay.extend(batch.select(*KEYS).reshape(-1))
         before, frames = frames, frames + batch.numel()
-        for _ in range(batch.numel() // frames_per_update):
-            drawn = replay.sample() if shown is None else torch.cat([replay.sample(), shown.sample()])
-            terms = loss(drawn)
-            optimizer.zero_grad()
-            (terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"]).backward()
-            optimizer.step()
+        for update in range(1, 1 + int(batch.numel() * updates_per_frame)):
+            drawn = draw()
+            if isinstance(loss, RLPDLoss):
+                descend(loss.critic_loss(drawn))
+                if update % int(updates_per_frame) == 0:
+                    descend(sum(loss.policy_loss(drawn)))
+            else:
+                terms = loss(drawn)
+                descend(terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"])
             target.step()
         if frames // frames_per_checkpoint > before // frames_per_checkpoint:
             yield frames

@@ -36,7 +36,7 @@ def test_it_learns_to_reach_and_keeps_its_checkpoints(tmp_path):
     policy = make_policy(env, hidden_dims=(64, 64), squash=True)
 
     def algorithm(env, policy):
-        frames = {"total_frames": 4800, "frames_per_checkpoint": 1600, "frames_per_update": 1, "warmup_frames": 448}
+        frames = {"total_frames": 4800, "frames_per_checkpoint": 1600, "updates_per_frame": 1, "warmup_frames": 448}
         return train_sac(env, policy, max_reward=1.0, batch_size=128, learning_rate=1e-3, **frames)
 
     before = evaluate_policy(judge, policy, 50, seed=3).success_rate
@@ -57,7 +57,7 @@ def test_half_of_a_batch_are_demonstrations():
         return demonstrate(env, num_episodes=2, noise=0.1, bias=0.0, biased=(), max_steps=500, seed=1)
 
     start = [weight.clone() for weight in policy.parameters()]
-    options = {"max_reward": 1.0, "demonstrate": show, "warmup_frames": 64, "frames_per_update": 16}
+    options = {"max_reward": 1.0, "demonstrate": show, "warmup_frames": 64, "updates_per_frame": 1 / 16}
     made = list(train_sac(env, policy, total_frames=512, frames_per_checkpoint=256, **options))
     assert made == [256, 512]
     assert policy.normalizer.fitted

@@ -1,4 +1,4 @@
-"""RLPD's losses: soft actor-critic with an ensemble of critics, for few and partly demonstrated data."""
+"""The losses of soft actor-critic, plain and as RLPD has it."""
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -53,8 +53,16 @@ def make_actor(policy: GaussianPolicy, action_spec: TensorSpec) -> Probabilistic
     )
 
 
+def make_sac(policy: GaussianPolicy, action_spec: TensorSpec, discount: float = 0.99) -> SACLoss:
+    """Return the loss of plain SAC, with two critics, which trains a policy in place."""
+    critic = ValueOperator(QNetwork(policy), in_keys=["observation", "action"])
+    loss = SACLoss(make_actor(policy, action_spec), critic, num_qvalue_nets=2, action_spec=action_spec)
+    loss.make_value_estimator(gamma=discount)
+    return loss
+
+
 class RLPDLoss(SACLoss):
-    """Soft actor-critic as RLPD has it.
+    """Soft actor-critic with an ensemble of critics, for few and partly demonstrated data.
 
     The target takes the minimum over a random few of the critics, without entropy; the actor goes by the mean of all.
 
