@@ -162,8 +162,8 @@ class DeploymentCallback(Callback):
     def _enough(self, trainer: Trainer) -> bool:
         """Are as many intervention steps recorded as were to be matched?"""
         buffer = trainer.datamodule.buffer
-        deployed = {episode.round for episode in buffer.episodes} - {DEMONSTRATION}
-        return self.until is not None and int(buffer.steps[buffer.rows(deployed)]["intervened"].sum()) >= self.until
+        rows = buffer.rows({episode.round for episode in buffer.episodes} - {DEMONSTRATION})
+        return self.until is not None and len(rows) > 0 and int(buffer.steps["intervened"][rows].sum()) >= self.until
 
 
 def _interventions_of(folder: Path) -> int:
