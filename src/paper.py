@@ -22,7 +22,7 @@ CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
 RATES = {  # ours: docs/results.md, "Learning rates"; by task, for all its experiments
     "lunarlander": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
     "button_press": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
-    "drawer_open": {},
+    "drawer_open": {"mile": 3e-5, "bc_intervention": 1e-4, "hg_dagger": 3e-5, "iwr": 3e-5, "sirius": 1e-4},
     "peg_insert": {"mile": 3e-4, "bc_intervention": 3e-5, "hg_dagger": 1e-4, "iwr": 3e-4, "sirius": 1e-4},
 }
 MINUTES = {"mile": 1.5, "cloning": 1.5, "rlif": 12.0}  # of one core, for a run of one round; measured ones replace them
