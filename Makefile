@@ -1,11 +1,11 @@
-.PHONY: help demo test lint bench faults clean
+.PHONY: help demo test lint bench faults paper paper-quick clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,12 @@ bench: .venv/installed  ## speed, as ratios within one run
 
 faults: .venv/installed  ## kill, starve and corrupt a short run, in every way we know
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
+
+paper: .venv/installed  ## Fig. 3, 4 and 5 again: all methods, all tasks, five seeds; hours, goes on where it stopped
+	$(BIN)/mile-paper outputs/paper
+
+paper-quick: .venv/installed  ## a small part of that, in about 20 minutes
+	$(BIN)/mile-paper --quick outputs/paper_quick
 
 clean:  ## remove the environment and all caches
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

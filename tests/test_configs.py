@@ -9,12 +9,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 from omegaconf.errors import InterpolationKeyError
 
+from mile.datamodules import InterventionBuffer
 from mile.envs import make_env
 from mile.evaluate import evaluate
 from mile.evaluation import evaluate_policy
 from mile.policies import describe_checkpoint, load_policy
 from mile.pretrain import pretrain
 from mile.train import train
+from mile.transitions import DEMONSTRATION
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -75,6 +77,53 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
 def test_every_other_choice_runs(tmp_path, choice):
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice))
     assert all(len(row.returns) == 2 for row in rows.values())
+
+
+@pytest.mark.filterwarnings("ignore:no interventions in round")
+@pytest.mark.parametrize("method", [name for name in names("method") if name != "mile"])
+def test_every_method_learns_continuous_actions_too(tmp_path, method):
+    more = ["demonstrations=1", "data.restart=true"]
+    train(smoke(tmp_path, "experiment=button_press", f"method={method}", *more))
+    buffer = InterventionBuffer(tmp_path / "buffer", "button_press")
+    assert [len(buffer.recorded(number)) for number in (DEMONSTRATION, 0, 1)] == [1, 1, 1]
+
+
+def test_the_baselines_have_table_1s_learning_rates():
+    """Read off the page, in its order of tasks; BC intervention is not in it."""
+    told = {
+        "hg_dagger": (5e-6, 5e-5, 1e-4, 5e-6),
+        "iwr": (5e-6, 5e-6, 1e-4, 1e-6),
+        "sirius": (5e-6, 5e-6, 1e-4, 1e-6),
+        "rlif": (5e-4, 3e-4, 3e-4, 3e-4),
+    }
+    for method, rates in told.items():
+        for env, rate in zip(("lunarlander", "button_press", "drawer_open", "peg_insert"), rates, strict=True):
+            cfg = composed("train", f"experiment={env}", f"method={method}")
+            assert cfg.method.optimizer.lr == rate
+            assert (method == "rlif") == (cfg.callbacks.deployment.epochs_per_round == 1)
+    assert composed("train", "experiment=lunarlander", "method=rlif").data.batch_size == 64
+
+
+def test_what_is_tuned_exists():
+    """It is optional in the defaults list, so that Hydra would not notice a misspelt name."""
+    baselines = set(names("method")) - {"mile"}
+    assert {name for name in names("tuned") if name} == {
+        f"{env}_{method}"
+        for env in ("lunarlander", "button_press", "drawer_open", "peg_insert")
+        for method in baselines
+    }
+
+
+def test_the_same_data_for_another_method(tmp_path):
+    first = train(smoke(tmp_path / "first", "experiment=lunarlander", "callbacks.deployment.episodes_per_round=2"))
+    more = ["protocol=same_data", f"data.from={tmp_path / 'first'}", f"like={tmp_path / 'first'}"]
+    second = train(smoke(tmp_path / "second", "experiment=lunarlander", "method=iwr", *more))
+    buffers = [InterventionBuffer(tmp_path / name / "buffer", "lunarlander") for name in ("first", "second")]
+    rows = [buffer.rows() for buffer in buffers]
+    assert torch.equal(*(buffer.steps["timestamp"][row] for buffer, row in zip(buffers, rows, strict=True)))
+    assert buffers[1].recorded(0) == {0, 1, 2, 3}
+    for name in ("initial policy", "with interventions", "expert (sampled)"):
+        assert torch.equal(first[name].returns, second[name].returns)
 
 
 @pytest.mark.parametrize("collector", names("collector"))

@@ -23,7 +23,10 @@ LAYERS = [
     ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
     (("methods", "datamodules", "callbacks"), LEARNING),
-    (("train", "evaluate", "pretrain", "command_line", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
+    (("intervals",), NUMERIC),
+    (("runs", "comparison", "references", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
+    (("figures", "report", "paper"), LEARNING),
+    (("train", "evaluate", "pretrain", "command_line"), LEARNING | {"hydra", "omegaconf"}),
 ]
 
 
