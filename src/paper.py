@@ -25,6 +25,7 @@ RATES = {  # ours: docs/results.md, "Learning rates"; by task, for all its exper
     "drawer_open": {"mile": 3e-5, "bc_intervention": 1e-4, "hg_dagger": 3e-5, "iwr": 3e-5, "sirius": 1e-4},
     "peg_insert": {"mile": 3e-4, "bc_intervention": 3e-5, "hg_dagger": 1e-4, "iwr": 3e-4, "sirius": 1e-4},
 }
+ROUNDS = 5  # Table I: of a baseline, with as many episodes in all as MILE has; up to twice that to match interventions
 MINUTES = {"mile": 1.5, "cloning": 1.5, "rlif": 12.0}  # of one core, for a run of one round; measured ones replace them
 
 
@@ -104,9 +105,9 @@ def plan(size: Size, folder: Path) -> Iterator[Job]:
             return job(task, method, seed, "", (), 1, *one, *steps(epochs))
         matched = ["protocol=matched_interventions", f"callbacks.deployment.match={folder / ours}"]
         matched += [f"callbacks.deployment.episodes_per_round={apart}", f"data.restart={str(restart).lower()}"]
-        matched += [f"demonstrations={demonstrations}"]
+        matched += [f"demonstrations={demonstrations}", f"callbacks.deployment.num_rounds={2 * ROUNDS}"]
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
-        length = [] if method == "rlif" else steps(epochs if restart else epochs // 5)
+        length = [] if method == "rlif" else steps(epochs if restart else epochs // ROUNDS)
         return job(task, method, seed, label, (ours,), 2 if restart else 1, *one, *matched, *length)
 
     def offline(task: str, method: str, seed: int) -> Job:

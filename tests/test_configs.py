@@ -115,6 +115,8 @@ def test_what_is_tuned_exists():
 
 
 def test_the_same_data_for_another_method(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
     first = train(smoke(tmp_path / "first", "experiment=lunarlander", "callbacks.deployment.episodes_per_round=2"))
     more = ["protocol=same_data", f"data.from={tmp_path / 'first'}", f"like={tmp_path / 'first'}"]
     second = train(smoke(tmp_path / "second", "experiment=lunarlander", "method=iwr", *more))

@@ -105,7 +105,8 @@ def train_sac(
             if isinstance(loss, RLPDLoss):
                 descend(loss.critic_loss(drawn))
                 if update % int(updates_per_frame) == 0:
-                    descend(sum(loss.policy_loss(drawn)))
+                    of_actor, of_temperature = loss.policy_loss(drawn)
+                    descend(of_actor + of_temperature)
             else:
                 terms = loss(drawn)
                 descend(terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"])
