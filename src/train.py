@@ -72,6 +72,8 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
         "evaluation": {"env": env},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
     }
+    if cfg.data["from"] is not None:
+        given["deployment"] |= {"num_rounds": 1, "episodes_per_round": None}
     callbacks = {name: instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()}
     callbacks["evaluation"].references = references
     trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
