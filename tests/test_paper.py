@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from mile import paper
+from mile.paper import FULL, QUICK, Job, plan, run
+
+FOLDER = Path("/somewhere")
+
+
+@pytest.mark.parametrize("size", [FULL, QUICK])
+def test_every_run_of_the_plan_is_a_config(size):
+    """One seed of each; Hydra refuses a name that does not exist."""
+    with initialize_config_module("mile.configs", version_base=None):
+        for job in plan(size, FOLDER):
+            if job.name.endswith(f"seed_{size.seeds[-1]}"):
+                cfg = compose("train", [*job.overrides, f"output_dir={FOLDER / job.name}"])
+                assert job.name.startswith(cfg.name)
+                assert cfg.seed == size.seeds[-1]
+
+
+@pytest.mark.parametrize("size", [FULL, QUICK])
+def test_what_a_run_needs_is_in_the_plan_and_comes_before(size):
+    jobs = list(plan(size, FOLDER))
+    places = {job.name: place for place, job in enumerate(jobs)}
+    assert len(places) == len(jobs)
+    for job in jobs:
+        assert all(places[needed] < places[job.name] for needed in job.needs)
+        used = {text.split("=")[1] for text in job.overrides if str(FOLDER) in text}
+        assert used == {str(FOLDER / needed) for needed in job.needs}
+
+
+def test_a_method_meets_the_same_seeds_as_mile():
+    jobs = [job.name.split("/") for job in plan(FULL, FOLDER)]
+    for experiment in {experiment for experiment, *_ in jobs}:
+        of = {label: {seed for e, it, seed in jobs if (e, it) == (experiment, label)} for _, label, _ in jobs}
+        assert {frozenset(seeds) for seeds in of.values() if seeds} == {frozenset(f"seed_{s}" for s in FULL.seeds)}
+
+
+def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(tmp_path, monkeypatch, capsys):
+    jobs = [Job("a", ()), Job("b", (), ("a",)), Job("bad", ()), Job("c", (), ("bad",)), Job("d", (), ("b",))]
+    begun = []
+
+    def pretend(job, folder):
+        begun.append(job.name)
+        if job.name == "bad":
+            raise RuntimeError
+        finish(folder / job.name)
+        return 60.0
+
+    def finish(place):
+        place.mkdir()
+        (place / "results.json").touch()
+
+    finish(tmp_path / "a")
+    monkeypatch.setattr(paper, "_run_one", pretend)
+    failed = run(jobs, tmp_path, processes=2)
+    assert [job.name for job in failed] == ["bad"]
+    assert sorted(begun) == ["b", "bad", "d"]
+    assert begun.index("b") < begun.index("d")
+    assert "bad: FAILED" in capsys.readouterr().out
