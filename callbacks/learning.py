@@ -20,7 +20,8 @@ class LearningCallback(Callback):
     """Logs what each term of the loss asks of each network, and how far the policy moved where nobody intervened.
 
     * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round, where a loss has terms;
-    * `gradient/cosine`: between the gradients of its two terms in the policy: below 0 they pull apart;
+    * `gradient/cosine`: between the gradients of `intervention_loss` and `policy_loss` in the policy: below 0 they pull
+      apart;
     * `drift/not_intervened`, `drift/intervened`: mean KL(π before the round ‖ π after it) over recorded steps with
       ν=0 and ν=1, nats.
 
@@ -64,9 +65,11 @@ class LearningCallback(Callback):
         steps = buffer.steps[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
         gradients = term_gradients(cast(Method, pl_module), steps)
         metrics = {"/".join(("gradient", *key)): float(get_total_norm(them)) for key, them in gradients.items()}
-        in_policy = [them for (_, network), them in gradients.items() if network == "policy"]
-        if in_policy:
-            ours, theirs = (torch.cat([part.flatten() for part in them]) for them in in_policy)
+        if ("policy_loss", "policy") in gradients:
+            ours, theirs = (
+                torch.cat([part.flatten() for part in gradients[term, "policy"]])
+                for term in ("intervention_loss", "policy_loss")
+            )
             metrics["gradient/cosine"] = float(torch.cosine_similarity(ours, theirs, dim=0))
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
         with torch.no_grad():

@@ -87,6 +87,44 @@ def _binary_cross_entropy(
     return -intervention_log_likelihood(policy, mental_model, intervened, cost, scale).mean()
 
 
+class LossWithSilence(NamedTuple):
+    """The terms of `InterventionLoss`, and one more.
+
+    Attributes:
+        loss: what is minimised.
+        intervention_loss: see `InterventionLoss`.
+        policy_loss: see `InterventionLoss`.
+        silence_loss: NLL of the robot's own action where ν=0, the mean over all steps.
+    """
+
+    loss: Tensor
+    intervention_loss: Tensor
+    policy_loss: Tensor
+    silence_loss: Tensor
+
+
+def with_silence(
+    terms: InterventionLoss, policy: Distribution, robot_action: Tensor, intervened: Tensor, cost: float, weight: float
+) -> LossWithSilence:
+    """Add what silence says of the robot's own action (ours, not the paper's).
+
+    A human who does not intervene finds the robot within c nats of themselves, while their own actions are about d/2
+    nats from their best one (d: action dimensions; 1 if actions are discrete). So the robot's action is cloned where
+    ν=0, with the weight (d/2) / max(c, d/2): fully if intervening is cheap, hardly if a human puts up with much.
+
+    Args:
+        terms: the method's own.
+        policy: π_θ(·|s).
+        robot_action: a_r, like the human's action.
+        intervened: ν.
+        cost: c, nats.
+        weight: of the whole.
+    """
+    spread = (policy.event_shape.numel() if policy.event_shape else 1) / 2
+    nll = -torch.where(intervened, 0.0, policy.log_prob(robot_action)).mean()
+    return LossWithSilence(terms.loss + weight * spread / max(cost, spread) * nll, *terms[1:], nll)
+
+
 def action_nll(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
     """Return the mean NLL over steps with ν=1; other steps get a valid action so that no NaN enters a gradient."""
     shown = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))

@@ -19,7 +19,8 @@ from mile.report import report
 TASKS = ("lunarlander", "button_press", "drawer_open", "peg_insert")
 ITERATIVE = ("drawer_open", "peg_insert")
 CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
-RATES = {  # ours: docs/results.md, "Learning rates"; by task, for all its experiments
+ITERATIVE_RATE = 1e-4  # ours, of all cloning methods and MILE: no search was made in rounds
+RATES = {  # ours: docs/results.md, "Learning rates"
     "lunarlander": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
     "button_press": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
     "drawer_open": {"mile": 3e-5, "bc_intervention": 1e-4, "hg_dagger": 3e-5, "iwr": 3e-5, "sirius": 1e-4},
@@ -90,8 +91,10 @@ def plan(size: Size, folder: Path) -> Iterator[Job]:
         task = experiment.removesuffix("_iterative")
         first = f"{task}/mile/seed_{size.seeds[0]}"
         name = f"{experiment}/{method}{label}/seed_{seed}"
+        rates = RATES[experiment] if experiment in RATES else dict.fromkeys(("mile", *CLONING), ITERATIVE_RATE)
+        rate = rates.get(method.removesuffix("_silence"))
         own = [f"experiment={experiment}", f"method={method}", f"seed={seed}"]
-        own += [f"method.optimizer.lr={RATES[task][method]}"] if method in RATES[task] else []
+        own += [f"method.optimizer.lr={rate}"] if rate else []
         own += ["logger=none", f"evaluation.num_episodes={size.evaluation}", *more]
         own += [f"like={folder / first}"] if name != first else []
         kind = method if method in MINUTES else "cloning"
@@ -101,7 +104,7 @@ def plan(size: Size, folder: Path) -> Iterator[Job]:
         ours, apart = f"{task}/mile/seed_{seed}", 1 if task == "lunarlander" else 3
         epochs = size.epochs * 2 // 15 if task == "lunarlander" else size.epochs
         one = ["callbacks.evaluation.num_episodes=1"]
-        if method == "mile":
+        if method.startswith("mile"):
             return job(task, method, seed, "", (), 1, *one, *steps(epochs))
         matched = ["protocol=matched_interventions", f"callbacks.deployment.match={folder / ours}"]
         matched += [f"callbacks.deployment.episodes_per_round={apart}", f"data.restart={str(restart).lower()}"]
@@ -124,7 +127,7 @@ def plan(size: Size, folder: Path) -> Iterator[Job]:
         more += ["human.watch.num_episodes=10", "human.watch.steps=500"]
         return job(f"{task}_iterative", method, seed, "_restart" * restart, (), 4 if restart else 3, *more)
 
-    methods, seeds = ("mile", *CLONING), size.seeds
+    methods, seeds = ("mile", "mile_silence", *CLONING), size.seeds
     yield from (single(task, method, seed) for seed in seeds for task in size.tasks for method in methods)
     yield from (iterative(task, method, seed) for seed in seeds for task in size.iterative for method in methods)
     yield from (offline(task, method, seed) for seed in seeds for task in size.tasks for method in CLONING)

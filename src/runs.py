@@ -158,6 +158,7 @@ def _read_run(folder: Path) -> list[Outcome]:
 def _variant(cfg: Any) -> str:
     parts = [
         cfg.variant,
+        "silence" if cfg.method.get("silence_weight") else None,
         "same data" if cfg.data["from"] else None,
         "restart" if cfg.data.restart else None,
         f"{cfg.demonstrations} demonstrations" if cfg.demonstrations else None,

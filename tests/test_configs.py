@@ -62,6 +62,7 @@ def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
     assert list(tmp_path.glob("*.ckpt"))
 
 
+BASELINES = [name for name in names("method") if not name.startswith("mile")]
 DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained", "warm_start", "calibrated"]
 
 
@@ -80,7 +81,7 @@ def test_every_other_choice_runs(tmp_path, choice):
 
 
 @pytest.mark.filterwarnings("ignore:no interventions in round")
-@pytest.mark.parametrize("method", [name for name in names("method") if name != "mile"])
+@pytest.mark.parametrize("method", BASELINES)
 def test_every_method_learns_continuous_actions_too(tmp_path, method):
     more = ["demonstrations=1", "data.restart=true"]
     train(smoke(tmp_path, "experiment=button_press", f"method={method}", *more))
@@ -106,12 +107,8 @@ def test_the_baselines_have_table_1s_learning_rates():
 
 def test_what_is_tuned_exists():
     """It is optional in the defaults list, so that Hydra would not notice a misspelt name."""
-    baselines = set(names("method")) - {"mile"}
-    assert {name for name in names("tuned") if name} == {
-        f"{env}_{method}"
-        for env in ("lunarlander", "button_press", "drawer_open", "peg_insert")
-        for method in baselines
-    }
+    environments = ("lunarlander", "button_press", "drawer_open", "peg_insert")
+    assert set(names("tuned")) == {f"{env}_{method}" for env in environments for method in BASELINES}
 
 
 def test_the_same_data_for_another_method(tmp_path):

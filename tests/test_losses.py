@@ -1,10 +1,11 @@
 import math
 
+import pytest
 import torch
 from torch.distributions import Categorical, Independent, Normal
 
 from mile.intervention import intervention_log_probs
-from mile.losses import continuous_intervention_loss, discrete_intervention_loss
+from mile.losses import continuous_intervention_loss, discrete_intervention_loss, with_silence
 
 
 def test_discrete_loss_is_the_cross_entropy_of_the_extended_classes():
@@ -64,3 +65,18 @@ def test_a_batch_without_interventions_has_no_policy_loss():
     terms = continuous_intervention_loss(policy, belief, action, torch.zeros(5, dtype=torch.bool), 1.0, 2.0)
     assert terms.policy_loss == 0
     assert terms.loss.isfinite()
+
+
+@pytest.mark.parametrize(("cost", "share"), [(0.5, 1.0), (1.0, 1.0), (4.0, 0.25)])
+def test_silence_says_the_less_the_more_a_human_puts_up_with(cost, share):
+    """Two dimensions: an own action is one nat from the best one, so the robot's is cloned with weight 1 / cost."""
+    torch.manual_seed(0)
+    policy, belief = (Independent(Normal(torch.randn(6, 2), torch.rand(6, 2) + 0.5), 1) for _ in range(2))
+    human_action, robot_action = torch.randn(6, 2), torch.randn(6, 2)
+    intervened = torch.tensor([True, False, True, False, False, False])
+    terms = continuous_intervention_loss(policy, belief, human_action, intervened, cost, 1.0)
+    more = with_silence(terms, policy, robot_action, intervened, cost, 2.0)
+    by_hand = -sum(Normal(policy.mean[i], policy.stddev[i]).log_prob(robot_action[i]).sum() for i in (1, 3, 4, 5)) / 6
+    torch.testing.assert_close(more.silence_loss, by_hand)
+    torch.testing.assert_close(more.loss, terms.loss + 2.0 * share * by_hand)
+    assert more.policy_loss == terms.policy_loss

@@ -6,7 +6,13 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from mile.intervention import check_cost_and_scale, gap_parts, intervention_log_probs
-from mile.losses import InterventionLoss, continuous_intervention_loss, discrete_intervention_loss
+from mile.losses import (
+    InterventionLoss,
+    LossWithSilence,
+    continuous_intervention_loss,
+    discrete_intervention_loss,
+    with_silence,
+)
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import Policy
 from mile.transitions import DEMONSTRATION
@@ -16,7 +22,7 @@ class MILE(Method):
     """Explains when and how a human intervened by the policy π_θ, in the human's place, and a mental model π̂_ξ.
 
     The loss is the extended cross-entropy (Eq. 3) where the policy is categorical and the λ-weighted sum of BCE and
-    NLL (Eq. 5) otherwise. Only the policy is deployed.
+    NLL (Eq. 5) otherwise.
 
     Args:
         policy: π_θ, starts as the initial policy.
@@ -24,6 +30,7 @@ class MILE(Method):
         cost: c, nats.
         scale: σ of Φ, nats.
         intervention_weight: λ in [0, 1]; used with continuous actions.
+        silence_weight: of what silence says of the robot's actions (`mile.losses.with_silence`); the paper has none.
         optimizer: makes the optimiser from the parameters of both networks.
 
     Raises:
@@ -37,27 +44,35 @@ class MILE(Method):
         cost: float,
         scale: float,
         intervention_weight: float = 0.5,
+        silence_weight: float = 0.0,
         optimizer: MakeOptimizer = ADAM,
     ) -> None:
         super().__init__(policy, optimizer)
         check_cost_and_scale(cost, scale)
         if not 0 <= intervention_weight <= 1:
             raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
-        self.save_hyperparameters("cost", "scale", "intervention_weight")
+        if not silence_weight >= 0:
+            raise ValueError(f"silence_weight must be at least 0, got {silence_weight}")
+        self.save_hyperparameters("cost", "scale", "intervention_weight", "silence_weight")
         self.mental_model = mental_model
         self.cost = cost
         self.scale = scale
         self.intervention_weight = intervention_weight
+        self.silence_weight = silence_weight
 
-    def loss(self, batch: TensorDictBase) -> InterventionLoss:
+    def loss(self, batch: TensorDictBase) -> InterventionLoss | LossWithSilence:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         policy, mental_model = self.policy(batch["observation"]), self.mental_model(batch["observation"])
         human_action, intervened = batch["human_action"], batch["intervened"]
         if isinstance(policy, Categorical):
-            return discrete_intervention_loss(policy, mental_model, human_action, intervened, self.cost, self.scale)
-        return continuous_intervention_loss(
-            policy, mental_model, human_action, intervened, self.cost, self.scale, self.intervention_weight
-        )
+            terms = discrete_intervention_loss(policy, mental_model, human_action, intervened, self.cost, self.scale)
+        else:
+            terms = continuous_intervention_loss(
+                policy, mental_model, human_action, intervened, self.cost, self.scale, self.intervention_weight
+            )
+        if not self.silence_weight:
+            return terms
+        return with_silence(terms, policy, batch["robot_action"], intervened, self.cost, self.silence_weight)
 
     def sampling_weights(self, steps: TensorDictBase) -> None:
         """Draw all steps equally often.

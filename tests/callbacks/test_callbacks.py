@@ -122,6 +122,6 @@ def test_the_gradients_of_the_terms_make_up_that_of_the_loss():
     parts = term_gradients(mile, steps)
     mile.loss(steps).loss.backward()
     for name in ("policy", "mental_model"):
-        of_both = zip(parts[f"intervention_loss/{name}"], parts[f"policy_loss/{name}"], strict=True)
+        of_both = zip(parts["intervention_loss", name], parts["policy_loss", name], strict=True)
         for weight, (first, second) in zip(getattr(mile, name).parameters(), of_both, strict=True):
             torch.testing.assert_close(weight.grad, 0.3 * first + 0.7 * second)

@@ -78,7 +78,12 @@ def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
     _, trainer = run(tmp_path, stop_after=1)
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     content = torch.load(tmp_path / "half.ckpt", weights_only=True)
-    assert content["hyper_parameters"] == {"cost": 1.0, "scale": 2.0, "intervention_weight": 0.5}
+    assert content["hyper_parameters"] == {
+        "cost": 1.0,
+        "scale": 2.0,
+        "intervention_weight": 0.5,
+        "silence_weight": 0.0,
+    }
 
 
 @pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
@@ -116,7 +121,14 @@ def test_a_round_without_interventions_warns_and_trains_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"cost": math.nan}, {"scale": 0.0}, {"intervention_weight": 1.5}, {"intervention_weight": -0.1}]
+    "setting",
+    [
+        {"cost": math.nan},
+        {"scale": 0.0},
+        {"intervention_weight": 1.5},
+        {"intervention_weight": -0.1},
+        {"silence_weight": -1.0},
+    ],
 )
 def test_bad_settings_are_refused(setting):
     policy = make_policy(make_env("Counting-v0"), hidden_dims=(4,))
