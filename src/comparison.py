@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mile.intervals import Estimate, mean, middle, probability_of_improvement, standard_error
-from mile.runs import METHODS, Outcome
+from mile.runs import METHODS, SILENCE, Outcome
 
 OURS = METHODS["MILE"]
 ROUNDS = ("", "restart")  # variants between which a method may choose: carried over, or from the start each round
@@ -70,6 +70,11 @@ def gather(outcomes: Iterable[Outcome]) -> list[Series]:
     return sorted(series, key=lambda it: (it.experiment, it.variant, order.index(it.method)))
 
 
+def shown(series: Sequence[Series]) -> list[str]:
+    """Return the methods of a figure, in order: the paper's, run or missing, and ours if it has been run."""
+    return [name for name in METHODS.values() if name != SILENCE or any(it.method == name for it in series)]
+
+
 def better(series: Sequence[Series], experiment: str, method: str) -> Series | None:
     """Return the variant of `ROUNDS` with the higher mean over seeds; None if the method has not been run."""
     chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in ROUNDS]
@@ -121,7 +126,7 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: 
                 _interval(wins) if wins else "",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-        absent = [name for name in METHODS.values() if name not in {it.method for it in mine}]
+        absent = [name for name in shown(series) if name not in {it.method for it in mine}]
         if absent:
             lines += ["", f"Missing: {', '.join(absent)}."]
         lines.append("")
@@ -141,7 +146,7 @@ def over_tasks(series: Sequence[Series], experiments: Sequence[str]) -> str:
         experiments: judged by success alike.
     """
     lines = ["| method | mean [95 %] | IQM [95 %] | P(MILE better) [95 %] |", "|---|---|---|---|"]
-    for method in METHODS.values():
+    for method in shown(series):
         chosen = [better(series, experiment, method) for experiment in experiments]
         if not all(it and it.scores for it in chosen):
             lines.append(f"| {method} | missing | | |")

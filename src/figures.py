@@ -1,15 +1,15 @@
 """The paper's Fig. 3, 4 and 5 from finished runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mile.comparison import OURS, SAME_DATA, Series, better
+from mile.comparison import OURS, SAME_DATA, Series, better, shown
 from mile.intervals import mean, standard_error
-from mile.runs import METHODS, Outcome
+from mile.runs import METHODS, SILENCE, Outcome
 
-COLORS = dict(zip(METHODS.values(), ("C3", "C0", "C2", "C1", "C4", "C7"), strict=True))
+COLORS = dict(zip(METHODS.values(), ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
 
 
 def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
@@ -17,24 +17,29 @@ def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Seq
 
     Each method has the better of its variants, carried over or restarted.
     """
-    return _bars(outcomes, experiments, lambda experiment, method: better(series, experiment, method))
+    return _bars(outcomes, experiments, shown(series), lambda experiment, method: better(series, experiment, method))
 
 
 def same_data_bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
     """Draw final scores of methods that learnt offline from MILE's recordings; MILE's own runs are those."""
 
     def choose(experiment: str, method: str) -> Series | None:
-        variants = ("", SAME_DATA) if method == OURS else (SAME_DATA,)
+        variants = ("", SAME_DATA) if method in (OURS, SILENCE) else (SAME_DATA,)
         chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in variants]
         return chosen[-1] if chosen else None
 
-    return _bars(outcomes, experiments, choose)
+    return _bars(outcomes, experiments, shown(series), choose)
 
 
-def _bars(outcomes: Sequence[Outcome], experiments: Sequence[str], choose) -> Figure:
+def _bars(
+    outcomes: Sequence[Outcome],
+    experiments: Sequence[str],
+    methods: Sequence[str],
+    choose: Callable[[str, str], Series | None],
+) -> Figure:
     figure = Figure(figsize=(3.2 * len(experiments), 3.2), layout="constrained")
     for axes, experiment in zip(figure.subplots(1, len(experiments), squeeze=False).flat, experiments, strict=True):
-        for place, method in enumerate(METHODS.values()):
+        for place, method in enumerate(methods):
             it = choose(experiment, method)
             if it is None or not it.scores:
                 axes.text(place, 0, " missing", rotation=90, ha="center", va="bottom", color="0.5")
@@ -45,7 +50,7 @@ def _bars(outcomes: Sequence[Outcome], experiments: Sequence[str], choose) -> Fi
             axes.scatter([place] * len(scores), scores, s=6, color="black", zorder=3, alpha=0.6)
             if it.missing:
                 axes.text(place, value, f"{len(it.missing)} missing", ha="center", va="bottom", fontsize=6)
-        axes.set_xticks(range(len(METHODS)), list(METHODS.values()), rotation=40, ha="right")
+        axes.set_xticks(range(len(methods)), methods, rotation=40, ha="right")
         _finish(axes, outcomes, experiment)
     return figure
 
@@ -54,7 +59,7 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
     """Draw scores by round, mean ± s.e. over seeds (Fig. 4)."""
     figure = Figure(figsize=(5 * len(experiments), 3.5), layout="constrained")
     for axes, experiment in zip(figure.subplots(1, len(experiments), squeeze=False).flat, experiments, strict=True):
-        for method in METHODS.values():
+        for method in shown(series):
             it = better(series, experiment, method)
             if it is None or not it.scores:
                 axes.plot([], [], color=COLORS[method], linestyle=":", label=f"{method}: missing")
@@ -77,7 +82,7 @@ def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: 
     """Draw final scores by the number of demonstrations that the data began with, mean ± s.e. (Fig. 5)."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
-    for method in METHODS.values():
+    for method in shown(series):
         mine = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.scores]
         counts = [(demonstrations(it.variant), list(it.scores.values())) for it in mine]
         points = sorted((count, scores) for count, scores in counts if count is not None)
@@ -86,7 +91,7 @@ def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: 
             continue
         means = [mean(scores).value for _, scores in points]
         errors = [standard_error(scores) if len(scores) > 1 else 0.0 for _, scores in points]
-        style = "--" if method == OURS else "-"
+        style = "--" if method in (OURS, SILENCE) else "-"
         axes.errorbar(
             [count for count, _ in points],
             means,
@@ -97,7 +102,7 @@ def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: 
             ls=style,
             label=method,
         )
-        if method == OURS:  # it has no use for them
+        if method in (OURS, SILENCE):  # it has no use for them
             axes.axhline(means[0], color=COLORS[method], linestyle="--", linewidth=1)
     axes.set_xlabel("demonstrations")
     _finish(axes, outcomes, experiment)

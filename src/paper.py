@@ -91,7 +91,9 @@ def plan(size: Size, folder: Path) -> Iterator[Job]:
         task = experiment.removesuffix("_iterative")
         first = f"{task}/mile/seed_{size.seeds[0]}"
         name = f"{experiment}/{method}{label}/seed_{seed}"
-        rates = RATES[experiment] if experiment in RATES else dict.fromkeys(("mile", *CLONING), ITERATIVE_RATE)
+        rates: dict[str, float] = (
+            RATES[experiment] if experiment in RATES else dict.fromkeys(("mile", *CLONING), ITERATIVE_RATE)
+        )
         rate = rates.get(method.removesuffix("_silence"))
         own = [f"experiment={experiment}", f"method={method}", f"seed={seed}"]
         own += [f"method.optimizer.lr={rate}"] if rate else []

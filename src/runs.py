@@ -10,8 +10,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-METHODS = {  # in the order of the figures
+SILENCE = "MILE + silence"
+METHODS = {  # in the order of the figures; all but one are the paper's
     "MILE": "MILE",
+    "MILE, silence_weight": SILENCE,
     "BCIntervention": "BC intervention",
     "HGDAgger": "HG-DAgger",
     "IWR": "IWR",
@@ -134,7 +136,7 @@ def _read_run(folder: Path) -> list[Outcome]:
     def outcome(number: int, row: dict[str, Any], final: bool) -> Outcome:
         return Outcome(
             cfg.name,
-            METHODS[cfg.method._target_.rsplit(".", 1)[-1]],
+            SILENCE if cfg.method.get("silence_weight") else METHODS[cfg.method._target_.rsplit(".", 1)[-1]],
             _variant(cfg),
             cfg.seed,
             _settings(cfg),
@@ -158,7 +160,6 @@ def _read_run(folder: Path) -> list[Outcome]:
 def _variant(cfg: Any) -> str:
     parts = [
         cfg.variant,
-        "silence" if cfg.method.get("silence_weight") else None,
         "same data" if cfg.data["from"] else None,
         "restart" if cfg.data.restart else None,
         f"{cfg.demonstrations} demonstrations" if cfg.demonstrations else None,
