@@ -51,6 +51,7 @@ def _bars(
             if it.missing:
                 axes.text(place, value, f"{len(it.missing)} missing", ha="center", va="bottom", fontsize=6)
         axes.set_xticks(range(len(methods)), methods, rotation=40, ha="right")
+        axes.set_xlim(-0.6, len(methods) - 0.4)
         _finish(axes, outcomes, experiment)
     return figure
 
