@@ -45,7 +45,9 @@ def write_references(folder: Path, references: Mapping[str, Evaluation]) -> None
     write_text(folder / "references.json", json.dumps(rows) + "\n")
 
 
-def read_references(folder: Path) -> dict[str, Evaluation]:
-    """Return what `write_references` kept."""
+def read_references(folder: Path) -> dict[str, Evaluation] | None:
+    """Return what `write_references` kept; None if it has not been there."""
+    if not (folder / "references.json").exists():
+        return None
     rows = json.loads((folder / "references.json").read_text())
     return {name: Evaluation(**{key: torch.tensor(value) for key, value in row.items()}) for name, row in rows.items()}

@@ -52,19 +52,18 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     human = make_human(cfg, env, initial, output)
     supervised = TransformedEnv(watched, InterventionTransform(human))
     method = make_method(cfg, env, initial, human)
-    for number in set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION):
+    for number in sorted(set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)):
         data.buffer.append(expert_episode(env, human.expert, number, cfg.demonstration_seed))
 
     evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
-    if cfg.like is None:
+    references = read_references(output if cfg.like is None else Path(cfg.like))
+    if references is None:
         print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
         references = {
             "initial policy": evaluate(env, initial),
             "with interventions": evaluate(supervised, initial),
             "expert (sampled)": evaluate(env, human.expert, deterministic=False),
         }
-    else:
-        references = read_references(Path(cfg.like))
     rank_zero_only(write_references)(output, references)
     watch = cfg.human.watch and partial(instantiate(cfg.human.watch), human, env)
     given = {
@@ -129,20 +128,21 @@ def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: Simu
 
 
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
-    """Build the simulated human; where cost and scale are to be calibrated, they may be those of another run."""
+    """Build the simulated human; cost and scale may be known from before this run was stopped, or from another one."""
     expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
     if cfg.human.calibrate is None:
         cost, scale = cfg.human.cost, cfg.human.scale
         print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})")
         return SimulatedHuman(expert, mental_model, cost, scale)
-    if cfg.like is None:
+    known = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
+    if known.exists():
+        found = json.loads(known.read_text())
+        print(f"human: as in '{known.parent}', cost {found['cost']:.2f}, scale {found['scale']:.2f} nats")
+    else:
         print("calibrating the human's cost and scale …", flush=True)
         calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
         found = calibration.summary()
         print(f"human: {calibration}")
-    else:
-        found = json.loads((Path(cfg.like) / "calibration.json").read_text())
-        print(f"human: as in '{cfg.like}', cost {found['cost']:.2f}, scale {found['scale']:.2f} nats")
     rank_zero_only(write_text)(output / "calibration.json", json.dumps(found, indent=2) + "\n")
     return SimulatedHuman(expert, mental_model, found["cost"], found["scale"])
 
