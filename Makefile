@@ -35,7 +35,7 @@ faults: .venv/installed  ## kill, starve and corrupt a short run, in every way w
 paper: .venv/installed  ## Fig. 3, 4 and 5 again: all methods, all tasks, five seeds; hours, goes on where it stopped
 	$(BIN)/mile-paper outputs/paper
 
-paper-quick: .venv/installed  ## a small part of that, in about 20 minutes
+paper-quick: .venv/installed  ## a small part of that
 	$(BIN)/mile-paper --quick outputs/paper_quick
 
 clean:  ## remove the environment and all caches

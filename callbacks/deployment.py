@@ -161,9 +161,11 @@ class DeploymentCallback(Callback):
 
     def _enough(self, trainer: Trainer) -> bool:
         """Are as many intervention steps recorded as were to be matched?"""
+        if self.until is None:
+            return False
         buffer = trainer.datamodule.buffer
         rows = buffer.rows({episode.round for episode in buffer.episodes} - {DEMONSTRATION})
-        return self.until is not None and len(rows) > 0 and int(buffer.steps["intervened"][rows].sum()) >= self.until
+        return len(rows) > 0 and int(buffer.steps["intervened"][rows].sum()) >= self.until
 
 
 def _interventions_of(folder: Path) -> int:

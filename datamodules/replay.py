@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -10,7 +10,7 @@ from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
 from mile.datamodules.intervention import InterventionDataModule
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, for_torchrl
 
 
 class ReplayDataModule(InterventionDataModule):
@@ -20,28 +20,13 @@ class ReplayDataModule(InterventionDataModule):
     With one epoch a round, a learner makes `updates_per_step` updates for each step that was made (the UTD ratio).
 
     Args:
-        folder: see `InterventionDataModule`.
-        environment: see `InterventionDataModule`.
-        batch_size: transitions in a minibatch.
-        batches_per_epoch: batches an epoch instead of one for each new step.
-        seed: of the draws.
-        on_device: see `InterventionDataModule`.
-        restart: see `InterventionDataModule`.
+        arguments: of `InterventionDataModule`; without `batches_per_epoch` there is one batch for each new step.
         updates_per_step: minibatches in a batch.
+        options: of `InterventionDataModule`.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        environment: str,
-        batch_size: int = 256,
-        batches_per_epoch: int | None = None,
-        seed: int = 0,
-        on_device: bool = False,
-        restart: bool = False,
-        updates_per_step: int = 4,
-    ) -> None:
-        super().__init__(folder, environment, batch_size, batches_per_epoch, seed, on_device, restart)
+    def __init__(self, *arguments: Any, updates_per_step: int = 4, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         if updates_per_step < 1:
             raise ValueError(f"updates_per_step must be at least 1, got {updates_per_step}")
         self.updates_per_step = updates_per_step
@@ -67,7 +52,8 @@ class ReplayDataModule(InterventionDataModule):
 
     def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
-        replay.extend(transitions(self.steps()[rows].cpu()))
+        steps = self.steps()[rows].cpu()
+        replay.extend(for_torchrl(steps, intervention_rewards(steps)))
         return replay
 
 
@@ -83,18 +69,3 @@ def intervention_rewards(steps: TensorDictBase) -> Tensor:
     onset = intervened[1:] & ~intervened[:-1]
     same = (steps["round"][1:] == steps["round"][:-1]) & (steps["episode"][1:] == steps["episode"][:-1])
     return -torch.cat([onset & same, torch.zeros(1, dtype=torch.bool)]).float()
-
-
-def transitions(steps: TensorDictBase) -> TensorDict:
-    """Bring recorded steps `[steps]` into the form of TorchRL's losses; the action is the one executed."""
-    outcome = {key: steps["next", key].unsqueeze(-1) for key in ("terminated", "truncated")}
-    outcome["done"] = outcome["terminated"] | outcome["truncated"]
-    outcome["reward"] = intervention_rewards(steps).unsqueeze(-1)
-    return TensorDict(
-        {
-            "observation": steps["observation"],
-            "action": steps["executed_action"],
-            "next": {"observation": steps["next", "observation"], **outcome},
-        },
-        steps.batch_size,
-    )

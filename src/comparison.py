@@ -83,10 +83,15 @@ def better(series: Sequence[Series], experiment: str, method: str) -> Series | N
 
 def improvement(ours: Series | None, theirs: Series | None) -> Estimate | None:
     """Return how often ours is better at the seeds that both have; None if there are none."""
-    both = sorted(ours.scores.keys() & theirs.scores.keys()) if ours and theirs else []
-    if not both:
+    pair = _paired(ours, theirs)
+    return probability_of_improvement(pair) if pair else None
+
+
+def _paired(ours: Series | None, theirs: Series | None) -> tuple[list[float], list[float]] | None:
+    """Return both scores at the seeds that both have; None if there are none."""
+    if ours is None or theirs is None or not (both := sorted(ours.scores.keys() & theirs.scores.keys())):
         return None
-    return probability_of_improvement(([ours.scores[seed] for seed in both], [theirs.scores[seed] for seed in both]))
+    return [ours.scores[seed] for seed in both], [theirs.scores[seed] for seed in both]
 
 
 def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: Sequence[object]) -> str:
@@ -152,12 +157,9 @@ def over_tasks(series: Sequence[Series], experiments: Sequence[str]) -> str:
             lines.append(f"| {method} | missing | | |")
             continue
         found = [list(it.scores.values()) for it in chosen if it]
-        pairs = []
-        for experiment, it in zip(experiments, chosen, strict=True):
-            ours = better(series, experiment, OURS)
-            both = sorted(ours.scores.keys() & it.scores.keys()) if ours and it else []
-            pairs.append(([ours.scores[seed] for seed in both], [it.scores[seed] for seed in both]) if both else None)
-        wins = probability_of_improvement(*pairs) if all(pairs) and method != OURS else None
+        ours = [better(series, experiment, OURS) for experiment in experiments]
+        pairs = [pair for pair in map(_paired, ours, chosen) if pair]
+        wins = probability_of_improvement(*pairs) if len(pairs) == len(experiments) and method != OURS else None
         text = [_interval(mean(*found)), _interval(middle(*found)), _interval(wins) if wins else ""]
         lines.append(f"| {method} | {' | '.join(text)} |")
     return "\n".join(lines) + "\n"

@@ -206,7 +206,7 @@ def main() -> None:
     """Parse the command line, run, and report."""
     parser = argparse.ArgumentParser("mile-paper", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--quick", action="store_true", help="a small part of it, in about 20 minutes")
+    parser.add_argument("--quick", action="store_true", help="a small part of it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--only", default="", help="runs whose name contains this, and what they need")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")

@@ -4,7 +4,7 @@ A recording is a TensorDict of batch size `[steps]` in which everything at index
 """
 
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 DEMONSTRATION = -1  # the `round` of episodes that a human acted in alone, before the first deployment
@@ -66,3 +66,22 @@ def acted(human_action: Tensor) -> Tensor:
     if human_action.dtype.is_floating_point:
         return ~human_action.isnan().any(-1)
     return human_action != NO_ACTION
+
+
+def for_torchrl(steps: TensorDictBase, reward: Tensor) -> TensorDict:
+    """Bring recorded steps `[steps]` into the form of TorchRL's losses.
+
+    Args:
+        steps: the action is the one executed.
+        reward: instead of the recorded one, `[steps]`.
+    """
+    outcome = {key: steps["next", key].unsqueeze(-1) for key in ("terminated", "truncated")}
+    outcome |= {"done": outcome["terminated"] | outcome["truncated"], "reward": reward.unsqueeze(-1)}
+    return TensorDict(
+        {
+            "observation": steps["observation"],
+            "action": steps["executed_action"],
+            "next": {"observation": steps["next", "observation"], **outcome},
+        },
+        steps.batch_size,
+    )

@@ -13,6 +13,7 @@ from torchrl.objectives import SoftUpdate
 
 from mile.policies import GaussianPolicy
 from mile.rl.losses import RLPDLoss, make_sac
+from mile.transitions import for_torchrl
 
 OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
 KEYS = ("observation", "action", *(("next", name) for name in OUTCOME))  # of a transition
@@ -72,7 +73,8 @@ def train_sac(
     replay.extend(scaled.rollout(warmup_frames // copies, break_when_any_done=False).select(*KEYS).reshape(-1))
     shown = None
     if demonstrate is not None:
-        demonstrations = _transitions(demonstrate(env), max_reward)
+        steps = demonstrate(env)
+        demonstrations = for_torchrl(steps, steps["next", "reward"] / max_reward - 1)
         shown = _replay(len(demonstrations), batch_size // 2)
         shown.extend(demonstrations)
 
@@ -118,18 +120,3 @@ def train_sac(
 
 def _replay(size: int, batch_size: int) -> TensorDictReplayBuffer:
     return TensorDictReplayBuffer(storage=LazyTensorStorage(size), batch_size=batch_size)
-
-
-def _transitions(demonstrations: TensorDictBase, max_reward: float) -> TensorDict:
-    """Bring recorded steps into the form of the collector's."""
-    outcome = {key: demonstrations["next", key].unsqueeze(-1) for key in ("reward", "terminated", "truncated")}
-    outcome["reward"] = outcome["reward"] / max_reward - 1
-    outcome["done"] = outcome["terminated"] | outcome["truncated"]
-    return TensorDict(
-        {
-            "observation": demonstrations["observation"],
-            "action": demonstrations["executed_action"],
-            "next": {"observation": demonstrations["next", "observation"], **outcome},
-        },
-        demonstrations.batch_size,
-    )

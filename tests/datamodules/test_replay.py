@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from mile.datamodules import ReplayDataModule
-from mile.datamodules.replay import intervention_rewards, transitions
-from mile.transitions import DEMONSTRATION
+from mile.datamodules.replay import intervention_rewards
+from mile.transitions import DEMONSTRATION, for_torchrl
 from tests.datamodules.test_buffer import episode
 from tests.methods.test_baselines import marked
 
@@ -29,7 +29,7 @@ def test_the_task_is_not_rewarded_and_time_running_out_is_no_end():
     steps = episode(0, 0)
     steps["next", "reward"].fill_(100)
     steps["next", "truncated"][-1], steps["next", "terminated"][-1] = True, False
-    made = transitions(steps)
+    made = for_torchrl(steps, intervention_rewards(steps))
     assert made["next", "reward"].abs().max() <= 1
     assert made["next", "done"][-1]
     assert not made["next", "terminated"][-1]
