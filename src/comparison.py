@@ -116,7 +116,7 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: 
             against = SAME_DATA if it.variant.startswith(SAME_DATA) else it.variant
             ours = next((our for our in mine if our.method == OURS and our.variant == against), None)
             ours = ours or next((our for our in mine if our.method == OURS and not our.variant), None)
-            wins = improvement(ours, it) if it.method != OURS else None
+            wins = improvement(ours, it) if it is not ours else None
             estimate, half = mean(scores), middle(scores)
             seeds = f"{len(scores)}" + (f", missing {', '.join(map(str, it.missing))}" if it.missing else "")
             used = sum(it.interventions.values()) / len(it.interventions)

@@ -122,7 +122,7 @@ def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: Simu
         cfg.method,
         policy=instantiate(cfg.policy),
         mental_model=mental_model,
-        cost=human.cost if cfg.method.cost is None else cfg.method.cost,
+        cost=human.cost * cfg.learner_cost_ratio if cfg.method.cost is None else cfg.method.cost,
         scale=human.scale * cfg.learner_scale_ratio if cfg.method.scale is None else cfg.method.scale,
     )
 

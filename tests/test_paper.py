@@ -4,25 +4,26 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from mile import paper
-from mile.paper import FULL, QUICK, Job, plan, run
+from mile.paper import run
+from mile.plan import Job, Plan, quick
 
 FOLDER = Path("/somewhere")
 
 
-@pytest.mark.parametrize("size", [FULL, QUICK])
-def test_every_run_of_the_plan_is_a_config(size):
+@pytest.mark.parametrize("plan", [Plan(FOLDER), quick(FOLDER)])
+def test_every_run_of_the_plan_is_a_config(plan):
     """One seed of each; Hydra refuses a name that does not exist."""
     with initialize_config_module("mile.configs", version_base=None):
-        for job in plan(size, FOLDER):
-            if job.name.endswith(f"seed_{size.seeds[-1]}"):
+        for job in plan:
+            if job.name.endswith(f"seed_{plan.seeds[-1]}"):
                 cfg = compose("train", [*job.overrides, f"output_dir={FOLDER / job.name}"])
                 assert job.name.startswith(cfg.name)
-                assert cfg.seed == size.seeds[-1]
+                assert cfg.seed == plan.seeds[-1]
 
 
-@pytest.mark.parametrize("size", [FULL, QUICK])
-def test_what_a_run_needs_is_in_the_plan_and_comes_before(size):
-    jobs = list(plan(size, FOLDER))
+@pytest.mark.parametrize("plan", [Plan(FOLDER), quick(FOLDER)])
+def test_what_a_run_needs_is_in_the_plan_and_comes_before(plan):
+    jobs = list(plan)
     places = {job.name: place for place, job in enumerate(jobs)}
     assert len(places) == len(jobs)
     for job in jobs:
@@ -32,10 +33,12 @@ def test_what_a_run_needs_is_in_the_plan_and_comes_before(size):
 
 
 def test_a_method_meets_the_same_seeds_as_mile():
-    jobs = [job.name.split("/") for job in plan(FULL, FOLDER)]
+    jobs = [job.name.split("/") for job in Plan(FOLDER)]
     for experiment in {experiment for experiment, *_ in jobs}:
         of = {label: {seed for e, it, seed in jobs if (e, it) == (experiment, label)} for _, label, _ in jobs}
-        assert {frozenset(seeds) for seeds in of.values() if seeds} == {frozenset(f"seed_{s}" for s in FULL.seeds)}
+        assert {frozenset(seeds) for seeds in of.values() if seeds} == {
+            frozenset(f"seed_{s}" for s in Plan(FOLDER).seeds)
+        }
 
 
 def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(tmp_path, monkeypatch, capsys):

@@ -31,6 +31,7 @@ class MILE(Method):
         scale: σ of Φ, nats.
         intervention_weight: λ in [0, 1]; used with continuous actions.
         silence_weight: of what silence says of the robot's actions (`mile.losses.with_silence`); the paper has none.
+        frozen_mental_model: only the policy learns; in the paper both do.
         optimizer: makes the optimiser from the parameters of both networks.
 
     Raises:
@@ -45,6 +46,7 @@ class MILE(Method):
         scale: float,
         intervention_weight: float = 0.5,
         silence_weight: float = 0.0,
+        frozen_mental_model: bool = False,
         optimizer: MakeOptimizer = ADAM,
     ) -> None:
         super().__init__(policy, optimizer)
@@ -53,8 +55,8 @@ class MILE(Method):
             raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
         if not silence_weight >= 0:
             raise ValueError(f"silence_weight must be at least 0, got {silence_weight}")
-        self.save_hyperparameters("cost", "scale", "intervention_weight", "silence_weight")
-        self.mental_model = mental_model
+        self.save_hyperparameters("cost", "scale", "intervention_weight", "silence_weight", "frozen_mental_model")
+        self.mental_model = mental_model.requires_grad_(not frozen_mental_model)
         self.cost = cost
         self.scale = scale
         self.intervention_weight = intervention_weight

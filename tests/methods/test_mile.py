@@ -14,7 +14,17 @@ from mile.humans import SimulatedHuman
 from mile.methods import MILE
 
 
-def run(folder, name="Counting-v0", rounds=2, ckpt_path=None, stop_after=None, cost=1.0, learning_rate=1e-2, **options):
+def run(
+    folder,
+    name="Counting-v0",
+    rounds=2,
+    ckpt_path=None,
+    stop_after=None,
+    cost=1.0,
+    learning_rate=1e-2,
+    frozen=False,
+    **options,
+):
     """Two small deployment rounds of MILE; returns the module and the trainer."""
     torch.manual_seed(0)
     env = make_env(name, num_envs=2)
@@ -23,7 +33,8 @@ def run(folder, name="Counting-v0", rounds=2, ckpt_path=None, stop_after=None, c
     deployment = DeploymentCallback(
         TransformedEnv(env, InterventionTransform(human)), num_rounds=rounds, episodes_per_round=2, epochs_per_round=3
     )
-    method = MILE(robot, belief, cost=cost, scale=2.0, optimizer=partial(torch.optim.Adam, lr=learning_rate))
+    optimizer = partial(torch.optim.Adam, lr=learning_rate)
+    method = MILE(robot, belief, cost=cost, scale=2.0, frozen_mental_model=frozen, optimizer=optimizer)
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
@@ -83,6 +94,7 @@ def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
         "scale": 2.0,
         "intervention_weight": 0.5,
         "silence_weight": 0.0,
+        "frozen_mental_model": False,
     }
 
 
@@ -112,6 +124,15 @@ def test_intervention_prob_is_a_probability_and_leaves_no_graph():
     assert prob.shape == (7,)
     assert not prob.requires_grad
     assert ((prob > 0) & (prob < 1)).all()
+
+
+def test_a_frozen_mental_model_stays_what_it_was_while_the_policy_learns(tmp_path):
+    before, _ = run(tmp_path / "before", learning_rate=0.0)
+    joint, _ = run(tmp_path / "joint")
+    frozen, _ = run(tmp_path / "frozen", frozen=True)
+    assert not same_weights(joint.mental_model, before.mental_model)
+    assert same_weights(frozen.mental_model, before.mental_model)
+    assert not same_weights(frozen.policy, before.policy)
 
 
 def test_a_round_without_interventions_warns_and_trains_on(tmp_path):

@@ -1,0 +1,198 @@
+"""The runs of the paper's comparison (Fig. 3, 4 and 5) and of MILE's ablations, each with its command line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TASKS = ("lunarlander", "button_press", "drawer_open", "peg_insert")
+ITERATIVE = ("drawer_open", "peg_insert")
+CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
+METHODS = ("mile", "mile_silence", *CLONING)  # that take so many gradient steps a round; RLIF takes some for each step
+ITERATIVE_RATE = 1e-4  # ours, of all cloning methods and MILE: no search was made in rounds
+RATES = {  # ours: docs/results.md, "Learning rates"
+    "lunarlander": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
+    "button_press": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
+    "drawer_open": {"mile": 3e-5, "bc_intervention": 1e-4, "hg_dagger": 3e-5, "iwr": 3e-5, "sirius": 1e-4},
+    "peg_insert": {"mile": 3e-4, "bc_intervention": 3e-5, "hg_dagger": 1e-4, "iwr": 3e-4, "sirius": 1e-4},
+}
+ROUNDS = 5  # Table I: of a baseline, with as many episodes in all as MILE has; up to twice that to match interventions
+ROUND_STEPS, RESTART_STEPS = 300, 600  # gradient steps a round in the iterative experiments; ours: 600 from the start
+
+# What is changed in MILE, one thing at a time. The learner's part is learnt offline from plain MILE's own recording, …
+LEARNERS = {
+    "intervention_weight 0.1": "method.intervention_weight=0.1",
+    "intervention_weight 0.9": "method.intervention_weight=0.9",
+    "frozen mental model": "method.frozen_mental_model=true",
+    "no warm start": "mental_model.steps=0",
+    "scale x4": "learner_scale_ratio=4",
+    "scale x0.25": "learner_scale_ratio=0.25",
+    "cost x2": "learner_cost_ratio=2",
+    "cost x0.5": "learner_cost_ratio=0.5",
+}
+# … the human's and the robot's changes what is recorded.
+RECORDINGS = {
+    "5 episodes": "callbacks.deployment.episodes_per_round=5",
+    "30 episodes": "callbacks.deployment.episodes_per_round=30",
+    "robot samples": "callbacks.deployment.deterministic=false",
+    "noisy human": "human.calibrate.relative_scale=1.0",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        name: of its folder.
+        overrides: of the command line.
+        needs: names of the jobs that must have finished before.
+        minutes: it is expected to take on one core.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    minutes: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of the paper is run, in `folder`; iterates over the jobs, what matters most first.
+
+    Every run of a task takes calibration and reference lines from the task's first one. A baseline of Fig. 3 collects
+    until it has MILE's interventions of the same seed.
+
+    Attributes:
+        folder: of the runs.
+        tasks: of Fig. 3.
+        iterative: tasks of Fig. 4.
+        seeds: of training, the same for every method.
+        epochs: of ten batches, in a single round; split over the rounds of a baseline.
+        rounds: N of the iterative experiments.
+        demonstrations: of the ablation of Fig. 5.
+        evaluation: episodes of the final table.
+        rlif: tasks that RLIF is run on.
+        ablated: tasks of MILE's own ablations.
+    """
+
+    folder: Path
+    tasks: tuple[str, ...] = TASKS
+    iterative: tuple[str, ...] = ITERATIVE
+    seeds: tuple[int, ...] = (5, 6, 7, 8, 9)
+    epochs: int = 150
+    rounds: int = 20
+    demonstrations: tuple[int, ...] = (5, 10, 15)
+    evaluation: int = 100
+    rlif: tuple[str, ...] = TASKS
+    ablated: tuple[str, ...] = ("drawer_open", "peg_insert")
+
+    def __iter__(self) -> Iterator[Job]:
+        """Yield the jobs."""
+        seeds = self.seeds
+        for seed in seeds:
+            yield from (self.single(task, method, seed) for task in self.tasks for method in METHODS)
+        for seed in seeds:
+            yield from (self.single(task, "rlif", seed) for task in self.rlif)
+        for seed in seeds:
+            yield from (self.in_rounds(task, method, seed) for task in self.iterative for method in METHODS)
+            yield from (self.in_rounds(task, "rlif", seed) for task in self.iterative if task in self.rlif)
+        for seed in seeds:
+            yield from (self.ablation(task, variant, seed) for task in self.ablated for variant in LEARNERS)
+            yield from (self.ablation(task, variant, seed) for task in self.ablated for variant in RECORDINGS)
+            yield from (self.offline(task, method, seed) for task in self.tasks for method in CLONING)
+        shown = ("drawer_open", *CLONING, *(["rlif"] if "drawer_open" in self.rlif else []))
+        for seed in seeds:
+            for count in self.demonstrations:
+                yield from (self.single(shown[0], method, seed, demonstrations=count) for method in shown[1:])
+        for seed in seeds:
+            yield from (self.single(task, method, seed, restart=True) for task in self.tasks for method in CLONING)
+            yield from (self.in_rounds(task, method, seed, True) for task in self.iterative for method in METHODS)
+
+    def single(self, task: str, method: str, seed: int, restart: bool = False, demonstrations: int = 0) -> Job:
+        """Return a run of Fig. 3 or 5."""
+        if method.startswith("mile"):
+            return self._job(task, method, seed, *self._once(task))
+        matched = [
+            "protocol=matched_interventions",
+            f"callbacks.deployment.match={self.folder / self._mile(task, seed)}",
+            f"callbacks.deployment.episodes_per_round={1 if task == 'lunarlander' else 3}",
+            f"callbacks.deployment.num_rounds={2 * ROUNDS}",
+            f"data.restart={str(restart).lower()}",
+            f"demonstrations={demonstrations}",
+        ]
+        label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
+        once = self._once(task, 1 if restart else ROUNDS) if method != "rlif" else self._once(task)[:1]
+        return self._job(task, method, seed, *once, *matched, label=label, minutes=10 if method == "rlif" else 1)
+
+    def offline(self, task: str, method: str, seed: int) -> Job:
+        """Return a run that learns from MILE's recording."""
+        return self._job(task, method, seed, *self._once(task), *self._recording(task, seed), label="_same_data")
+
+    def ablation(self, task: str, variant: str, seed: int) -> Job:
+        """Return a run of MILE with one thing changed."""
+        label = "_" + variant.replace(" ", "_")
+        more, first = [f"variant={variant}"], None
+        if variant in LEARNERS:
+            more += [LEARNERS[variant], *self._recording(task, seed)]
+        else:
+            more.append(RECORDINGS[variant])
+        if variant == "noisy human":  # who is calibrated anew, once
+            first = f"{task}/mile{label}/seed_{self.seeds[0]}"
+        return self._job(task, "mile", seed, *self._once(task), *more, label=label, like=first)
+
+    def in_rounds(self, task: str, method: str, seed: int, restart: bool = False) -> Job:
+        """Return a run of Fig. 4."""
+        steps = 1 if method == "rlif" else RESTART_STEPS if restart else ROUND_STEPS
+        more = [
+            f"callbacks.deployment.num_rounds={self.rounds}",
+            f"data.restart={str(restart).lower()}",
+            f"callbacks.deployment.epochs_per_round={steps}",
+            f"callbacks.evaluation.every_n_epochs={2 * steps}",
+            "human.watch.num_episodes=10",
+            "human.watch.steps=500",
+        ]
+        minutes = 20 if method == "rlif" else 4
+        name = f"{task}_iterative"
+        return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
+
+    def _job(
+        self,
+        experiment: str,
+        method: str,
+        seed: int,
+        *more: str,
+        label: str = "",
+        like: str | None = None,
+        minutes: float = 1,
+    ) -> Job:
+        task = experiment.removesuffix("_iterative")
+        rates: dict[str, float] = RATES[task] if experiment == task else dict.fromkeys(METHODS, ITERATIVE_RATE)
+        rate = rates.get(method) or rates.get(method.removesuffix("_silence"))
+        name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
+        overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
+        overrides += [f"method.optimizer.lr={rate}"] if rate else []
+        overrides += [f"evaluation.num_episodes={self.evaluation}", *more]
+        overrides += [f"like={self.folder / like}"] if name != like else []
+        named = {text.split("=", 1)[1] for text in overrides if str(self.folder) in text}
+        needs = tuple(sorted(str(Path(text).relative_to(self.folder)) for text in named))
+        return Job(name, tuple(overrides), needs, minutes)
+
+    def _once(self, task: str, rounds: int = 1) -> list[str]:
+        """Return the overrides for a single round's gradient steps, split over some rounds, without a look at them."""
+        epochs = self.epochs * 2 // 15 if task == "lunarlander" else self.epochs
+        return [
+            "callbacks.evaluation.num_episodes=1",
+            f"callbacks.deployment.epochs_per_round={epochs // rounds}",
+            "data.batches_per_epoch=10",
+        ]
+
+    def _mile(self, task: str, seed: int) -> str:
+        return f"{task}/mile/seed_{seed}"
+
+    def _recording(self, task: str, seed: int) -> list[str]:
+        return ["protocol=same_data", f"data.from={self.folder / self._mile(task, seed)}"]
+
+
+def quick(folder: Path) -> Plan:
+    """Return a small part of the plan."""
+    return Plan(folder, ("lunarlander", "drawer_open"), ("drawer_open",), (5, 6), 30, 3, (5,), 20, ("lunarlander",), ())
