@@ -168,8 +168,8 @@ def main(cfg: DictConfig) -> float | None:
             print(f"'{output}' is finished; its figures are in results.json")
         else:
             train(cfg)
-        *_, last = json.loads((output / "evaluation.json").read_text()).values()
-    return last["mean_return"]  # Meta-World's is the success rate
+        evaluated = list(json.loads((output / "evaluation.json").read_text()).values())
+    return evaluated[-1]["mean_return"] if evaluated else None  # Meta-World's is the success rate
 
 
 if __name__ == "__main__":
