@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mile.intervals import Estimate, mean, middle, probability_of_improvement, standard_error
@@ -101,6 +101,7 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: 
         of = next(it for it in outcomes if it.experiment == experiment)
         start = next(it.score for it in outcomes if it.experiment == experiment and it.round == 0)
         number = _percent if of.of == "success" else "{:.1f}".format
+        mine = [it for it in series if it.experiment == experiment]
         lines += [
             f"## {experiment}",
             "",
@@ -109,34 +110,35 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: 
             "",
             "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | P(MILE better) [95 %] |",
             "|---|---|---|---|---|---|---|",
+            *(f"| {' | '.join(_row(it, _rival(it, mine), number))} |" for it in mine),
         ]
-        mine = [it for it in series if it.experiment == experiment]
-        for it in mine:
-            scores = list(it.scores.values())
-            against = SAME_DATA if it.variant.startswith(SAME_DATA) else it.variant
-            ours = next((our for our in mine if our.method == OURS and our.variant == against), None)
-            ours = ours or next((our for our in mine if our.method == OURS and not our.variant), None)
-            wins = improvement(ours, it) if it is not ours else None
-            estimate, half = mean(scores), middle(scores)
-            seeds = f"{len(scores)}" + (f", missing {', '.join(map(str, it.missing))}" if it.missing else "")
-            used = sum(it.interventions.values()) / len(it.interventions)
-            error = standard_error(scores)
-            cells = [
-                it.label,
-                seeds,
-                number(estimate.value) + (f" ± {number(error)}" if len(scores) > 1 else ""),
-                f"[{number(estimate.low)}, {number(estimate.high)}]" if len(scores) > 1 else "",
-                number(half.value),
-                f"{used:.0f}",
-                _interval(wins) if wins else "",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
         absent = [name for name in shown(series) if name not in {it.method for it in mine}]
         if absent:
             lines += ["", f"Missing: {', '.join(absent)}."]
         lines.append("")
     lines += [f"Not finished: `{folder}`" for folder in unfinished]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _rival(it: Series, mine: Sequence[Series]) -> Series | None:
+    """Return the runs of MILE to compare with: in the same variant if there are any, plain ones for MILE itself."""
+    ours = {our.variant: our for our in mine if our.method == OURS}
+    return (None if it.method == OURS else ours.get(it.variant)) or ours.get("")
+
+
+def _row(it: Series, rival: Series | None, number: Callable[[float], str]) -> list[str]:
+    scores = list(it.scores.values())
+    estimate, several = mean(scores), len(scores) > 1
+    wins = improvement(rival, it) if it is not rival else None
+    return [
+        it.label,
+        f"{len(scores)}" + (f", missing {', '.join(map(str, it.missing))}" if it.missing else ""),
+        number(estimate.value) + (f" ± {number(standard_error(scores))}" if several else ""),
+        f"[{number(estimate.low)}, {number(estimate.high)}]" if several else "",
+        number(middle(scores).value),
+        f"{sum(it.interventions.values()) / len(it.interventions):.0f}",
+        _interval(wins) if wins else "",
+    ]
 
 
 def _percent(value: float) -> str:

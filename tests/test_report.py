@@ -29,6 +29,7 @@ SERIES = [
     *outcomes({5: 0.6, 6: 0.9, 7: 0.7}, method="HG-DAgger", variant="restart"),
     *outcomes({5: 0.5}, method="IWR", variant="5 demonstrations"),
     *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Sirius", variant="same data"),
+    *outcomes({5: 0.9, 6: 0.5, 7: 0.3}, variant="frozen mental model, same data"),
     *outcomes({5: 0.5, 6: 0.6}, experiment="drawer_open_iterative"),
 ]
 
@@ -72,6 +73,8 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     assert "Missing: BC intervention, RLIF." in text
     assert "Not finished: `somewhere`" in text
     assert "| MILE | 3 | 90 % ± 6 % |" in text
+    (changed,) = (line for line in text.splitlines() if line.startswith("| MILE (frozen mental model, same data)"))
+    assert "| 0.83 [" in changed  # plain MILE is better twice in three and ties once
     assert "RLIF | missing" in over_tasks(series, ["drawer_open"])
 
 
