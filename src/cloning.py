@@ -7,8 +7,9 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
+from mile.envs import make_policy
 from mile.humans import SimulatedHuman
-from mile.policies import Policy
+from mile.policies import CategoricalPolicy, Policy
 
 
 def clone_policy(
@@ -69,6 +70,28 @@ def clone_rollouts(
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
     clone_policy(student, rollouts["observation"], rollouts["robot_action"], steps=steps, seed=seed)
     return student, steps
+
+
+def squashed_clone(
+    env: EnvBase, robot: Policy, *, num_episodes: int, steps: int, seed: int, limit: float = 0.95
+) -> Policy:
+    """Clone a Gaussian policy into one whose actions are bounded by tanh, as soft actor-critic needs them (App. B).
+
+    Args:
+        env: without an `InterventionTransform`.
+        robot: acts by its most probable actions; a policy of discrete actions is returned as it is.
+        num_episodes: rollouts watched.
+        steps: gradient steps.
+        seed: of the episodes, and of the batches.
+        limit: of the cloned actions' size; at ±1 tanh has no gradient to learn by.
+    """
+    if isinstance(robot, CategoricalPolicy):
+        return robot
+    student = make_policy(env, hidden_dims=robot.architecture["hidden_dims"], squash=True)
+    rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
+    actions = rollouts["robot_action"].clamp(-limit, limit)
+    clone_policy(student, rollouts["observation"], actions, steps=steps, seed=seed)
+    return student
 
 
 def watch_robot(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mile.cloning import clone_policy, clone_rollouts, watch_robot
+from mile.cloning import clone_policy, clone_rollouts, squashed_clone, watch_robot
 from mile.collection import collect_episodes
 from mile.envs import make_env, make_policy
 from mile.humans import SimulatedHuman
@@ -57,3 +57,15 @@ def test_what_a_human_expects_follows_the_robot():
     watch_robot(human, env, first, num_episodes=4, steps=300, seed=1)  # does not depend on what was believed between
     for one, other in zip(again.parameters(), human.mental_model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_squashed_clone_acts_as_the_robot_does_within_its_limit():
+    torch.manual_seed(0)
+    env = make_env("CountingBox-v0", 4)
+    robot = make_policy(env, hidden_dims=(16,))
+    clone = squashed_clone(env, robot, num_episodes=8, steps=3000, seed=0)
+    seen = collect_episodes(env, robot, 8, seed=0)["observation"]
+    difference = clone.act(seen) - robot.act(seen).clamp(-0.95, 0.95)
+    assert difference.abs().mean() < 0.1
+    discrete = load_policy("lunarlander/initial")
+    assert squashed_clone(env, discrete, num_episodes=8, steps=1, seed=0) is discrete

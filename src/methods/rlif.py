@@ -18,7 +18,8 @@ class RLIF(Method):
     The critics take one update for each minibatch of a batch, and RLPD's actor and temperature then one together.
 
     Args:
-        policy: π_θ, starts as the initial policy; a `CategoricalPolicy` is the network of Q-values itself.
+        policy: π_θ, starts as the initial policy: a `GaussianPolicy` with `squash=True`, such as a `squashed_clone` of
+            it; a `CategoricalPolicy` is the network of Q-values itself.
         optimizer: makes one optimiser of all networks' parameters; each step moves those that have a gradient.
         discount: γ.
         target_rate: τ of the target networks' moving average.

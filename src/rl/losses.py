@@ -5,7 +5,7 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.data import TensorSpec
-from torchrl.modules import IndependentNormal, ProbabilisticActor, TanhNormal, ValueOperator
+from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import SACLoss
 
 from mile.policies import GaussianPolicy
@@ -13,7 +13,7 @@ from mile.policies.networks import mlp
 
 
 class QNetwork(nn.Module):
-    """Q(s, a) that sees observations as the policy does, and actions as the environment does, clipped to [−1, 1].
+    """Q(s, a) that sees observations as the policy does.
 
     Args:
         policy: whose shape and normalisation of observations it has.
@@ -28,11 +28,11 @@ class QNetwork(nn.Module):
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Return Q, `[*batch, 1]`."""
-        return self.network(torch.cat([self.normalizer(observation), action.clamp(-1, 1)], -1))
+        return self.network(torch.cat([self.normalizer(observation), action], -1))
 
 
 class _Parameters(nn.Module):
-    """The policy as TorchRL wants it: mean and standard deviation, of what tanh is applied to if it is squashed."""
+    """The policy as TorchRL wants it: mean and standard deviation of what tanh is applied to."""
 
     def __init__(self, policy: GaussianPolicy) -> None:
         super().__init__()
@@ -43,12 +43,19 @@ class _Parameters(nn.Module):
 
 
 def make_actor(policy: GaussianPolicy, action_spec: TensorSpec) -> ProbabilisticActor:
-    """Return an actor for TorchRL's losses that shares the policy's weights."""
+    """Return an actor for TorchRL's losses that shares the policy's weights.
+
+    Raises:
+        ValueError: the policy is not squashed. Where actions are clipped instead, Q is flat beyond ±1: nothing brings a
+            mean back from there, and entropy grows without end.
+    """
+    if not policy.squash:
+        raise ValueError("soft actor-critic needs a GaussianPolicy with squash=True: its actions are bounded")
     return ProbabilisticActor(
         TensorDictModule(_Parameters(policy), ["observation"], ["loc", "scale"]),
         in_keys=["loc", "scale"],
         spec=action_spec,
-        distribution_class=TanhNormal if policy.squash else IndependentNormal,
+        distribution_class=TanhNormal,
         return_log_prob=True,
     )
 

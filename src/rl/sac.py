@@ -44,7 +44,7 @@ def train_sac(
 
     Args:
         env: batched environment.
-        policy: for SAC with `squash=True`.
+        policy: with `squash=True`.
         total_frames: environment steps in all.
         frames_per_checkpoint: yield after so many environment steps.
         max_reward: the most that a step can pay: 10 with Meta-World's shaped reward, 1 with success alone.
@@ -63,10 +63,8 @@ def train_sac(
         The number of environment steps made, so that the caller can evaluate and save the policy on the way.
 
     Raises:
-        ValueError: the policy is not squashed, and has to be.
+        ValueError: the policy is not squashed.
     """
-    if not rlpd and not getattr(policy, "squash", False):
-        raise ValueError("SAC needs a GaussianPolicy with squash=True: its actions are bounded")
     scaled = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
     copies = env.batch_size.numel()
     replay = _replay(replay_size, batch_size if demonstrate is None else batch_size - batch_size // 2)

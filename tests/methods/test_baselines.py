@@ -46,9 +46,10 @@ def marked(*episodes, round_=0):
     )
 
 
-def make(kind, env, seed=0, **settings):
+def make(kind, env, seed=0, squash=False, **settings):
     torch.manual_seed(seed)
-    return kind(make_policy(env, hidden_dims=(8,)), optimizer=partial(torch.optim.Adam, lr=1e-2), **settings)
+    policy = make_policy(env, hidden_dims=(8,), **({"squash": True} if squash else {}))
+    return kind(policy, optimizer=partial(torch.optim.Adam, lr=1e-2), **settings)
 
 
 def recorded(name, human=None, episodes=4):
@@ -83,7 +84,7 @@ def train(folder, kind, name="Counting-v0", human=None, rounds=2, stop_after=Non
         max_epochs=-1,
         callbacks=[deployment],
     )
-    method = make(kind, env)
+    method = make(kind, env, squash=replay and "Box" in name)
     trainer.fit(method, datamodule=module, ckpt_path=ckpt_path, weights_only=True)
     return method, trainer
 

@@ -16,7 +16,7 @@ DISCOUNT = 0.9
 def setting():
     torch.manual_seed(0)
     env = make_env("CountingBox-v0", num_envs=2)
-    policy = make_policy(env, hidden_dims=(8,))
+    policy = make_policy(env, hidden_dims=(8,), squash=True)
     loss = RLPDLoss(policy, env.action_spec_unbatched, num_critics=4, in_target=2, discount=DISCOUNT)
     SoftUpdate(loss, tau=0.5).step()
     for parameter in loss.qvalue_network_params.parameters():  # so that targets are other critics
@@ -44,7 +44,7 @@ def values(loss, number, observation, action, target=False):
     linear = [key.removesuffix(".weight") for key in sorted(weights.keys()) if key.endswith("network.0.weight")]
     prefix = linear[0].removesuffix("0")
     hidden = torch.nn.functional.linear(
-        torch.cat([observation, action.clamp(-1, 1)], -1), weights[f"{prefix}0.weight"], weights[f"{prefix}0.bias"]
+        torch.cat([observation, action], -1), weights[f"{prefix}0.weight"], weights[f"{prefix}0.bias"]
     )
     hidden = torch.nn.functional.layer_norm(hidden, (8,), weights[f"{prefix}1.weight"], weights[f"{prefix}1.bias"])
     out = torch.nn.functional.linear(hidden.relu(), weights[f"{prefix}3.weight"], weights[f"{prefix}3.bias"])
@@ -58,7 +58,7 @@ def test_the_critics_go_by_the_lower_of_two_targets_without_entropy_and_stop_at_
     torch.manual_seed(1)
     pair = torch.randperm(4)[:2].tolist()
     mean, std = policy.mean_and_std(batch["next", "observation"])
-    action = mean + std * torch.randn_like(mean)
+    action = (mean + std * torch.randn_like(mean)).tanh()
     observation = batch["next", "observation"]
     least = torch.stack([values(loss, i, observation, action, target=True) for i in pair]).amin(0)
     alive = ~batch["next", "terminated"].squeeze(-1)  # done by running out of time is no end
@@ -73,12 +73,19 @@ def test_the_actor_goes_by_the_mean_of_all_critics(setting):
     found, of_temperature = loss.policy_loss(batch)
     torch.manual_seed(1)
     mean, std = policy.mean_and_std(batch["observation"])
-    action = mean + std * torch.randn_like(mean)
-    log_prob = Normal(mean, std).log_prob(action).sum(-1)
+    inner = mean + std * torch.randn_like(mean)
+    action = inner.tanh()
+    log_prob = (Normal(mean, std).log_prob(inner) - (1 - action**2).log()).sum(-1)
     value = torch.stack([values(loss, i, batch["observation"], action) for i in range(4)]).mean(0)
     torch.testing.assert_close(found, (1.0 * log_prob - value).mean())  # the temperature starts at 1
     (slope,) = torch.autograd.grad(of_temperature, loss.log_alpha)
     torch.testing.assert_close(slope, -(log_prob - 1).mean().detach())  # target entropy −|A|/2
+
+
+def test_a_policy_whose_actions_are_only_clipped_is_refused():
+    env = make_env("CountingBox-v0")
+    with pytest.raises(ValueError, match="squash=True"):
+        RLPDLoss(make_policy(env), env.action_spec_unbatched)
 
 
 def test_each_loss_reaches_its_own_networks_alone(setting):
