@@ -168,7 +168,7 @@ def _variant(cfg: Any) -> str:
 
 
 def _settings(cfg: Any) -> str:
-    """Return a digest of all that makes a run what it is, but its seed and where files lie."""
+    """Return a digest of all that makes a run what it is, but its seed, where files lie, and what is not set (null)."""
     cfg = OmegaConf.merge(cfg, {"seed": 0, "output_dir": "", "command": "", "ckpt_path": None, "like": None})
     if cfg.data["from"]:
         cfg.data["from"] = "another run"
@@ -177,4 +177,11 @@ def _settings(cfg: Any) -> str:
     for part in ("collector", "logger", "trainer"):
         cfg.pop(part)
     cfg.env.collector = None
-    return hashlib.sha256(OmegaConf.to_yaml(cfg, resolve=True).encode()).hexdigest()[:12]
+    settings = _without_nulls(OmegaConf.to_container(cfg, resolve=True))
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in sorted(value.items()) if each is not None}
+    return value

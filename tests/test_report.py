@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -95,6 +96,43 @@ def test_runs_of_one_name_and_different_settings_are_not_averaged(tmp_path):
     write_table(tmp_path / "runs.csv", [*outcomes({5: 0.9}), *outcomes({6: 0.8}, settings="xyz")])
     with pytest.raises(ValueError, match="drawer_open by MILE with different settings"):
         read_runs([tmp_path / "runs.csv"])
+
+
+def finished_run(folder, seed, **settings):
+    """A run's folder as far as a report reads it."""
+    folder.mkdir()
+    config = {
+        "name": "drawer_open",
+        "seed": seed,
+        "variant": None,
+        "demonstrations": 0,
+        "data": {"from": None, "restart": False},
+        "method": {"_target_": "mile.methods.IWR"},
+        "env": {"name": "drawer_open"},
+        "callbacks": {"deployment": {"epochs_per_round": 2}, "evaluation": {"every_n_epochs": 2}},
+        **dict.fromkeys(("collector", "logger", "trainer")),
+        **settings,
+    }
+    row = {"success_rate": 0.4, "episodes": 10}
+    rows = ("initial policy", "with interventions", "learnt policy", "expert (sampled)")
+    for name, content in {
+        "config.yaml": config,
+        "results.json": dict.fromkeys(rows, row),
+        "evaluation.json": {"0": row},
+        "deployment.json": {"0": {"steps": 9, "interventions": 3}},
+        "policy.json": {"rated_by": "success"},
+    }.items():
+        (folder / name).write_text(json.dumps(content))  # JSON is YAML
+
+
+def test_a_setting_that_is_not_set_makes_no_difference_and_one_that_is_does(tmp_path):
+    finished_run(tmp_path / "earlier", 5)
+    finished_run(tmp_path / "later", 6, start=None)
+    outcomes, _ = read_runs([tmp_path])
+    assert {it.seed: it.interventions for it in outcomes if it.round} == {5: 3, 6: 3}
+    finished_run(tmp_path / "other", 7, start={"steps": 3000})
+    with pytest.raises(ValueError, match="by IWR with different settings"):
+        read_runs([tmp_path])
 
 
 def test_a_folder_without_runs_and_a_foreign_table_are_refused(tmp_path):
