@@ -7,7 +7,7 @@ from pathlib import Path
 TASKS = ("lunarlander", "button_press", "drawer_open", "peg_insert")
 ITERATIVE = ("drawer_open", "peg_insert")
 CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
-METHODS = ("mile", "mile_silence", *CLONING)  # that take so many gradient steps a round; RLIF takes some for each step
+SUPERVISED = ("mile", "mile_silence", *CLONING)  # so many gradient steps a round; RLIF takes some for each step played
 ITERATIVE_RATE = 1e-4  # ours, of all cloning methods and MILE: no search was made in rounds
 RATES = {  # ours: docs/results.md, "Learning rates"
     "lunarlander": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
@@ -89,25 +89,25 @@ class Plan:
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
-        seeds = self.seeds
-        for seed in seeds:
-            yield from (self.single(task, method, seed) for task in self.tasks for method in METHODS)
-        for seed in seeds:
+        for seed in self.seeds:
+            yield from (self.single(task, method, seed) for task in self.tasks for method in SUPERVISED)
+        for seed in self.seeds:
             yield from (self.single(task, "rlif", seed) for task in self.rlif)
-        for seed in seeds:
-            yield from (self.in_rounds(task, method, seed) for task in self.iterative for method in METHODS)
+        for seed in self.seeds:
+            yield from (self.in_rounds(task, method, seed) for task in self.iterative for method in SUPERVISED)
             yield from (self.in_rounds(task, "rlif", seed) for task in self.iterative if task in self.rlif)
-        for seed in seeds:
-            yield from (self.ablation(task, variant, seed) for task in self.ablated for variant in LEARNERS)
-            yield from (self.ablation(task, variant, seed) for task in self.ablated for variant in RECORDINGS)
+        for seed in self.seeds:
+            yield from (
+                self.ablation(task, change, seed) for task in self.ablated for change in (*LEARNERS, *RECORDINGS)
+            )
             yield from (self.offline(task, method, seed) for task in self.tasks for method in CLONING)
-        shown = ("drawer_open", *CLONING, *(["rlif"] if "drawer_open" in self.rlif else []))
-        for seed in seeds:
+        helped = (*CLONING, "rlif") if "drawer_open" in self.rlif else CLONING
+        for seed in self.seeds:
             for count in self.demonstrations:
-                yield from (self.single(shown[0], method, seed, demonstrations=count) for method in shown[1:])
-        for seed in seeds:
+                yield from (self.single("drawer_open", method, seed, demonstrations=count) for method in helped)
+        for seed in self.seeds:
             yield from (self.single(task, method, seed, restart=True) for task in self.tasks for method in CLONING)
-            yield from (self.in_rounds(task, method, seed, True) for task in self.iterative for method in METHODS)
+            yield from (self.in_rounds(task, method, seed, True) for task in self.iterative for method in SUPERVISED)
 
     def single(self, task: str, method: str, seed: int, restart: bool = False, demonstrations: int = 0) -> Job:
         """Return a run of Fig. 3 or 5."""
@@ -129,17 +129,12 @@ class Plan:
         """Return a run that learns from MILE's recording."""
         return self._job(task, method, seed, *self._once(task), *self._recording(task, seed), label="_same_data")
 
-    def ablation(self, task: str, variant: str, seed: int) -> Job:
+    def ablation(self, task: str, change: str, seed: int) -> Job:
         """Return a run of MILE with one thing changed."""
-        label = "_" + variant.replace(" ", "_")
-        more, first = [f"variant={variant}"], None
-        if variant in LEARNERS:
-            more += [LEARNERS[variant], *self._recording(task, seed)]
-        else:
-            more.append(RECORDINGS[variant])
-        if variant == "noisy human":  # who is calibrated anew, once
-            first = f"{task}/mile{label}/seed_{self.seeds[0]}"
-        return self._job(task, "mile", seed, *self._once(task), *more, label=label, like=first)
+        label = "_" + change.replace(" ", "_")
+        more = [LEARNERS[change], *self._recording(task, seed)] if change in LEARNERS else [RECORDINGS[change]]
+        own = f"{task}/mile{label}/seed_{self.seeds[0]}" if change == "noisy human" else None  # who is calibrated anew
+        return self._job(task, "mile", seed, *self._once(task), f"variant={change}", *more, label=label, like=own)
 
     def in_rounds(self, task: str, method: str, seed: int, restart: bool = False) -> Job:
         """Return a run of Fig. 4."""
@@ -167,7 +162,7 @@ class Plan:
         minutes: float = 1,
     ) -> Job:
         task = experiment.removesuffix("_iterative")
-        rates: dict[str, float] = RATES[task] if experiment == task else dict.fromkeys(METHODS, ITERATIVE_RATE)
+        rates: dict[str, float] = RATES[task] if experiment == task else dict.fromkeys(SUPERVISED, ITERATIVE_RATE)
         rate = rates.get(method) or rates.get(method.removesuffix("_silence"))
         name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
         overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
