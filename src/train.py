@@ -116,7 +116,7 @@ def make_data(cfg: DictConfig) -> InterventionDataModule:
 def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: SimulatedHuman) -> Method:
     """Build the method, with the parts of an intervention model if it has one."""
     policy = instantiate(cfg.policy)
-    if cfg.start is not None:
+    if "start" in cfg:  # what cannot start from the initial policy itself
         policy = instantiate(cfg.start)(env, policy)
     if "cost" not in cfg.method:
         return instantiate(cfg.method, policy=policy)
@@ -133,7 +133,7 @@ def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: Simu
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
     """Build the simulated human; cost and scale may be known from before this run was stopped, or from another one."""
     expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
-    if cfg.human.calibrate is None:
+    if "cost" in cfg.human:
         cost, scale = cfg.human.cost, cfg.human.scale
         print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})")
         return SimulatedHuman(expert, mental_model, cost, scale)

@@ -80,6 +80,14 @@ def test_every_other_choice_runs(tmp_path, choice):
     assert all(len(row.returns) == 2 for row in rows.values())
 
 
+def test_the_learner_may_have_another_cost_and_scale_than_the_human(tmp_path):
+    more = ["human=table1", "learner_cost_ratio=2", "learner_scale_ratio=0.5", "method.frozen_mental_model=true"]
+    train(smoke(tmp_path, "experiment=drawer_open", *more))
+    content = torch.load(next(tmp_path.glob("*.ckpt")), weights_only=True)["hyper_parameters"]
+    assert (content["cost"], content["scale"]) == (2 * 60, 75 / 2)
+    assert content["frozen_mental_model"]
+
+
 @pytest.mark.filterwarnings("ignore:no interventions in round")
 @pytest.mark.parametrize("method", BASELINES)
 def test_every_method_learns_continuous_actions_too(tmp_path, method):

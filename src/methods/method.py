@@ -60,7 +60,7 @@ class Method(LightningModule, ABC):
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks that are trained, by name."""
-        return dict(self.named_children())
+        return {name: it for name, it in self.named_children() if any(p.requires_grad for p in it.parameters())}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the norm of the gradient of each network."""
