@@ -66,13 +66,15 @@ def gather(outcomes: Iterable[Outcome]) -> list[Series]:
                 tuple(sorted(seeds[experiment] - ends.keys())),
             )
         )
-    order = list(METHODS.values())
+    order = [*METHODS.values(), *sorted({it.method for it in series} - set(METHODS.values()))]
     return sorted(series, key=lambda it: (it.experiment, it.variant, order.index(it.method)))
 
 
 def shown(series: Sequence[Series]) -> list[str]:
-    """Return the methods of a figure, in order: the paper's, run or missing, and ours if it has been run."""
-    return [name for name in METHODS.values() if name != SILENCE or any(it.method == name for it in series)]
+    """Return the methods of a figure, in order: the paper's, run or missing, and others that have been run."""
+    run = dict.fromkeys(it.method for it in series)
+    known = [name for name in METHODS.values() if name != SILENCE or name in run]
+    return [*known, *(name for name in run if name not in known)]
 
 
 def better(series: Sequence[Series], experiment: str, method: str) -> Series | None:

@@ -1,5 +1,6 @@
 """The paper's Fig. 3, 4 and 5 from finished runs."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from mile.comparison import OURS, SAME_DATA, Series, better, shown
 from mile.intervals import mean, standard_error
 from mile.runs import METHODS, SILENCE, Outcome
 
-COLORS = dict(zip(METHODS.values(), ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
+COLORS = defaultdict(lambda: "C8", zip(METHODS.values(), ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
 
 
 def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 SILENCE = "MILE + silence"
-METHODS = {  # in the order of the figures; all but one are the paper's
+METHODS = {  # as figures show them, in their order; a method that is not among them comes last, by its class's name
     "MILE": "MILE",
     "MILE, silence_weight": SILENCE,
     "BCIntervention": "BC intervention",
@@ -133,10 +133,12 @@ def _read_run(folder: Path) -> list[Outcome]:
         steps.append(steps[-1] + row["steps"])
         interventions.append(interventions[-1] + row["interventions"])
 
+    kind = cfg.method._target_.rsplit(".", 1)[-1]
+
     def outcome(number: int, row: dict[str, Any], final: bool) -> Outcome:
         return Outcome(
             cfg.name,
-            SILENCE if cfg.method.get("silence_weight") else METHODS[cfg.method._target_.rsplit(".", 1)[-1]],
+            SILENCE if cfg.method.get("silence_weight") else METHODS.get(kind, kind),
             _variant(cfg),
             cfg.seed,
             _settings(cfg),

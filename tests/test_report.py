@@ -32,6 +32,7 @@ SERIES = [
     *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Sirius", variant="same data"),
     *outcomes({5: 0.9, 6: 0.5, 7: 0.3}, variant="frozen mental model, same data"),
     *outcomes({5: 0.5, 6: 0.6}, experiment="drawer_open_iterative"),
+    *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Somebody's"),
 ]
 
 
@@ -72,6 +73,7 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     text = markdown(series, SERIES, ["somewhere"])
     assert "| HG-DAgger | 2, missing 7 |" in text
     assert "Missing: BC intervention, RLIF." in text
+    assert "| Somebody's | 3 |" in text
     assert "Not finished: `somewhere`" in text
     assert "| MILE | 3 | 90 % ± 6 % |" in text
     (changed,) = (line for line in text.splitlines() if line.startswith("| MILE (frozen mental model, same data)"))
