@@ -178,7 +178,7 @@ class Plan:
         epochs = self.epochs * 2 // 15 if task == "lunarlander" else self.epochs
         return [
             f"callbacks.evaluation.every_n_epochs={NEVER}",
-            f"callbacks.deployment.epochs_per_round={epochs // rounds}",
+            f"callbacks.deployment.epochs_per_round={max(1, epochs // rounds)}",
             "data.batches_per_epoch=10",
         ]
 

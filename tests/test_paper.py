@@ -19,6 +19,7 @@ def test_every_run_of_the_plan_is_a_config(plan):
                 cfg = compose("train", [*job.overrides, f"output_dir={FOLDER / job.name}"])
                 assert job.name.startswith(cfg.name)
                 assert cfg.seed == plan.seeds[-1]
+                assert cfg.callbacks.deployment.epochs_per_round >= 1
 
 
 @pytest.mark.parametrize("plan", [Plan(FOLDER), quick(FOLDER)])
