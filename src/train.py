@@ -115,15 +115,15 @@ def make_data(cfg: DictConfig) -> InterventionDataModule:
 
 def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: SimulatedHuman) -> Method:
     """Build the method, with the parts of an intervention model if it has one."""
-    policy = instantiate(cfg.policy)
-    if "start" in cfg:  # what cannot start from the initial policy itself
-        policy = instantiate(cfg.start)(env, policy)
     if "cost" not in cfg.method:
+        policy = instantiate(cfg.policy)
+        if "start" in cfg:  # what cannot start from the initial policy itself
+            policy = instantiate(cfg.start)(env, policy)
         return instantiate(cfg.method, policy=policy)
     mental_model, _ = instantiate(cfg.mental_model)(env, initial)
     return instantiate(
         cfg.method,
-        policy=policy,
+        policy=instantiate(cfg.policy),
         mental_model=mental_model,
         cost=human.cost * cfg.learner_cost_ratio if cfg.method.cost is None else cfg.method.cost,
         scale=human.scale * cfg.learner_scale_ratio if cfg.method.scale is None else cfg.method.scale,
