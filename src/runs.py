@@ -133,7 +133,7 @@ def _read_run(folder: Path) -> list[Outcome]:
         steps.append(steps[-1] + row["steps"])
         interventions.append(interventions[-1] + row["interventions"])
 
-    kind = cfg.method._target_.rsplit(".", 1)[-1]
+    kind: str = cfg.method._target_.rsplit(".", 1)[-1]
 
     def outcome(number: int, row: dict[str, Any], final: bool) -> Outcome:
         return Outcome(
