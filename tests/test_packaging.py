@@ -23,7 +23,7 @@ LAYERS = [
     ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
     (("methods", "datamodules", "callbacks"), LEARNING),
-    (("intervals",), NUMERIC),
+    (("intervals", "plan"), NUMERIC),
     (("runs", "comparison", "references", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
     (("figures", "report", "paper"), LEARNING),
     (("train", "evaluate", "pretrain", "command_line"), LEARNING | {"hydra", "omegaconf"}),
