@@ -1,4 +1,5 @@
 import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,14 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(autouse=True)
-def _one_run_at_a_time(monkeypatch):
+def _one_run_at_a_time():
     """Leave nothing to the next run: neither MuJoCo's memory, which Python does not see, nor Lightning's variables."""
-    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
     yield
     gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        os.environ.pop(name, None)  # with LOCAL_RANK, Lightning would wait for ranks that somebody else starts
 
 
 def names(group):

@@ -20,7 +20,7 @@ def train(folder, *overrides):
         cwd=folder.parent,
         capture_output=True,
         text=True,
-        env={key: os.environ[key] for key in os.environ if not key.startswith("MASTER_")} | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         timeout=400,
         check=False,
     )
