@@ -1,6 +1,7 @@
 """What happens between epochs: deployment rounds, evaluation, plots, the progress bar."""
 
 from mile.callbacks.checkpoint import RoundCheckpoint
+from mile.callbacks.console import ConsoleCallback
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
 from mile.callbacks.evaluation import EvaluationCallback
@@ -9,6 +10,7 @@ from mile.callbacks.progress import RoundProgressBar
 from mile.callbacks.video import VideoCallback
 
 __all__ = [
+    "ConsoleCallback",
     "DeploymentCallback",
     "EvaluationCallback",
     "InterventionModelCallback",

@@ -14,6 +14,7 @@ from torchrl.envs import EnvBase
 
 from mile.collectors import BLOCK, Batches, InProcess, Player, Robot, WorkerDiedError
 from mile.envs import InterventionTransform, policy_kind
+from mile.humans import Discarded
 from mile.policies import Policy
 from mile.transitions import TransitionError, check_transitions, no_action
 
@@ -42,7 +43,8 @@ def collect_episodes(
             copy by then: at once where there is one copy, otherwise with the block of steps it is in.
 
     Returns:
-        The steps as `mile.transitions` describes them, `[steps]`, ordered by episode.
+        The steps as `mile.transitions` describes them, `[steps]`, ordered by episode. What a person discards is played
+        again.
 
     Raises:
         ValueError: fewer than 1 episode is asked for, or the policy's dimensions are not the environment's.
@@ -63,11 +65,15 @@ def collect_episodes(
             if on_episode is not None:
                 on_episode(finished[number])
 
-    try:
-        play(getattr(env, "played", None) or InProcess())
-    except WorkerDiedError as died:
-        warnings.warn(f"{died}; the episodes that are not finished are played in this process", stacklevel=2)
-        play(InProcess())
+    player = getattr(env, "played", None) or InProcess()
+    while len(finished) < len(wanted):
+        try:
+            play(player)
+        except Discarded:
+            continue
+        except WorkerDiedError as died:
+            warnings.warn(f"{died}; the episodes that are not finished are played in this process", stacklevel=2)
+            player = InProcess()
     return torch.cat([finished[number] for number in wanted])  # pyright: ignore
 
 

@@ -23,7 +23,8 @@ from mile.datamodules.recorded import take_recording
 from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation, evaluate_policy
-from mile.humans import SimulatedHuman
+from mile.humans import Person, SimulatedHuman
+from mile.humans.controls import keymap_for
 from mile.intervention import intervention_floor
 from mile.methods import Method
 from mile.policies import Policy, save_policy
@@ -38,7 +39,8 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     kept = OmegaConf.merge(cfg, {"output_dir": cfg.output_dir, "command": cfg.command})  # the rest follows, if moved
     rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
-    with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env)) as watched:
+    seen = {"num_envs": 1, "render_mode": "rgb_array", "collector": None} if cfg.human.person else {}  # by a person
+    with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env, **seen)) as watched:
         return train_in(cfg, env, watched)
 
 
@@ -50,7 +52,8 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     data, initial = make_data(cfg.data), instantiate(cfg.policy)
     logger = instantiate(cfg.logger) or False
     human = make_human(cfg, env, initial, output)
-    supervised = TransformedEnv(watched, InterventionTransform(human))
+    person = make_person(cfg, watched) if cfg.human.person else None
+    supervised = TransformedEnv(watched, InterventionTransform(person or human))
     method = make_method(cfg, env, initial, human)
     for number in sorted(set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)):
         data.buffer.append(expert_episode(env, human.expert, number, cfg.demonstration_seed))
@@ -59,16 +62,16 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     references = read_references(output if cfg.like is None else Path(cfg.like))
     if references is None:
         print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
-        references = {
-            "initial policy": evaluate(env, initial),
-            "with interventions": evaluate(supervised, initial),
-            "expert (sampled)": evaluate(env, human.expert, deterministic=False),
-        }
+        references = {"initial policy": evaluate(env, initial)}
+        if person is None:
+            references["with interventions"] = evaluate(supervised, initial)
+        references["expert (sampled)"] = evaluate(env, human.expert, deterministic=False)
     rank_zero_only(write_references)(output, references)
     watch = cfg.human.watch and partial(instantiate(cfg.human.watch), human, env)
     given = {
         "deployment": {"env": supervised, "before_round": watch},
         "evaluation": {"env": env},
+        "console": {"person": person},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
     }
     if cfg.data["from"] is not None:
@@ -148,6 +151,13 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
         print(f"human: {calibration}")
     rank_zero_only(write_text)(output / "calibration.json", json.dumps(found, indent=2) + "\n")
     return SimulatedHuman(expert, mental_model, found["cost"], found["scale"])
+
+
+def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:
+    """Build the person's place at a console."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu")
+    return instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
 
 
 @entry_point("train")

@@ -13,7 +13,7 @@ with install_import_hook(["mile.intervention", "mile.losses"], "tests.shapes.che
 
 import torch
 
-from mile.humans import Decision
+from mile.humans import Decision, Human
 
 
 class Counting(gym.Env):
@@ -49,7 +49,7 @@ gym.register("Counting-v0", Counting)
 gym.register("CountingBox-v0", Counting, kwargs={"continuous": True})
 
 
-class EveryThird:
+class EveryThird(Human):
     """A human who takes over in every third step, with action 4 (or 0.5, 0.5)."""
 
     def __init__(self, continuous: bool = False) -> None:

@@ -22,6 +22,8 @@ class InterventionTransform(Transform):
     * `executed_action`: what the environment got, clipped to its action space;
     * `intervention_prob` `[*batch]`: p(ν=1|s).
 
+    A human may also end the episode: it is then terminated, and a success or not as they say.
+
     Args:
         human: decides from the observation alone.
 
@@ -52,9 +54,15 @@ class InterventionTransform(Transform):
         return tensordict.set("action", executed)
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        verdict = self.human.judge(self._written["executed_action"])
+        if verdict is not None:
+            ended = torch.ones_like(next_tensordict["done"])
+            next_tensordict.update({"done": ended, "terminated": ended})
+            next_tensordict.set("success", torch.full(self.parent.batch_size, verdict))
         return next_tensordict.update(self._written)
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        self.human.begin()
         return tensordict_reset.update(self._entries().zero())
 
     def transform_observation_spec(self, observation_spec: TensorSpec) -> TensorSpec:

@@ -19,6 +19,10 @@ class Decision(NamedTuple):
     intervention_prob: Tensor
 
 
+class Discarded(Exception):
+    """The human wants the episode played again, as if it had not been."""
+
+
 class Human(Protocol):
     """Oversees the robot and may take over at any time step.
 
@@ -29,6 +33,12 @@ class Human(Protocol):
         """Decide for observations `[*batch, observation_dim]`.
 
         `noise` `[*batch, 1 + action parts]` are uniform numbers for the decision and the action, so that an episode
-        can be repeated; without them torch's global generator serves.
+        can be repeated; without them torch's global generator serves. May raise `Discarded`.
         """
         ...
+
+    def begin(self) -> None:
+        """Hear that an episode begins with the next observation."""
+
+    def judge(self, executed_action: Tensor) -> bool | None:
+        """Hear what was executed; return whether the episode ends as a success or a failure, None if it goes on."""

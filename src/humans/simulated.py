@@ -5,13 +5,13 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mile.humans.human import Decision
+from mile.humans.human import Decision, Human
 from mile.intervention import check_cost_and_scale, intervention_log_probs
 from mile.policies import Policy
 from mile.policies.sampling import draw
 
 
-class SimulatedHuman(nn.Module):
+class SimulatedHuman(nn.Module, Human):
     """Intervenes as the intervention model says, with an expert's policy in the place of π_h.
 
     ν is a Bernoulli draw of p(ν=1|s), the action a sample of the expert. Both networks are copied and run in

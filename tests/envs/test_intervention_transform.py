@@ -4,7 +4,7 @@ from torchrl.envs import GymEnv, TransformedEnv, check_env_specs
 
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
-from mile.humans import Decision, SimulatedHuman
+from mile.humans import Decision, Human, SimulatedHuman
 from mile.policies import CategoricalPolicy
 from tests.conftest import EveryThird, act_by_step
 
@@ -39,7 +39,7 @@ def test_continuous_actions_are_clipped_as_executed():
 
 
 def test_it_fits_any_torchrl_environment():
-    class Contrarian:
+    class Contrarian(Human):
         def decide(self, observation, noise=None):
             return Decision(
                 observation[..., 2] > 0, (observation[..., 2] > 0).long(), torch.ones(observation.shape[:-1])

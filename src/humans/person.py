@@ -1,0 +1,166 @@
+"""A person who oversees the robot in real time."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mile.humans.controls import TAKE_OVER, Controls, Keymap
+from mile.humans.human import Decision, Discarded
+from mile.humans.takeover import TakeOver
+
+Command = Literal["start", "success", "failure", "discard", "pause", "stop"]
+RENDERED = 0.5  # of the time at most is spent on pictures: a slow renderer must not slow the robot down
+
+
+class Console(Protocol):
+    """Where a person sees the robot, and acts."""
+
+    def show(self, status: dict[str, Any], frame: NDArray[np.uint8] | None = None) -> None:
+        """Show what goes on, and a picture `[height, width, 3]` if there is a new one."""
+        ...
+
+    def controls(self) -> Controls:
+        """Return what is pressed now, or was since the last call."""
+        ...
+
+    def commands(self) -> list[Command]:
+        """Return what was commanded since the last call, oldest first."""
+        ...
+
+    def present(self) -> bool:
+        """Return whether somebody is there."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the person."""
+        ...
+
+
+class Person:
+    """Oversees one robot through a console, at a fixed control rate.
+
+    Each step waits for its time; a late step makes no later one early. The person starts every episode, may pause it,
+    end it as a success or a failure, or have it played again. While nobody is there, the robot waits.
+
+    Args:
+        console: where the person sits.
+        view: returns a picture of the robot, `[height, width, 3]`.
+        keymap: reads actions off the console's controls.
+        rate: control rate, Hz.
+        takeover: how control is taken.
+
+    Attributes:
+        predict: p(ν=1|s) `[*batch]` of the current model, for observations `[*batch, observation_dim]`; it is shown
+            and recorded. None: nothing predicts it.
+        progress: returns more to be shown, such as the round.
+
+    Raises:
+        ValueError: the rate is not above 0.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        view: Callable[[], NDArray[np.uint8]],
+        keymap: Keymap,
+        rate: float = 20.0,
+        takeover: TakeOver | None = None,
+    ) -> None:
+        if not rate > 0:
+            raise ValueError(f"the control rate must be above 0 Hz, got {rate}")
+        self.console, self.view, self.keymap = console, view, keymap
+        self.period = 1 / rate
+        self.takeover = takeover or TakeOver()
+        self.predict: Callable[[Tensor], Tensor] | None = None
+        self.progress: Callable[[], dict[str, Any]] = dict
+        self.begin()
+
+    def begin(self) -> None:
+        """Have the next episode wait for the person."""
+        self.waiting = True
+        self.step = self.acted = 0
+        self.verdict: bool | None = None
+        self.last: Tensor | None = None
+        self.due = self.rendered = 0.0
+        self.takeover.reset()
+
+    def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
+        """Show the state, wait until the step is due, and read what the person does; see `Human.decide`.
+
+        One copy of an environment is overseen: the batch holds one observation.
+
+        Raises:
+            Discarded: the episode is to be played again.
+            SystemExit: the person wants to stop.
+        """
+        prob = torch.full(observation.shape[:-1], torch.nan)
+        if self.predict is not None:
+            prob = self.predict(observation.float()).reshape(prob.shape)
+        self._show(float(prob))
+        if self.waiting:
+            self._wait("waiting", float(prob))
+            self.waiting = False
+        self.due = max(self.due + self.period, time.monotonic())
+        time.sleep(max(0.0, self.due - time.monotonic()))
+        for command in self._commands():
+            if command == "pause":
+                self._wait("paused", float(prob))
+            elif command == "discard":
+                raise Discarded
+            elif command in ("success", "failure"):
+                self.verdict = command == "success"
+        if not self.console.present():
+            self._wait("away", float(prob))
+        controls = self.console.controls()
+        in_control = self.takeover.update(controls.held(TAKE_OVER), self.keymap.deflection(controls))
+        action = self.keymap.action(controls, None if self.last is None else self.last[0])
+        return Decision(torch.tensor([in_control]), action.unsqueeze(0), prob)
+
+    def judge(self, executed_action: Tensor) -> bool | None:
+        """Return the person's verdict; see `Human.judge`."""
+        self.last = executed_action
+        self.step += 1
+        self.acted += self.takeover.in_control
+        return self.verdict
+
+    def _commands(self) -> Iterator[Command]:
+        for command in self.console.commands():
+            if command == "stop":
+                raise SystemExit("stopped by the person; the same command goes on with ckpt_path=last")
+            yield command
+
+    def _show(self, prob: float, phase: str = "playing") -> None:
+        began, frame = time.monotonic(), None
+        if self.waiting or began >= self.rendered:
+            frame = self.view()
+            ended = time.monotonic()
+            self.rendered = ended + (ended - began) * (1 / RENDERED - 1)
+        status = {
+            "phase": "waiting" if self.waiting else phase,
+            "step": self.step,
+            "person": self.takeover.in_control,
+            "prob": None if np.isnan(prob) else round(prob, 3),
+            "ratio": round(self.acted / max(1, self.step), 3),
+            "legend": self.keymap.legend,
+            "buttons": self.keymap.buttons,
+            **self.progress(),
+        }
+        self.console.show(status, frame)
+
+    def _wait(self, phase: str, prob: float) -> None:
+        """Wait until the person starts, or goes on."""
+        self._show(prob, phase)
+        while True:
+            for command in self._commands():
+                if command == "discard" and phase != "waiting":
+                    raise Discarded
+                if command in ("start", "pause") and self.console.present():
+                    self.console.controls()  # what was pressed meanwhile is no intervention
+                    self.takeover.reset()
+                    return
+            time.sleep(0.01)

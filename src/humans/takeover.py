@@ -1,0 +1,46 @@
+"""Who is in control: from a person's controls to ν."""
+
+from typing import Literal
+
+
+class TakeOver:
+    """Hold a control to take over, or toggle, without being moved by a noisy axis.
+
+    A stick takes over beyond `engage` and gives back within `release`: what trembles around one of them changes
+    nothing.
+
+    Args:
+        mode: "hold": in control while a control is held; "toggle": from one press of the button to the next.
+        engage: deflection that takes over, in [0, 1].
+        release: deflection below which control goes back.
+
+    Raises:
+        ValueError: the mode is unknown, or not 0 < release < engage ≤ 1.
+    """
+
+    def __init__(self, mode: Literal["hold", "toggle"] = "hold", engage: float = 0.3, release: float = 0.1) -> None:
+        if mode not in ("hold", "toggle"):
+            raise ValueError(f"takeover must be 'hold' or 'toggle', got '{mode}'")
+        if not 0 < release < engage <= 1:
+            raise ValueError(f"0 < release < engage ≤ 1 is expected, got release {release} and engage {engage}")
+        self.mode, self.engage, self.release = mode, engage, release
+        self.reset()
+
+    def reset(self) -> None:
+        """Give control to the robot."""
+        self.in_control = False
+        self._button = False
+
+    def update(self, button: bool, deflection: float) -> bool:
+        """Return whether the person is in control in this step.
+
+        Args:
+            button: whether the take-over button is down.
+            deflection: of all other controls, in [0, 1].
+        """
+        pressed, self._button = button and not self._button, button
+        if self.mode == "toggle":
+            self.in_control ^= pressed
+        else:
+            self.in_control = button or deflection >= (self.release if self.in_control else self.engage)
+        return self.in_control
