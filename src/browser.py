@@ -55,7 +55,8 @@ class Browser:
     """Serves the page on a port of this machine, from a thread of its own; see `mile.humans.person.Console`.
 
     The address has a token in it, without which nobody gets in; a page of another origin is refused. Who presses a
-    button is in control until they leave or fall silent, and others watch. Only the newest picture is sent: who reads slowly misses some.
+    button is in control until they leave or fall silent, and others watch. Only the newest picture is sent: who reads
+    slowly misses some.
 
     Args:
         host: "127.0.0.1": from this machine alone, or through an SSH tunnel; "0.0.0.0": from everywhere.
@@ -84,7 +85,9 @@ class Browser:
         except OSError as error:
             raise ValueError(f"{host}:{port} cannot be listened on ({error}); choose another human.port") from None
         self.url = f"http://{host}:{listening.getsockname()[1]}/?token={self.token}"
-        config = uvicorn.Config(self._app(), ws_max_size=LONGEST, ws_ping_interval=5, ws_ping_timeout=5, log_level="error")
+        config = uvicorn.Config(
+            self._app(), ws_max_size=LONGEST, ws_ping_interval=5, ws_ping_timeout=5, log_level="error"
+        )
         self.server = uvicorn.Server(config)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._serve, args=(listening,), daemon=True)

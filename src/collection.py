@@ -14,7 +14,7 @@ from torchrl.envs import EnvBase
 
 from mile.collectors import BLOCK, Batches, InProcess, Player, Robot, WorkerDiedError
 from mile.envs import InterventionTransform, policy_kind
-from mile.humans import Discarded
+from mile.humans import DiscardedError
 from mile.policies import Policy
 from mile.transitions import TransitionError, check_transitions, no_action
 
@@ -69,7 +69,7 @@ def collect_episodes(
     while len(finished) < len(wanted):
         try:
             play(player)
-        except Discarded:
+        except DiscardedError:
             continue
         except WorkerDiedError as died:
             warnings.warn(f"{died}; the episodes that are not finished are played in this process", stacklevel=2)

@@ -7,12 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from base64 import b64encode
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from socket import create_connection
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
+import numpy as np
 import pytest
 import torch
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
+from mile.browser import Browser
 from mile.datamodules import InterventionBuffer
 from mile.transitions import NO_ACTION
 
@@ -87,7 +96,9 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = Page(browser, url)
         page.play((1, 1), (10, "down", "ArrowUp"), (25, "up", "ArrowUp"), (35, "press", "KeyY"))
-        page.play((1, 2), (8, "down", "ArrowLeft"), (9, "down", "ArrowUp"), (20, "up", "ArrowUp"), (30, "press", "KeyN"))
+        page.play(
+            (1, 2), (8, "down", "ArrowLeft"), (9, "down", "ArrowUp"), (20, "up", "ArrowUp"), (30, "press", "KeyN")
+        )
         page.page.keyboard.up("ArrowLeft")
         page.until(lambda it: it["phase"] == "learning")
         page.play((2, 1), (5, "press", "Backspace"))  # once more
@@ -117,11 +128,160 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
     first = steps[(steps["round"] == 0) & (steps["episode"] == 0)]
     ran = first["intervened"].nonzero().squeeze(-1)
     assert torch.equal(ran, torch.arange(int(ran[0]), int(ran[-1]) + 1))  # one takeover
-    assert 10 <= ran[0] <= 14 and 25 <= ran[-1] + 1 <= 29
-    assert (first["human_action"][ran] == 2).all() and (first["executed_action"][ran] == 2).all()
+    assert 10 <= ran[0] <= 14
+    assert 25 <= ran[-1] + 1 <= 29
+    assert (first["human_action"][ran] == 2).all()
+    assert (first["executed_action"][ran] == 2).all()
     assert (first["human_action"][~first["intervened"]] == NO_ACTION).all()
-    assert first["next", "success"][-1] and first["next", "terminated"][-1]
+    assert first["next", "success"][-1]
+    assert first["next", "terminated"][-1]
     second = steps[(steps["round"] == 0) & (steps["episode"] == 1)]
-    assert not second["next", "success"].any() and second["next", "terminated"][-1]
+    assert not second["next", "success"].any()
+    assert second["next", "terminated"][-1]
     assert set(second["human_action"][second["intervened"]].tolist()) == {1, 2}
     assert ((steps["intervention_prob"] > 0) & (steps["intervention_prob"] < 1)).all()  # the model's
+
+
+@pytest.fixture
+def console():
+    console = Browser(port=0, viewers=20)
+    yield console
+    console.close()
+
+
+def socket_of(console, **more):
+    place = urlsplit(console.url)
+    given = {"origin": f"http://{place.netloc}", "token": console.token, **more}
+    return connect(f"ws://{place.netloc}/ws?token={given['token']}", origin=given["origin"], open_timeout=20)
+
+
+@contextmanager
+def unread(console):
+    """A connection whose messages pile up: a bare socket that makes the handshake and then never reads."""
+    place = urlsplit(console.url)
+    with create_connection((place.hostname, place.port)) as bare:
+        key = b64encode(os.urandom(16)).decode()
+        bare.sendall(
+            f"GET /ws?token={console.token} HTTP/1.1\r\nHost: {place.netloc}\r\nOrigin: http://{place.netloc}\r\n"
+            f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        assert b"101" in bare.recv(64)
+        yield
+
+
+def read_to_the_end(socket):
+    while True:
+        socket.recv(timeout=10)
+
+
+def take_control(console, socket):
+    socket.send(json.dumps({"command": "start"}))
+    wait_for(console.present)
+
+
+def test_the_page_needs_the_token(console):
+    assert "<canvas" in urlopen(console.url).read().decode()
+    for url in (console.url[:-1], console.url.partition("?")[0]):
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(url)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"token": "guess"}, {"token": "ü"}, {"origin": "http://evil.example"}, {"origin": None}]
+)
+def test_strangers_are_refused(console, wrong):
+    with pytest.raises(InvalidStatus, match="403"):
+        socket_of(console, **wrong)
+    assert not console.viewers
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{",
+        "[]",
+        '{"pressed": 3}',
+        '{"axes": [2.0]}',
+        '{"axes": [NaN]}',
+        '{"command": "rm"}',
+        '{"more": 1}',
+        b"\x00\x01",
+    ],
+)
+def test_a_malformed_message_ends_its_connection_alone(console, message):
+    with socket_of(console) as good, socket_of(console) as bad:
+        take_control(console, good)
+        bad.send(message)
+        with pytest.raises(ConnectionClosed):
+            read_to_the_end(bad)
+        good.send(json.dumps({"pressed": ["KeyA"]}))
+        wait_for(lambda: console.controls().held(["KeyA"]))
+
+
+def test_an_oversized_message_ends_its_connection(console):
+    with socket_of(console) as bad:
+        bad.send(json.dumps({"pressed": ["x" * 100_000]}))
+        with pytest.raises(ConnectionClosed):
+            read_to_the_end(bad)
+    assert not console.present()
+
+
+def test_one_is_in_control_until_they_leave(console):
+    with socket_of(console) as second:
+        with socket_of(console) as first:
+            take_control(console, first)
+            second.send(json.dumps({"pressed": ["KeyB"], "command": "stop"}))
+            first.send(json.dumps({"pressed": ["KeyA"]}))
+            wait_for(lambda: console.controls().held(["KeyA"]))
+            assert not console.controls().held(["KeyB"])
+            assert "stop" not in console.commands()
+        wait_for(lambda: not console.present())
+        take_control(console, second)
+    wait_for(lambda: not console.present())
+
+
+def test_who_falls_silent_is_away(console):
+    with socket_of(console) as person:
+        take_control(console, person)
+        wait_for(lambda: not console.present(), 5)
+        person.send(json.dumps({}))
+        wait_for(console.present)
+
+
+def test_a_short_press_between_two_looks_is_seen_once(console):
+    with socket_of(console) as person:
+        take_control(console, person)
+        for pressed in (["Space"], []):
+            person.send(json.dumps({"pressed": pressed}))
+        wait_for(lambda: console.pressed == {"Space"} and not console.state.pressed)
+        assert console.controls().held(["Space"])
+        assert not console.controls().held(["Space"])
+
+
+def test_fifty_at_once_and_one_that_never_reads_do_not_stop_it(console):
+    frame = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    with ExitStack() as stack:
+        person = stack.enter_context(socket_of(console))
+        take_control(console, person)
+        stack.enter_context(unread(console))
+        refused = 0
+        for _ in range(50):
+            try:
+                stack.enter_context(socket_of(console))
+            except InvalidStatus:
+                refused += 1
+        assert refused == 52 - 20
+        began = time.monotonic()
+        for number in range(100):
+            console.show({"phase": "playing", "number": number}, frame)
+        assert time.monotonic() - began < 30
+        heard = {}
+        while heard.get("number") != 99:
+            heard = next(json.loads(it) for it in iter(lambda: person.recv(timeout=20), None) if isinstance(it, str))
+
+
+def test_a_port_in_use_is_named(console):
+    port = urlsplit(console.url).port
+    with pytest.raises(ValueError, match=rf"{port} cannot be listened on .*choose another human\.port"):
+        Browser(port=port)

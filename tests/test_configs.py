@@ -67,6 +67,7 @@ BASELINES = [name for name in names("method") if not name.startswith("mile")]
 DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained", "warm_start", "calibrated"]
 
 
+@pytest.mark.filterwarnings("ignore:no interventions in round")
 @pytest.mark.parametrize(
     "choice",
     [
@@ -77,7 +78,11 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
     ],
 )
 def test_every_other_choice_runs(tmp_path, choice):
-    rows = train(smoke(tmp_path, "experiment=lunarlander", choice))
+    more = []
+    if choice == "human=browser":  # a person who only presses start
+        more = [f"~human.person.console.{name}" for name in ("host", "port")]
+        more += ["human.person.console._target_=tests.humans.script.Script", "human.rate=1000"]
+    rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))
     assert all(len(row.returns) == 2 for row in rows.values())
 
 

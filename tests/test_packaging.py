@@ -22,6 +22,7 @@ LAYERS = [
         SIMULATING,
     ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
+    (("browser",), COLLECTING | {"PIL", "fastapi", "uvicorn", "pydantic"}),
     (("methods", "datamodules", "callbacks"), LEARNING),
     (("intervals", "plan"), NUMERIC),
     (("runs", "comparison", "references", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),

@@ -1,7 +1,7 @@
 """Humans who oversee the robot."""
 
-from mile.humans.human import Decision, Discarded, Human
+from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.person import Person
 from mile.humans.simulated import SimulatedHuman
 
-__all__ = ["Decision", "Discarded", "Human", "Person", "SimulatedHuman"]
+__all__ = ["Decision", "DiscardedError", "Human", "Person", "SimulatedHuman"]

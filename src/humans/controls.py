@@ -50,7 +50,7 @@ class Keymap(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class DiscreteKeymap:
     """One key, button or direction of the left stick for each of some discrete actions.
 
@@ -84,7 +84,7 @@ class DiscreteKeymap:
         return torch.tensor(best if pull.get(best, 0.0) > 0 else self.idle)
 
 
-@dataclass(frozen=True)
+@dataclass
 class CartesianKeymap:
     """(dx, dy, dz, gripper) in [−1, 1]: one pair of keys and one axis a direction; the gripper stays as it was.
 
@@ -141,7 +141,11 @@ LANDER = DiscreteKeymap(
     buttons=[("ArrowLeft", "←"), ("ArrowUp", "↑"), ("ArrowRight", "→"), ("Space", "coast")],
 )
 ARM = CartesianKeymap(
-    keys=[(("ArrowLeft", "KeyA"), ("ArrowRight", "KeyD")), (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")), (("KeyQ",), ("KeyE",))],
+    keys=[
+        (("ArrowLeft", "KeyA"), ("ArrowRight", "KeyD")),
+        (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")),
+        (("KeyQ",), ("KeyE",)),
+    ],
     axes=[(0, 1), (1, -1), (3, -1)],
     close=("KeyC", "Pad0"),
     open=("KeyV", "Pad1"),
@@ -185,4 +189,6 @@ def keymap_for(name: str, action_spec: TensorSpec) -> Keymap:
         return DiscreteKeymap(keys, {}, 0, [(f"1 … {len(keys)}", "the actions")], buttons)
     if isinstance(action_spec, Bounded) and action_spec.shape[-1] == 4:
         return ARM
-    raise ValueError(f"no controls are known for the actions {action_spec} of '{name}'; add them to mile.humans.controls")
+    raise ValueError(
+        f"no controls are known for the actions {action_spec} of '{name}'; add them to mile.humans.controls"
+    )

@@ -19,7 +19,7 @@ class Decision(NamedTuple):
     intervention_prob: Tensor
 
 
-class Discarded(Exception):
+class DiscardedError(Exception):
     """The human wants the episode played again, as if it had not been."""
 
 
@@ -33,7 +33,7 @@ class Human(Protocol):
         """Decide for observations `[*batch, observation_dim]`.
 
         `noise` `[*batch, 1 + action parts]` are uniform numbers for the decision and the action, so that an episode
-        can be repeated; without them torch's global generator serves. May raise `Discarded`.
+        can be repeated; without them torch's global generator serves. May raise `DiscardedError`.
         """
         ...
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
-from mile.humans.human import Decision, Discarded
+from mile.humans.human import Decision, DiscardedError
 from mile.humans.takeover import TakeOver
 
 Command = Literal["start", "success", "failure", "discard", "pause", "stop"]
@@ -95,23 +95,23 @@ class Person:
         One copy of an environment is overseen: the batch holds one observation.
 
         Raises:
-            Discarded: the episode is to be played again.
+            DiscardedError: the episode is to be played again.
             SystemExit: the person wants to stop.
         """
         prob = torch.full(observation.shape[:-1], torch.nan)
         if self.predict is not None:
             prob = self.predict(observation.float()).reshape(prob.shape)
-        self._show(float(prob))
         if self.waiting:
             self._wait("waiting", float(prob))
             self.waiting = False
+        self._show("playing", float(prob))
         self.due = max(self.due + self.period, time.monotonic())
         time.sleep(max(0.0, self.due - time.monotonic()))
         for command in self._commands():
             if command == "pause":
                 self._wait("paused", float(prob))
             elif command == "discard":
-                raise Discarded
+                raise DiscardedError
             elif command in ("success", "failure"):
                 self.verdict = command == "success"
         if not self.console.present():
@@ -134,14 +134,14 @@ class Person:
                 raise SystemExit("stopped by the person; the same command goes on with ckpt_path=last")
             yield command
 
-    def _show(self, prob: float, phase: str = "playing") -> None:
+    def _show(self, phase: str, prob: float) -> None:
         began, frame = time.monotonic(), None
-        if self.waiting or began >= self.rendered:
+        if phase != "playing" or began >= self.rendered:
             frame = self.view()
             ended = time.monotonic()
             self.rendered = ended + (ended - began) * (1 / RENDERED - 1)
         status = {
-            "phase": "waiting" if self.waiting else phase,
+            "phase": phase,
             "step": self.step,
             "person": self.takeover.in_control,
             "prob": None if np.isnan(prob) else round(prob, 3),
@@ -154,11 +154,11 @@ class Person:
 
     def _wait(self, phase: str, prob: float) -> None:
         """Wait until the person starts, or goes on."""
-        self._show(prob, phase)
+        self._show(phase, prob)
         while True:
             for command in self._commands():
                 if command == "discard" and phase != "waiting":
-                    raise Discarded
+                    raise DiscardedError
                 if command in ("start", "pause") and self.console.present():
                     self.console.controls()  # what was pressed meanwhile is no intervention
                     self.takeover.reset()

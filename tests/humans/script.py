@@ -1,0 +1,31 @@
+from mile.humans.controls import Controls
+
+
+class Script:
+    """A console whose person does what is written for each read of the controls."""
+
+    def __init__(self, controls=(), commands=(), away=()):
+        self.plan, self.orders, self.away = list(controls), dict(commands), set(away)
+        self.reads = 0
+        self.seen = []
+
+    def show(self, status, frame=None):
+        self.seen.append((status, frame))
+
+    def controls(self):
+        if self.seen[-1][0]["phase"] != "playing":
+            return Controls()
+        self.reads += 1
+        return Controls(frozenset(self.plan[self.reads - 1])) if self.reads <= len(self.plan) else Controls()
+
+    def commands(self):
+        if self.seen[-1][0]["phase"] != "playing":
+            self.away.discard(self.reads)
+            return ["start"]
+        return [self.orders.pop(self.reads)] if self.reads in self.orders else []
+
+    def present(self):
+        return self.reads not in self.away
+
+    def close(self):
+        pass

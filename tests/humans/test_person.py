@@ -1,0 +1,103 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from torchrl.envs import TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.envs import InterventionTransform, make_env
+from mile.humans import Person
+from mile.humans.controls import keymap_for
+from mile.humans.takeover import TakeOver
+from tests.conftest import act_by_step
+from tests.humans.script import Script
+
+
+def play(script, episodes=1, **options):
+    env = make_env("Counting-v0")
+    keymap = keymap_for("Counting-v0", env.action_spec_unbatched)
+    options = {"rate": 1000, **options}
+    person = Person(script, lambda: np.zeros((4, 4, 3), np.uint8), keymap, **options)
+    supervised = TransformedEnv(env, InterventionTransform(person))
+    return person, collect_episodes(supervised, act_by_step, episodes, seed=0)
+
+
+def test_what_is_pressed_is_what_is_recorded():
+    script = Script([(), ("Digit3",), ("Digit3",), (), ("Digit5",)])
+    _, steps = play(script)
+    assert steps["intervened"].tolist()[:6] == [False, True, True, False, True, False]
+    assert steps["human_action"].tolist()[:6] == [-1, 2, 2, -1, 4, -1]
+    assert steps["executed_action"][steps["intervened"]].tolist() == [2, 2, 4]
+    assert torch.equal(steps["robot_action"], steps["step"] % 2)  # the robot's own, always
+    assert steps["intervention_prob"].isnan().all()  # nobody predicts it
+
+
+def test_the_models_prediction_is_shown_and_recorded():
+    env = make_env("Counting-v0")
+    script = Script()
+    person = Person(
+        script, lambda: np.zeros((4, 4, 3), np.uint8), keymap_for("x", env.action_spec_unbatched), rate=1000
+    )
+    person.predict = lambda observation: observation[:, 1] / 100
+    steps = collect_episodes(TransformedEnv(env, InterventionTransform(person)), act_by_step, 1, seed=0)
+    torch.testing.assert_close(steps["intervention_prob"], steps["observation"][:, 1] / 100)
+    shown = [status["prob"] for status, _ in script.seen if status["phase"] == "playing"]
+    assert shown[-1] == pytest.approx(float(steps["intervention_prob"][-1]), abs=1e-3)
+
+
+@pytest.mark.parametrize("verdict", ["success", "failure"])
+def test_the_person_may_end_an_episode(verdict):
+    _, whole = play(Script())
+    _, steps = play(Script(commands={2: verdict}), episodes=2)
+    first = steps[steps["episode"] == 0]
+    assert len(first) == 3 < len(whole)
+    assert first["next", "terminated"].tolist() == [False, False, True]
+    assert bool(first["next", "success"][-1]) == (verdict == "success")
+    assert (steps["episode"] == 1).sum() > 3  # the next one is played to its own end
+
+
+def test_a_discarded_episode_is_played_again_as_if_it_had_not_been():
+    _, steps = play(Script([("Digit3",), (), ("Digit4",)], commands={2: "discard"}), episodes=2)
+    _, clean = play(Script([("Digit4",)]), episodes=2)
+    for key in ("observation", "episode", "step", "intervened", "executed_action"):
+        assert torch.equal(steps[key], clean[key])
+
+
+def test_while_nobody_is_there_the_robot_waits():
+    script = Script(away=[2])
+    _, steps = play(script)
+    phases = [status["phase"] for status, _ in script.seen]
+    assert phases.count("away") == 1
+    assert torch.equal(steps["step"], torch.arange(len(steps)))
+
+
+def test_a_press_that_began_before_a_pause_does_not_toggle_after_it():
+    script = Script([("Space",), ("Space",), ("Space",), ()], commands={1: "pause"})
+    _, steps = play(script, takeover=TakeOver("toggle"))
+    assert steps["intervened"].tolist()[0]
+    assert "paused" in [status["phase"] for status, _ in script.seen]
+
+
+def test_stopping_ends_the_program_in_a_line():
+    with pytest.raises(SystemExit, match="ckpt_path=last"):
+        play(Script(commands={1: "stop"}))
+
+
+def test_a_slow_renderer_takes_half_of_the_time_at_most():
+    env = make_env("Counting-v0")
+    script = Script()
+
+    def view():
+        time.sleep(0.05)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    person = Person(script, view, keymap_for("x", env.action_spec_unbatched), rate=100)
+    collect_episodes(TransformedEnv(env, InterventionTransform(person)), act_by_step, 2, seed=0)
+    playing = [frame is not None for status, frame in script.seen if status["phase"] == "playing"]
+    assert sum(playing) <= len(playing) / 2 + 1
+
+
+def test_a_rate_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="rate"):
+        Person(Script(), lambda: np.zeros((1, 1, 3), np.uint8), keymap_for("lunarlander", None), rate=0)
