@@ -77,6 +77,8 @@ class InProcess:
                 yield batch.reshape(copies, length)
         finally:
             collector.shutdown(close_env=False)
+            if hasattr(env, "schedule"):
+                env.schedule.start(env.schedule.seed)  # pyright: ignore  # who uses it next finds it not parked
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -121,7 +123,7 @@ class MultiProcess:
                 self.collector = self._start(make, Timed(robot), BLOCK * env.batch_size.numel())
                 self.batches = iter(self.collector)
             seed = bare.schedule.seed if seed is None else seed
-            bare.schedule.start(seed, episodes)  # as if they were played here
+            bare.schedule.start(seed)  # as if they were played here
             shares = [episodes[worker :: self.num_workers] for worker in range(self.num_workers)]
             self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
             if human is not None:

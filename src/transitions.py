@@ -17,7 +17,7 @@ ENTRIES = {
     "human_action": "like robot_action, what the human did; NaN (discrete: -1) where they did not act",
     "intervened": "[] bool, ν",
     "executed_action": "like robot_action, what the environment got, after clipping",
-    "intervention_prob": "[], p(ν=1|s) of a simulated human; NaN with a real one",
+    "intervention_prob": "[], p(ν=1|s), of a simulated human; with a person the learner's prediction, NaN without one",
     ("next", "observation"): "[observation_dim], of the following step",
     ("next", "reward"): "[], the environment's own, for evaluation only",
     ("next", "terminated"): "[] bool, the task ended",

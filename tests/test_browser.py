@@ -142,6 +142,39 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
     assert ((steps["intervention_prob"] > 0) & (steps["intervention_prob"] < 1)).all()  # the model's
 
 
+@needs_chromium
+def test_nothing_is_lost_when_the_person_vanishes_or_stops(tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with running(tmp_path / "run") as (process, url):
+            page = Page(browser, url)
+            page.play((1, 1), (10, "down", "ArrowUp"), (20, "up", "ArrowUp"), (25, "down", "ArrowLeft"))
+            page.page.close()  # with a key held down
+            time.sleep(2)
+            page = Page(browser, url)
+            step = page.until(lambda it: it["phase"] == "away")["step"]
+            assert step < 25 + 30  # a second's steps, and some
+            page.page.keyboard.press("Enter")
+            page.until(lambda it: it["phase"] == "playing" and it["step"] == step + 10)
+            page.page.keyboard.press("KeyY")
+            page.page.on("dialog", lambda dialog: dialog.accept())
+            page.play((1, 2), (5, "press", "Escape"))
+            assert process.wait(60) == 1
+            assert "ckpt_path=last" in (tmp_path / "log.txt").read_text()
+        first = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander")
+        assert [episode.episode for episode in first.episodes] == [0]
+        kept = first.steps.clone()
+        assert torch.equal(kept["step"], torch.arange(len(kept)))
+        assert not kept["intervened"][step:].any()
+        with running(tmp_path / "run") as (_, url):  # the same command goes on
+            Page(browser, url).until(lambda it: it["phase"] == "waiting" and (it["round"], it["episode"]) == (1, 2))
+        again = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").steps
+        assert torch.equal(again["observation"], kept["observation"])
+        browser.close()
+
+
 @pytest.fixture
 def console():
     console = Browser(port=0, viewers=20)

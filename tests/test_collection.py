@@ -99,3 +99,12 @@ def test_nan_observations_are_refused_and_earlier_episodes_kept():
     with pytest.raises(TransitionError, match="'observation' must be finite"):
         collect_episodes(env, policy, 5, on_episode=kept.append)
     assert len(kept) == 2
+
+
+def test_an_environment_plays_on_afterwards():
+    """A reinforcement learner that showed itself demonstrations first would otherwise learn in a parked one."""
+    env = make_env("Counting-v0", 2, seed=4)
+    fresh = env.rollout(3)
+    collect_episodes(env, act_by_step, 3)
+    assert torch.equal(env.rollout(3)["observation"], fresh["observation"])
+    assert (env.rollout(3)["episode"] >= 0).all()

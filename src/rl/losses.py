@@ -18,17 +18,19 @@ class QNetwork(nn.Module):
     Args:
         policy: whose shape and normalisation of observations it has.
         layer_norm: normalise each hidden layer.
+        initial_value: about what Q is before anything is learnt.
     """
 
-    def __init__(self, policy: GaussianPolicy, layer_norm: bool = False) -> None:
+    def __init__(self, policy: GaussianPolicy, layer_norm: bool = False, initial_value: float = 0.0) -> None:
         super().__init__()
+        self.initial_value = initial_value
         shape = policy.architecture
         self.normalizer = policy.normalizer
         self.network = mlp(shape["observation_dim"] + shape["action_dim"], shape["hidden_dims"], 1, layer_norm)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Return Q, `[*batch, 1]`."""
-        return self.network(torch.cat([self.normalizer(observation), action], -1))
+        return self.network(torch.cat([self.normalizer(observation), action], -1)) + self.initial_value
 
 
 class _Parameters(nn.Module):
@@ -79,6 +81,8 @@ class RLPDLoss(SACLoss):
         num_critics: in the ensemble, each with layer normalisation.
         in_target: how many the minimum is over.
         discount: γ.
+        initial_value: of Q, before anything is learnt.
+        initial_temperature: TorchRL's 1 outweighs rewards of at most 1 a step for thousands of updates.
 
     Source: Ball et al., "Efficient online reinforcement learning with offline data", ICML 2023.
     """
@@ -90,13 +94,16 @@ class RLPDLoss(SACLoss):
         num_critics: int = 10,
         in_target: int = 2,
         discount: float = 0.99,
+        initial_value: float = 0.0,
+        initial_temperature: float = 0.1,
     ) -> None:
-        critic = ValueOperator(QNetwork(policy, layer_norm=True), in_keys=["observation", "action"])
+        critic = ValueOperator(QNetwork(policy, True, initial_value), in_keys=["observation", "action"])
         super().__init__(
             make_actor(policy, action_spec),
             critic,
             num_qvalue_nets=num_critics,
             loss_function="l2",
+            alpha_init=initial_temperature,
             action_spec=action_spec,
             target_entropy=-action_spec.shape[-1] / 2,
         )

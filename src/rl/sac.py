@@ -40,7 +40,8 @@ def train_sac(
     """Train a Gaussian policy by SAC or RLPD; it is changed in place.
 
     The reward becomes r / max_reward − 1, at most 0: an episode ends on success, and an agent that is paid for each
-    step would rather not succeed.
+    step would rather not succeed. RLPD's critics begin at the value of never succeeding: at 0, the best there is, all
+    that is unknown would look better than what was demonstrated.
 
     Args:
         env: batched environment.
@@ -79,8 +80,11 @@ def train_sac(
     def draw() -> TensorDictBase:
         return replay.sample() if shown is None else torch.cat([replay.sample(), shown.sample()])  # pyright: ignore
 
-    policy.normalizer.fit((replay if shown is None else shown)[:]["observation"])
-    loss = (RLPDLoss if rlpd else make_sac)(policy, env.action_spec_unbatched, discount=discount)
+    policy.normalizer.fit(torch.cat([it[:]["observation"] for it in (replay, shown) if it is not None]))
+    if rlpd:
+        loss = RLPDLoss(policy, env.action_spec_unbatched, discount=discount, initial_value=-1 / (1 - discount))
+    else:
+        loss = make_sac(policy, env.action_spec_unbatched, discount)
     target = SoftUpdate(loss, tau=target_rate)
     optimizer = Adam(loss.parameters(), lr=learning_rate, fused=rlpd)
 

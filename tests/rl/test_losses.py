@@ -7,7 +7,8 @@ from torch.distributions import Normal
 from torchrl.objectives import SoftUpdate
 
 from mile.envs import make_env, make_policy
-from mile.rl.losses import RLPDLoss
+from mile.policies import GaussianPolicy
+from mile.rl.losses import QNetwork, RLPDLoss
 
 DISCOUNT = 0.9
 
@@ -77,9 +78,19 @@ def test_the_actor_goes_by_the_mean_of_all_critics(setting):
     action = inner.tanh()
     log_prob = (Normal(mean, std).log_prob(inner) - (1 - action**2).log()).sum(-1)
     value = torch.stack([values(loss, i, batch["observation"], action) for i in range(4)]).mean(0)
-    torch.testing.assert_close(found, (1.0 * log_prob - value).mean())  # the temperature starts at 1
+    torch.testing.assert_close(found, (0.1 * log_prob - value).mean())  # the temperature starts at 0.1
     (slope,) = torch.autograd.grad(of_temperature, loss.log_alpha)
     torch.testing.assert_close(slope, -(log_prob - 1).mean().detach())  # target entropy −|A|/2
+
+
+def test_critics_may_begin_elsewhere_than_at_0():
+    policy = GaussianPolicy(3, 2, (8,), squash=True)
+    torch.manual_seed(1)
+    low = QNetwork(policy, True, initial_value=-100.0)
+    torch.manual_seed(1)
+    zero = QNetwork(policy, True)
+    states, actions = torch.randn(5, 3), torch.rand(5, 2)
+    torch.testing.assert_close(low(states, actions), zero(states, actions) - 100)
 
 
 def test_a_policy_whose_actions_are_only_clipped_is_refused():
