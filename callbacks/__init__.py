@@ -4,18 +4,22 @@ from mile.callbacks.checkpoint import RoundCheckpoint
 from mile.callbacks.console import ConsoleCallback
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
+from mile.callbacks.estimators import EstimatorCallback
 from mile.callbacks.evaluation import EvaluationCallback
 from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
+from mile.callbacks.study import StudyCallback
 from mile.callbacks.video import VideoCallback
 
 __all__ = [
     "ConsoleCallback",
     "DeploymentCallback",
+    "EstimatorCallback",
     "EvaluationCallback",
     "InterventionModelCallback",
     "LearningCallback",
     "RoundCheckpoint",
     "RoundProgressBar",
+    "StudyCallback",
     "VideoCallback",
 ]

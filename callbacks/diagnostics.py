@@ -8,8 +8,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from tensordict import TensorDictBase
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 
+from mile.estimators import prediction_metrics
 from mile.intervention import intervention_floor
 
 GAP = ("own", "expected")  # its two parts, see `mile.intervention.gap_parts`
@@ -18,9 +18,9 @@ GAP = ("own", "expected")  # its two parts, see `mile.intervention.gap_parts`
 class InterventionModelCallback(Callback):
     """Compares p(ν=1|s) with the interventions of the newest round, which the module has not seen yet.
 
-    Logs the accuracy beside that of always predicting the majority, AUC, BCE and Brier score, the floor Φ(−c/σ), and
-    for TensorBoard a histogram of p(ν=1|s), a reliability diagram and a plot of one episode. A module without
-    `intervention_prob(observation)` is left alone; one without `gap_parts(observation)`, `cost` and `scale` has no gap.
+    Logs what `mile.estimators.prediction_metrics` says, the floor Φ(−c/σ), and for TensorBoard a histogram of p(ν=1|s),
+    a reliability diagram and a plot of one episode. A module without `intervention_prob(observation)` is left alone;
+    one without `gap_parts(observation)`, `cost` and `scale` has no gap.
 
     Args:
         every_n_epochs: as many as a round has.
@@ -57,30 +57,6 @@ class InterventionModelCallback(Callback):
                 shown = steps["episode"] == longest
                 figure = episode_plot(steps[shown], prob[shown], [part[shown] for part in gap])
                 logger.experiment.add_figure("prediction/episode", figure, number)
-
-
-def prediction_metrics(prob: Tensor, intervened: Tensor) -> dict[str, float]:
-    """Rate predictions of ν.
-
-    Args:
-        prob: p(ν=1|s), `[steps]`.
-        intervened: ν, `[steps]` bool.
-
-    Returns:
-        accuracy, majority_accuracy (of always predicting the more frequent ν), bce (nats), brier and, if both ν occur,
-        auc.
-    """
-    actual = intervened.double()
-    ratio = float(actual.mean())
-    metrics = {
-        "accuracy": float(((prob > 0.5) == intervened).double().mean()),
-        "majority_accuracy": max(ratio, 1 - ratio),
-        "bce": float(torch.nn.functional.binary_cross_entropy(prob, actual)),
-        "brier": float(((prob - actual) ** 2).mean()),
-    }
-    if 0 < ratio < 1:
-        metrics["auc"] = float(binary_auroc(prob, intervened.long()))
-    return metrics
 
 
 def reliability_diagram(prob: Tensor, intervened: Tensor, bins: int = 10) -> Figure:

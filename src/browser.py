@@ -30,9 +30,10 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{error}; the browser console needs pip install 'mile-interventions[console]'") from None
 
 SILENCE = 1.0  # s without a message from the page, which sends ten a second: its person is away
-LONGEST = 4096  # bytes of a message
+LONGEST = 16_384  # bytes of a message
 
 Name = Annotated[str, Field(max_length=24)]
+Text = Annotated[str, Field(max_length=2000)]
 Axis = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -42,6 +43,7 @@ class Message(BaseModel, extra="forbid"):
     pressed: Annotated[frozenset[Name], Field(max_length=32)] = frozenset()
     axes: Annotated[tuple[Axis, ...], Field(max_length=8)] = ()
     command: Command | None = None
+    answers: Annotated[dict[Name, int | Text], Field(max_length=32)] | None = None
 
 
 class Viewer:
@@ -80,6 +82,7 @@ class Browser:
         self.news: tuple[dict[str, Any], bytes] = {"phase": "preparing"}, b""
         self.lock = threading.Lock()
         self.state, self.pressed, self.commanded = Controls(), frozenset(), []
+        self.answered: dict[str, int | str] | None = None
         try:
             listening = socket.create_server((host, port))
         except OSError as error:
@@ -119,6 +122,12 @@ class Browser:
     def present(self) -> bool:
         """Return whether somebody is in control."""
         return self.controller is not None and time.monotonic() - self.heard < SILENCE
+
+    def answers(self) -> dict[str, int | str] | None:
+        """Return what was answered since the last call."""
+        with self.lock:
+            answered, self.answered = self.answered, None
+            return answered
 
     def close(self) -> None:
         """Stop serving."""
@@ -192,7 +201,7 @@ class Browser:
     def _take(self, viewer: Viewer, message: Message) -> None:
         with self.lock:
             if self.controller is not viewer:
-                if message.command is None or self.present():
+                if not (message.command or message.answers) or self.present():
                     return
                 self.controller = viewer
                 self._wake()
@@ -201,3 +210,5 @@ class Browser:
             self.pressed |= message.pressed
             if message.command:
                 self.commanded.append(message.command)
+            if message.answers is not None:
+                self.answered = message.answers

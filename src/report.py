@@ -1,6 +1,7 @@
 """The paper's figures and tables, from folders of runs.
 
 mile-report outputs/paper
+mile-report study outputs/user_study_iterative
 """
 
 import argparse
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from mile.comparison import SAME_DATA, gather, markdown, over_tasks
 from mile.figures import ablation, bars, curves, demonstrations, same_data_bars
 from mile.runs import read_runs, write_table
+from mile.study import study
 
 
 def report(sources: list[Path], folder: Path) -> list[Path]:
@@ -57,12 +59,18 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
 def main() -> None:
     """Parse the command line; a mistake gets one line."""
     parser = argparse.ArgumentParser("mile-report", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports; or: study FOLDER"
+    )
     parser.add_argument("--output", type=Path, help="folder of the report; by default report/ in the first one")
     given = parser.parse_args()
     try:
-        output = given.output or (given.runs[0] if given.runs[0].is_dir() else given.runs[0].parent) / "report"
-        for path in report(given.runs, output):
+        asked_for_study = given.runs[0] == Path("study")
+        if asked_for_study and len(given.runs) != 2:
+            raise ValueError(f"one folder of a study is expected after 'study', got {len(given.runs) - 1}")
+        first = given.runs[asked_for_study]
+        output = given.output or (first if first.is_dir() else first.parent) / "report"
+        for path in study(first, output) if asked_for_study else report(given.runs, output):
             print(path)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

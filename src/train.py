@@ -72,11 +72,17 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
         "deployment": {"env": supervised, "before_round": watch},
         "evaluation": {"env": env},
         "console": {"person": person},
+        "study": {"person": person, "env": supervised, "initial": initial},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
     }
     if cfg.data["from"] is not None:
         given["deployment"] |= {"num_rounds": 1, "episodes_per_round": None}
-    callbacks = {name: instantiate(callback, **given.get(name, {})) for name, callback in cfg.callbacks.items()}
+    absent = () if person else ("console", "study")
+    callbacks = {
+        name: instantiate(callback, **given.get(name, {}))
+        for name, callback in cfg.callbacks.items()
+        if name not in absent
+    }
     callbacks["evaluation"].references = references
     trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
     trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)

@@ -318,3 +318,33 @@ def test_a_port_in_use_is_named(console):
     port = urlsplit(console.url).port
     with pytest.raises(ValueError, match=rf"{port} cannot be listened on .*choose another human\.port"):
         Browser(port=port)
+
+
+@needs_chromium
+def test_a_form_is_filled_in(console):
+    from playwright.sync_api import sync_playwright
+
+    form = {
+        "title": "How was it?",
+        "text": "One.\n\nTwo.",
+        "fields": [
+            {"name": "agree", "label": "Agreed?", "kind": "choice", "options": ["yes", "no"]},
+            {"name": "liked", "label": "Liked it?", "kind": "scale", "low": 1, "high": 7, "ends": ["no", "yes"]},
+            {"name": "tlx", "label": "Hard?", "kind": "scale", "low": 0, "high": 100, "step": 5},
+            {"name": "words", "label": "More?", "kind": "text"},
+        ],
+    }
+    with sync_playwright() as playwright:
+        page = Page(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]), console.url)
+        console.show({"phase": "form", "form": form})
+        page.until(lambda it: it["phase"] == "form")
+        page.page.get_by_label("no", exact=True).check()
+        page.page.get_by_label("6", exact=True).check()
+        page.page.get_by_role("button", name="Continue").click()
+        page.page.wait_for_timeout(300)
+        assert console.answers() is None  # one is missing
+        page.page.get_by_label("85", exact=True).check()
+        page.page.get_by_role("textbox").fill("Höher! <b>")
+        page.page.keyboard.press("Space")
+        page.page.get_by_role("button", name="Continue").click()
+        assert wait_for(console.answers) == {"agree": "no", "liked": 6, "tlx": 85, "words": "Höher! <b> "}

@@ -33,6 +33,10 @@ def _one_run_at_a_time():
         os.environ.pop(name, None)  # with LOCAL_RANK, Lightning would wait for ranks that somebody else starts
 
 
+SCRIPT = ["human.person.console._target_=tests.humans.script.Script", "human.rate=1000"]
+SCRIPT += [f"~human.person.console.{name}" for name in ("host", "port")]
+
+
 def names(group):
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
@@ -53,10 +57,11 @@ def smoke(tmp_path, *overrides):
 @pytest.mark.filterwarnings("ignore:no interventions in round")  # two episodes calibrate nothing
 @pytest.mark.parametrize("experiment", names("experiment"))
 def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
-    rows = train(smoke(tmp_path, f"experiment={experiment}"))
+    nobody = ["human=scripted", "participant=1", "calibration.target_ratio=0.9"] if "study" in experiment else []
+    rows = train(smoke(tmp_path, f"experiment={experiment}", *nobody))
     assert list(rows) == ["initial policy", "with interventions", "learnt policy", "expert (sampled)"]
     environment = describe_checkpoint(tmp_path / "policy")["environment"]
-    assert experiment.startswith(environment)
+    assert experiment.startswith((environment, "user_study"))
     learnt, initial = load_policy(tmp_path / "policy").architecture, load_policy(f"{environment}/initial").architecture
     assert {**learnt, "temperature": 0} == {**initial, "temperature": 0}
     assert (tmp_path / "results.json").exists()
@@ -79,9 +84,10 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
 )
 def test_every_other_choice_runs(tmp_path, choice):
     more = []
-    if choice == "human=browser":  # a person who only presses start
-        more = [f"~human.person.console.{name}" for name in ("host", "port")]
-        more += ["human.person.console._target_=tests.humans.script.Script", "human.rate=1000"]
+    if choice == "human=browser":
+        more = SCRIPT  # a person who only presses start
+    if choice in {"human=scripted", "callbacks=study"}:
+        more = ["+participant=1", "calibration.target_ratio=0.9"]
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))
     assert all(len(row.returns) == 2 for row in rows.values())
 

@@ -18,7 +18,18 @@ LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
 LAYERS = [
     (("intervention", "losses", "transitions", "policies"), NUMERIC),
     (
-        ("envs", "humans", "collectors", "collection", "evaluation", "calibration", "cloning", "demonstrations", "rl"),
+        (
+            "envs",
+            "humans",
+            "collectors",
+            "collection",
+            "evaluation",
+            "calibration",
+            "cloning",
+            "demonstrations",
+            "rl",
+            "estimators",
+        ),
         SIMULATING,
     ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
@@ -26,7 +37,7 @@ LAYERS = [
     (("methods", "datamodules", "callbacks"), LEARNING),
     (("intervals", "plan"), NUMERIC),
     (("runs", "comparison", "references", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
-    (("figures", "report", "paper"), LEARNING),
+    (("figures", "study", "report", "paper"), LEARNING),
     (("train", "evaluate", "pretrain", "command_line"), LEARNING | {"hydra", "omegaconf"}),
 ]
 

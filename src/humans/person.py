@@ -1,7 +1,7 @@
 """A person who oversees the robot in real time."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -36,6 +36,10 @@ class Console(Protocol):
         """Return whether somebody is there."""
         ...
 
+    def answers(self) -> dict[str, int | str] | None:
+        """Return what was answered since the last call; None: nothing."""
+        ...
+
     def close(self) -> None:
         """Let go of the person."""
         ...
@@ -58,6 +62,8 @@ class Person:
         predict: p(ν=1|s) `[*batch]` of the current model, for observations `[*batch, observation_dim]`; it is shown
             and recorded. None: nothing predicts it.
         progress: returns more to be shown, such as the round.
+        watching: whether control cannot be taken.
+        title: shown instead of the round; None: the round is shown.
 
     Raises:
         ValueError: the rate is not above 0.
@@ -78,6 +84,8 @@ class Person:
         self.takeover = takeover or TakeOver()
         self.predict: Callable[[Tensor], Tensor] | None = None
         self.progress: Callable[[], dict[str, Any]] = dict
+        self.watching = False
+        self.title: str | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -118,6 +126,8 @@ class Person:
             self._wait("away", float(prob))
         controls = self.console.controls()
         in_control = self.takeover.update(controls.held(TAKE_OVER), self.keymap.deflection(controls))
+        if self.watching:
+            in_control = self.takeover.in_control = False
         action = self.keymap.action(controls, None if self.last is None else self.last[0])
         return Decision(torch.tensor([in_control]), action.unsqueeze(0), prob)
 
@@ -127,6 +137,29 @@ class Person:
         self.step += 1
         self.acted += self.takeover.in_control
         return self.verdict
+
+    def ask(self, form: Mapping[str, Any]) -> dict[str, int | str]:
+        """Have the person fill in a form.
+
+        Args:
+            form: `title`, `text` and `fields`, each with a `name`, a `label` and a `kind`: "choice" (of `options`),
+                "scale" (from `low` to `high`, with `ends` in words) or "text" (which may stay empty).
+
+        Returns:
+            The answers by name of the field, all of them valid.
+
+        Raises:
+            SystemExit: the person wants to stop.
+        """
+        self.console.answers()  # of a form before this one
+        self.console.show({"phase": "form", "form": form})
+        while True:
+            for _ in self._commands():
+                pass  # but for "stop"
+            answers = self.console.answers()
+            if answers is not None and all(_valid(field, answers.get(field["name"])) for field in form["fields"]):
+                return {field["name"]: answers[field["name"]] for field in form["fields"]}
+            time.sleep(0.02)
 
     def _commands(self) -> Iterator[Command]:
         for command in self.console.commands():
@@ -148,6 +181,8 @@ class Person:
             "ratio": round(self.acted / max(1, self.step), 3),
             "legend": self.keymap.legend,
             "buttons": self.keymap.buttons,
+            "title": self.title,
+            "watching": self.watching,
             **self.progress(),
         }
         self.console.show(status, frame)
@@ -164,3 +199,9 @@ class Person:
                     self.takeover.reset()
                     return
             time.sleep(0.01)
+
+
+def _valid(field: Mapping[str, Any], answer: int | str | None) -> bool:
+    if field["kind"] == "scale":
+        return isinstance(answer, int) and field["low"] <= answer <= field["high"]
+    return isinstance(answer, str) and (field["kind"] == "text" or answer in field["options"])

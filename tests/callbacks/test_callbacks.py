@@ -15,7 +15,6 @@ from mile.callbacks import (
     RoundProgressBar,
     VideoCallback,
 )
-from mile.callbacks.diagnostics import prediction_metrics
 from mile.callbacks.learning import term_gradients
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionDataModule
@@ -92,17 +91,6 @@ def test_one_fit_is_all_of_algorithm_1(run):
     assert events.Scalars("drift/not_intervened")[0].value > 0
     assert events.Scalars("prediction/floor")[0].value == pytest.approx(0.5 * math.erfc(0.5 / math.sqrt(2)))
     assert "prediction/intervention_prob" in events.Tags()["histograms"]
-
-
-def test_prediction_metrics_of_a_case_done_by_hand():
-    prob = torch.tensor([0.9, 0.6, 0.2, 0.4], dtype=torch.float64)
-    intervened = torch.tensor([True, False, False, False])
-    metrics = prediction_metrics(prob, intervened)
-    assert metrics["accuracy"] == 0.75
-    assert metrics["majority_accuracy"] == 0.75
-    assert metrics["auc"] == 1
-    assert metrics["brier"] == pytest.approx((0.01 + 0.36 + 0.04 + 0.16) / 4)
-    assert "auc" not in prediction_metrics(prob, torch.zeros(4, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("name", ["num_rounds", "episodes_per_round", "epochs_per_round"])

@@ -27,5 +27,16 @@ class Script:
     def present(self):
         return self.reads not in self.away
 
+    def answers(self):
+        form = self.seen[-1][0].get("form") if self.seen else None
+        return form and {field["name"]: answer(field) for field in form["fields"]}
+
     def close(self):
         pass
+
+
+def answer(field):
+    """What a participant without opinions answers."""
+    if field["kind"] == "scale":
+        return (field["low"] + field["high"]) // 2
+    return field["options"][0] if field["kind"] == "choice" else ""

@@ -1,0 +1,75 @@
+"""What else could predict a person's interventions: the paper's two rivals of the intervention model (Sec. VII)."""
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torchmetrics.functional.classification import binary_auroc
+
+from mile.policies.networks import ObservationNormalizer, mlp
+
+
+def never(steps: TensorDictBase) -> Tensor:
+    """Predict that nobody intervenes, for steps `[steps]`: the paper's majority estimator."""
+    return torch.zeros(len(steps), dtype=torch.float64)
+
+
+def learnt_from(
+    before: TensorDictBase, steps: TensorDictBase, *, updates: int = 1000, batch_size: int = 256, seed: int = 0
+) -> Tensor:
+    """Predict ν of steps by a network that was trained on earlier ones: from the state alone, by cross-entropy.
+
+    Args:
+        before: steps of the rounds before, `[earlier steps]`.
+        steps: of the round to predict, `[steps]`.
+        updates: gradient steps of Adam.
+        batch_size: rows an update, drawn with replacement.
+        seed: of the weights and the draws.
+
+    Returns:
+        p(ν=1|s), `[steps]`.
+    """
+    observation, intervened = before["observation"].float(), before["intervened"].float()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            ObservationNormalizer(observation.shape[-1]), mlp(observation.shape[-1], (256, 256), 1)
+        )  # as large as Table I's policies
+        network[0].fit(observation)  # pyright: ignore
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+        for _ in range(updates):
+            rows = torch.randint(len(observation), (batch_size,))
+            logit = network(observation[rows]).squeeze(-1)
+            loss = nn.functional.binary_cross_entropy_with_logits(logit, intervened[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        return network(steps["observation"].float()).squeeze(-1).sigmoid().double()
+
+
+def prediction_metrics(prob: Tensor, intervened: Tensor) -> dict[str, float]:
+    """Rate predictions of ν.
+
+    Args:
+        prob: p(ν=1|s), `[steps]`.
+        intervened: ν, `[steps]` bool.
+
+    Returns:
+        accuracy, majority_accuracy (of always predicting the more frequent ν), bce (nats), brier and, if both ν occur,
+        balanced_accuracy (the mean of the two classes') and auc.
+    """
+    actual = intervened.double()
+    ratio = float(actual.mean())
+    metrics = {
+        "accuracy": float(((prob > 0.5) == intervened).double().mean()),
+        "majority_accuracy": max(ratio, 1 - ratio),
+        "bce": float(nn.functional.binary_cross_entropy(prob, actual)),
+        "brier": float(((prob - actual) ** 2).mean()),
+    }
+    if 0 < ratio < 1:
+        right = (prob > 0.5) == intervened
+        metrics["balanced_accuracy"] = float(
+            (right[intervened].double().mean() + right[~intervened].double().mean()) / 2
+        )
+        metrics["auc"] = float(binary_auroc(prob, intervened.long()))
+    return metrics

@@ -1,0 +1,160 @@
+"""The user study's Fig. 7 from the folders of its participants.
+
+mile-report study outputs/user_study_iterative
+"""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mile.intervals import standard_error
+
+ESTIMATORS = {"model": "MILE's model", "majority": "majority (never)", "network": "neural network"}
+METRICS = ("accuracy", "balanced_accuracy", "auc", "brier")
+
+
+class Participant(NamedTuple):
+    """What one folder holds.
+
+    Attributes:
+        name: of the folder.
+        predictions: metrics by round, estimator and name.
+        answers: by form and field.
+        effort: what they did, by round and name.
+    """
+
+    name: str
+    predictions: dict[int, dict[str, dict[str, float]]]
+    answers: dict[str, dict[str, Any]]
+    effort: dict[int, dict[str, float]]
+
+
+def read_participants(source: Path) -> list[Participant]:
+    """Read the folder of each participant of a study, by name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = []
+    for path in sorted(source.rglob("predictions.json"), key=lambda it: (len(str(it)), it)):
+        folder = path.parent
+        lines = folder / "answers.jsonl"
+        answers = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+        rounds = folder / "deployment.json"
+        effort = json.loads(rounds.read_text()) if rounds.exists() else {}
+        found.append(
+            Participant(
+                folder.name,
+                {int(number): it for number, it in json.loads(path.read_text()).items()},
+                {line["form"]: line["answers"] for line in answers},
+                {int(number): it for number, it in effort.items()},
+            )
+        )
+    if not found:
+        raise ValueError(f"'{source}' holds no participant's folder (with a predictions.json); give that of a study")
+    return found
+
+
+def rows(participants: Sequence[Participant]) -> Iterator[dict[str, Any]]:
+    """Yield every number and word of the study, one a row: participant, kind, where, name, value."""
+    for it in participants:
+        for number, estimators in it.predictions.items():
+            for estimator, metrics in estimators.items():
+                for name, value in metrics.items():
+                    yield _row(it, "prediction", f"round {number + 1}", f"{estimator} {name}", value)
+        for number, outcome in it.effort.items():
+            for name in ("steps", "interventions", "intervention_ratio", "mean_return", "success_rate"):
+                yield _row(it, "deployment", f"round {number + 1}", name, outcome[name])
+        for form, answers in it.answers.items():
+            for name, value in answers.items():
+                yield _row(it, "answer", form, name, value)
+
+
+def _row(it: Participant, kind: str, where: str, name: str, value: Any) -> dict[str, Any]:
+    return {"participant": it.name, "kind": kind, "where": where, "name": name, "value": value}
+
+
+def by_round(participants: Sequence[Participant], estimator: str, metric: str) -> dict[int, list[float]]:
+    """Return a metric of an estimator, by round, of those participants in whom it is known."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for it in participants:
+        for number, estimators in it.predictions.items():
+            if metric in estimators.get(estimator, {}):
+                values[number].append(estimators[estimator][metric])
+    return dict(sorted(values.items()))
+
+
+def ratings(participants: Sequence[Participant]) -> dict[str, list[float]]:
+    """Return all answers on a scale, by form and field."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for it in participants:
+        for form, answers in it.answers.items():
+            for name, value in answers.items():
+                if isinstance(value, int):
+                    values[f"{form}: {name}"].append(value)
+    return dict(values)
+
+
+def figure(participants: Sequence[Participant]) -> Figure:
+    """Draw Fig. 7: accuracy of predicting each round's interventions, and the ratings, mean ± s.e."""
+    rated = ratings(participants)
+    drawing = Figure(figsize=(9 if rated else 5, 3.4), layout="constrained")
+    axes = drawing.subplots(1, 2 if rated else 1, squeeze=False)[0]
+    for estimator, label in ESTIMATORS.items():
+        values = by_round(participants, estimator, "accuracy")
+        means, errors = [np.mean(it) for it in values.values()], [standard_error(it) for it in values.values()]
+        axes[0].errorbar([number + 1 for number in values], means, yerr=errors, marker="o", capsize=3, label=label)
+    axes[0].set(xlabel="round", ylabel="accuracy", title="predicting the interventions", ylim=(0, 1))
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend(fontsize=8)
+    if rated:
+        names = list(rated)
+        means = [np.mean(rated[name]) for name in names]
+        axes[1].barh(names, means, xerr=[standard_error(rated[name]) for name in names], capsize=3)
+        axes[1].invert_yaxis()
+        axes[1].set(title="ratings")
+        axes[1].tick_params(labelsize=7)
+    return drawing
+
+
+def summary(participants: Sequence[Participant]) -> str:
+    """Return the study as Markdown: each estimator's metrics, mean ± s.e. over participants, rounds 2 and later."""
+    lines = [f"# User study: {len(participants)} participants", ""]
+    lines += ["| estimator | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    for estimator, label in ESTIMATORS.items():
+        cells = []
+        for metric in METRICS:
+            own = [by_round([it], estimator, metric) for it in participants]
+            means = [np.mean([np.mean(it) for number, it in one.items() if number]) for one in own if set(one) - {0}]
+            cells.append(f"{np.mean(means):.3f} ± {standard_error(means):.3f}" if means else "–")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    rated = ratings(participants)
+    if rated:
+        lines += ["", "| rating | mean ± s.e. | answers |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {np.mean(it):.2f} ± {standard_error(it):.2f} | {len(it)} |" for name, it in rated.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def study(source: Path, folder: Path) -> list[Path]:
+    """Write `study.md`, `study.csv` and Fig. 7 as PNG and SVG; return the files."""
+    participants = read_participants(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing = figure(participants)
+    written = [folder / "study.md", folder / "study.csv", folder / "fig7.png", folder / "fig7.svg"]
+    written[0].write_text(summary(participants))
+    table = list(rows(participants))
+    with written[1].open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    for path in written[2:]:
+        drawing.savefig(path, dpi=150)
+    return written
