@@ -36,7 +36,10 @@ def check_alike(cfg: DictConfig) -> None:
 
 def _what_matters(cfg: Any) -> dict[str, Any]:
     whole: Any = OmegaConf.to_container(cfg, resolve=True)
-    return {part: {key: value for key, value in whole[part].items() if key not in free} for part, free in FREE.items()}
+    return {
+        part: {key: value for key, value in whole[part].items() if key not in free and value is not None}
+        for part, free in FREE.items()
+    }
 
 
 def write_references(folder: Path, references: Mapping[str, Evaluation]) -> None:
