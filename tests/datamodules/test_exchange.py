@@ -1,0 +1,117 @@
+import sys
+
+import h5py
+import minari
+import numpy as np
+import pytest
+import torch
+from torchrl.envs import TransformedEnv
+
+from mile import data
+from mile.collection import collect_episodes
+from mile.datamodules import InterventionBuffer
+from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
+from mile.demonstrations import expert_episode
+from mile.envs import InterventionTransform, make_env, make_policy
+from tests.conftest import EveryThird
+
+BOTH = pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
+
+
+@pytest.fixture(autouse=True)
+def _datasets_of_our_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+
+
+def recorded(folder, name):
+    """A demonstration, and two rounds of two episodes."""
+    env = make_env(name, 2)
+    buffer = InterventionBuffer(folder, name)
+    policy = make_policy(env, hidden_dims=(8,))
+    buffer.append(expert_episode(env, policy, 0, seed=1))
+    supervised = TransformedEnv(make_env(name, 2), InterventionTransform(EveryThird("Box" in name)))
+    for number in range(2):
+        episodes = range(2 * number, 2 * number + 2)
+        collect_episodes(supervised, policy, episodes, seed=1, deployment_round=number, on_episode=buffer.append)
+    return buffer
+
+
+def same(first, second):
+    assert [it[:2] for it in sorted(first.episodes)] == [it[:2] for it in sorted(second.episodes)]
+    rows, others = first.rows(), second.rows()
+    assert set(first.steps.keys(True, True)) == set(second.steps.keys(True, True))
+    for key in first.steps.keys(True, True):
+        one, other = first.steps[key][rows], second.steps[key][others]
+        assert one.dtype == other.dtype, key
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+@BOTH
+def test_minari_reads_it_and_nothing_is_lost_on_the_way_back(tmp_path, name):
+    buffer = recorded(tmp_path / "buffer", name)
+    write_minari(buffer, "mile/test-v0")
+    dataset = minari.load_dataset("mile/test-v0")
+    assert (dataset.total_episodes, dataset.total_steps) == (5, len(buffer))
+    for it in dataset.iterate_episodes():
+        assert len(it.observations) == len(it.actions) + 1
+        assert dataset.observation_space.contains(it.observations[0])
+        assert all(dataset.action_space.contains(action) for action in it.actions)
+    back = InterventionBuffer(tmp_path / "back", name)
+    for steps in read_minari("mile/test-v0"):
+        back.append(steps)
+    same(buffer, back)
+
+
+@BOTH
+def test_a_robomimic_file_has_its_action_modes_and_comes_back_whole(tmp_path, name):
+    buffer = recorded(tmp_path / "buffer", name)
+    write_robomimic(buffer, tmp_path / "data.hdf5")
+    with h5py.File(tmp_path / "data.hdf5") as file:
+        demos = sorted(file["data"], key=lambda it: int(it[5:]))
+        assert len(demos) == 5
+        assert file["data"].attrs["total"] == len(buffer)
+        assert (file["data/demo_0/action_modes"][:] == -1).all()
+        first = buffer.steps[buffer.rows([0])]
+        modes = np.concatenate([file[f"data/demo_{i}/action_modes"][:] for i in (1, 2)])
+        assert (modes == first["intervened"].numpy().astype(int)).all()
+        assert file["data/demo_1/actions"].ndim == 2
+        assert file["data/demo_1/dones"][:].tolist() == [0] * (file["data/demo_1"].attrs["num_samples"] - 1) + [1]
+    back = InterventionBuffer(tmp_path / "back", name)
+    for steps in read_robomimic(tmp_path / "data.hdf5"):
+        back.append(steps)
+    same(buffer, back)
+
+
+def test_what_others_recorded_becomes_demonstrations(tmp_path):
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        for number in range(2):
+            demo = file.create_group(f"data/demo_{number}")
+            for key, shape in (("obs/b", (4, 2)), ("obs/a", (4, 1)), ("next_obs/b", (4, 2)), ("next_obs/a", (4, 1))):
+                demo[key] = np.full(shape, number + (key[-1] == "b"), np.float32)
+            demo["actions"], demo["rewards"] = np.zeros((4, 2), np.float32), np.array([0, 0, 0, 1], np.float32)
+            demo["dones"] = np.array([0, 0, 0, 1])
+    buffer = InterventionBuffer(tmp_path / "buffer", "somewhere")
+    for steps in read_robomimic(tmp_path / "other.hdf5"):
+        buffer.append(steps)
+    assert buffer.recorded(-1) == {0, 1}
+    assert buffer.steps["observation"][0].tolist() == [0, 1, 1]
+    assert buffer.steps["intervened"].all()
+    assert buffer.steps["next", "success"].tolist() == [False, False, False, True] * 2
+
+
+def test_at_the_command_line(tmp_path, monkeypatch, capsys):
+    buffer = recorded(tmp_path / "run" / "buffer", "Counting-v0")
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["mile-data", *map(str, words)])
+        data.main()
+        return capsys.readouterr().out
+
+    assert f"5 episodes, {len(buffer)} steps" in call("show", tmp_path / "run")
+    call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
+    call("import", tmp_path / "it.hdf5", "--from", "robomimic", "--env", "Counting-v0", "--output", tmp_path / "back")
+    same(buffer, data.open_recording(tmp_path / "back"))
+    with pytest.raises(SystemExit, match="holds no recording"):
+        call("show", tmp_path)
+    with pytest.raises(SystemExit, match="exists"):
+        call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
