@@ -42,13 +42,13 @@ def write_minari(buffer: InterventionBuffer, dataset: str) -> None:
 
     made = []
     for number, steps in enumerate(episodes(buffer)):
-        after = steps["next"]
-        seen = np.concatenate([steps["observation"].numpy(), after["observation"][-1:].numpy()])
+        after: Any = steps["next"]
+        seen: Any = torch.cat([steps["observation"], after["observation"][-1:]]).numpy()
         infos = {key: steps[key].numpy() for key in OWN} | {"success": after["success"].numpy()}
         made.append(
             EpisodeBuffer(
                 id=number,
-                observations=seen,  # pyright: ignore
+                observations=seen,
                 actions=steps["executed_action"].numpy(),  # pyright: ignore
                 rewards=after["reward"].numpy(),  # pyright: ignore
                 terminations=after["terminated"].numpy(),  # pyright: ignore
@@ -117,8 +117,9 @@ def write_robomimic(buffer: InterventionBuffer, path: str | Path) -> None:
     with h5py.File(path, "x") as file:
         data = file.create_group("data")
         for number, steps in enumerate(episodes(buffer)):
-            after, shown = steps["next"], steps["round"][0] == DEMONSTRATION
-            modes = torch.where(steps["intervened"], DEMO if shown else INTERVENTION, ROBOT)
+            after: Any = steps["next"]
+            by_human = DEMO if steps["round"][0] == DEMONSTRATION else INTERVENTION
+            modes = torch.where(steps["intervened"], by_human, ROBOT)
             action = steps["executed_action"]
             demo = data.create_group(f"demo_{number}")
             demo.attrs["num_samples"] = len(steps)
