@@ -13,6 +13,7 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.datamodules.sharing import share_episodes
+from mile.effort import effort
 from mile.evaluation import Evaluation, summarize
 from mile.policies import Policy
 from mile.transitions import DEMONSTRATION
@@ -155,6 +156,7 @@ class DeploymentCallback(Callback):
             "deployment/success": outcome.success_rate,
             "deployment/intervention_ratio": outcome.intervention_ratio,
             "deployment/interventions": int(outcome.interventions.sum()),
+            **{f"effort/{name}": it for name, it in effort(buffer.steps[buffer.rows([self.round])])._asdict().items()},
         }
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=self.round)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from mile.data import open_recording
+from mile.effort import Effort, effort
 from mile.intervals import standard_error
 
 ESTIMATORS = {"model": "MILE's model", "majority": "majority (never)", "network": "neural network"}
@@ -26,13 +28,17 @@ class Participant(NamedTuple):
         name: of the folder.
         predictions: metrics by round, estimator and name.
         answers: by form and field.
-        effort: what they did, by round and name.
+        deployed: outcome of each round's episodes, by name.
+        effort: of each round.
+        gain: success rate of the learnt policy minus that of the initial one; None: not finished.
     """
 
     name: str
     predictions: dict[int, dict[str, dict[str, float]]]
     answers: dict[str, dict[str, Any]]
-    effort: dict[int, dict[str, float]]
+    deployed: dict[int, dict[str, float]]
+    effort: dict[int, Effort]
+    gain: float | None
 
 
 def read_participants(source: Path) -> list[Participant]:
@@ -46,19 +52,27 @@ def read_participants(source: Path) -> list[Participant]:
         folder = path.parent
         lines = folder / "answers.jsonl"
         answers = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-        rounds = folder / "deployment.json"
-        effort = json.loads(rounds.read_text()) if rounds.exists() else {}
+        steps = open_recording(folder).steps
+        finished = _read(folder / "results.json")
         found.append(
             Participant(
                 folder.name,
-                {int(number): it for number, it in json.loads(path.read_text()).items()},
+                {int(number): it for number, it in _read(path).items()},
                 {line["form"]: line["answers"] for line in answers},
-                {int(number): it for number, it in effort.items()},
+                {int(number): it for number, it in _read(folder / "deployment.json").items()},
+                {int(number): effort(steps[steps["round"] == number]) for number in steps["round"].unique()},
+                finished["learnt policy"]["success_rate"] - finished["initial policy"]["success_rate"]
+                if finished
+                else None,
             )
         )
     if not found:
         raise ValueError(f"'{source}' holds no participant's folder (with a predictions.json); give that of a study")
     return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def rows(participants: Sequence[Participant]) -> Iterator[dict[str, Any]]:
@@ -68,7 +82,10 @@ def rows(participants: Sequence[Participant]) -> Iterator[dict[str, Any]]:
             for estimator, metrics in estimators.items():
                 for name, value in metrics.items():
                     yield _row(it, "prediction", f"round {number + 1}", f"{estimator} {name}", value)
-        for number, outcome in it.effort.items():
+        for number, done in it.effort.items():
+            for name, value in done._asdict().items():
+                yield _row(it, "effort", f"round {number + 1}", name, value)
+        for number, outcome in it.deployed.items():
             for name in ("steps", "interventions", "intervention_ratio", "mean_return", "success_rate"):
                 yield _row(it, "deployment", f"round {number + 1}", name, outcome[name])
         for form, answers in it.answers.items():
@@ -124,7 +141,10 @@ def figure(participants: Sequence[Participant]) -> Figure:
 
 
 def summary(participants: Sequence[Participant]) -> str:
-    """Return the study as Markdown: each estimator's metrics, mean ± s.e. over participants, rounds 2 and later."""
+    """Return the study as Markdown.
+
+    Each estimator's metrics, mean ± s.e. over participants, in rounds 2 and later; each participant's effort; ratings.
+    """
     lines = [f"# User study: {len(participants)} participants", ""]
     lines += ["| estimator | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
     for estimator, label in ESTIMATORS.items():
@@ -134,6 +154,16 @@ def summary(participants: Sequence[Participant]) -> str:
             means = [np.mean([np.mean(it) for number, it in one.items() if number]) for one in own if set(one) - {0}]
             cells.append(f"{np.mean(means):.3f} ± {standard_error(means):.3f}" if means else "–")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", "| participant | s in control | takeovers | steps each | gain in success | s for each point |"]
+    lines += ["|---" * 6 + "|"]
+    for it in participants:
+        seconds, takeovers = (
+            sum(getattr(one, name) for one in it.effort.values()) for name in ("seconds", "takeovers")
+        )
+        steps = sum(one.takeovers * one.takeover_length for one in it.effort.values())
+        gain = "–" if it.gain is None else f"{100 * it.gain:.0f}"
+        each = f"{seconds / (100 * it.gain):.1f}" if it.gain and it.gain > 0 else "–"
+        lines.append(f"| {it.name} | {seconds:.0f} | {takeovers} | {steps / max(takeovers, 1):.1f} | {gain} | {each} |")
     rated = ratings(participants)
     if rated:
         lines += ["", "| rating | mean ± s.e. | answers |", "|---|---|---|"]

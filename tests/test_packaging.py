@@ -29,6 +29,7 @@ LAYERS = [
             "demonstrations",
             "rl",
             "estimators",
+            "effort",
         ),
         SIMULATING,
     ),

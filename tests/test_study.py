@@ -36,9 +36,10 @@ def test_a_participant_is_led_through_the_study_in_a_counterbalanced_order(tmp_p
     assert set(found.predictions[1]) == {"model", "majority", "network"}
     written = study(tmp_path, tmp_path / "report")
     assert all(path.stat().st_size for path in written)
+    assert [found.effort[number].takeovers for number in (0, 1)] == [1, 0]  # as scripted
     with written[1].open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["kind"] for row in rows} == {"prediction", "deployment", "answer"}
+    assert {row["kind"] for row in rows} == {"prediction", "effort", "deployment", "answer"}
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path):

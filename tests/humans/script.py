@@ -2,7 +2,7 @@ from mile.humans.controls import Controls
 
 
 class Script:
-    """A console whose person does what is written for each read of the controls."""
+    """A console whose person does what is written for each step that is recorded."""
 
     def __init__(self, controls=(), commands=(), away=()):
         self.plan, self.orders, self.away = list(controls), dict(commands), set(away)
@@ -13,7 +13,8 @@ class Script:
         self.seen.append((status, frame))
 
     def controls(self):
-        if self.seen[-1][0]["phase"] != "playing":
+        status = self.seen[-1][0]
+        if status["phase"] != "playing" or status["title"]:  # what is recorded has none
             return Controls()
         self.reads += 1
         return Controls(frozenset(self.plan[self.reads - 1])) if self.reads <= len(self.plan) else Controls()
