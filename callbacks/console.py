@@ -23,7 +23,8 @@ class ConsoleCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Have the module's predictions, and the state of things, shown with every step."""
         deployment = next(c for c in trainer.callbacks if isinstance(c, DeploymentCallback))
-        self.person.predict = getattr(pl_module, "intervention_prob", None)
+        if hasattr(pl_module, "intervention_prob"):
+            self.person.predict = lambda seen: pl_module.intervention_prob(seen.to(pl_module.device)).cpu()  # pyright: ignore
 
         def progress() -> dict[str, Any]:
             done = trainer.datamodule.buffer.recorded(deployment.round)
@@ -37,7 +38,12 @@ class ConsoleCallback(Callback):
         self.person.progress = progress
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the learning."""
+        """Show the learning, and stop if the person wants to.
+
+        Raises:
+            SystemExit: they do; this round's learning begins again when the run goes on.
+        """
+        self.person.heed_stop()
         loss = trainer.callback_metrics.get("train/loss")
         self.person.console.show(
             {
@@ -47,7 +53,3 @@ class ConsoleCallback(Callback):
                 "loss": None if loss is None else round(float(loss), 4),
             }
         )
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that it is over."""
-        self.person.console.show({"phase": "done"})

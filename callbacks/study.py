@@ -1,6 +1,7 @@
 """The user study of Sec. VII, around an experiment with a person at a console."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.humans import Person
+from mile.humans.person import check_form
 from mile.policies import Policy
 
 Form = Mapping[str, Any]  # title, text, and fields: what `Person.ask` takes
@@ -35,11 +37,11 @@ class StudyCallback(Callback):
         survey: forms at the end.
         every_n_epochs: as many as a round has.
         shown: episodes of the initial policy that are shown: those its mental model is warm-started on.
-        shown_seed: of these.
-        seed: of all other episodes that are shown.
+        shown_seed: of these; another one than the deployment's.
+        seed: of all other episodes that are shown: number 0 for practice, r after round r, and a new one at the end.
 
     Raises:
-        ValueError: the participant's number is below 1.
+        ValueError: the participant's number is below 1, or a form cannot be answered.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class StudyCallback(Callback):
     ) -> None:
         if participant < 1:
             raise ValueError(f"a participant is a number from 1, got {participant}")
+        for form in (consent, rating, *survey):
+            check_form(form)
         self.person, self.env, self.initial = person, env, initial
         self.path = Path(path)
         self.consent, self.rating, self.survey = consent, rating, survey
@@ -73,11 +77,15 @@ class StudyCallback(Callback):
         Raises:
             SystemExit: there is no consent.
         """
-        if self.ask("consent", self.consent)["agree"] != "yes":
-            raise SystemExit("the participant did not consent; nothing was recorded")
+        if "consent" not in self.answered():
+            answers = self.person.ask(self.consent)
+            if answers["agree"] != "yes":
+                raise SystemExit("the participant did not consent; nothing was recorded")
+            self.note("consent", answers)
         if "practice" not in self.answered():
             self.person.title = "Practice: take over and let go as often as you like; nothing is recorded"
             collect_episodes(self.env, self.initial, [0], seed=self.seed)
+            self.person.title = None
             self.show("This is the robot as it is now, episode", self.initial, range(self.shown), self.shown_seed)
             self.note("practice", {})
 
@@ -85,20 +93,22 @@ class StudyCallback(Callback):
         """Have the policy rated at the end of each round."""
         number, epoch = divmod(trainer.current_epoch + 1, self.every_n_epochs)
         if not epoch:
-            self.rate(f"round {number}", "This is what the robot has learnt, episode", cast(Policy, pl_module.policy))
+            policy = cast(Policy, pl_module.policy)
+            self.rate(f"round {number}", "This is what the robot has learnt, episode", policy, number)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have both policies rated blind, and ask the survey."""
         policies = {"initial": self.initial, "final": cast(Policy, pl_module.policy)}
+        unseen = trainer.current_epoch // self.every_n_epochs + 1
         for letter, name in zip("AB", self.order, strict=True):
-            self.rate(name, f"Robot {letter}, episode", policies[name])
+            self.rate(name, f"Robot {letter}, episode", policies[name], unseen)
         for form in self.survey:
             self.ask(form["title"], form)
 
-    def rate(self, name: str, title: str, policy: Policy) -> None:
-        """Show a policy at work, and have it rated."""
+    def rate(self, name: str, title: str, policy: Policy, episode: int) -> None:
+        """Show a policy at work in an episode, and have it rated."""
         if name not in self.answered():
-            self.show(title, policy, [1], self.seed)
+            self.show(title, policy, [episode], self.seed)
             self.ask(name, {**self.rating, "title": title.removesuffix(", episode")})
 
     def show(self, title: str, policy: Policy, episodes: Sequence[int], seed: int) -> None:
@@ -127,4 +137,6 @@ class StudyCallback(Callback):
         """Write answers to disk, and return them."""
         with self.path.open("a") as file:
             file.write(json.dumps({"form": name, "time": time.time(), "answers": answers}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         return answers

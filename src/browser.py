@@ -29,10 +29,10 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{error}; the browser console needs pip install 'mile-interventions[console]'") from None
 
-SILENCE = 1.0  # s without a message from the page, which sends ten a second: its person is away
-LONGEST = 16_384  # bytes of a message
+SILENCE = 0.5  # s without a message from the page, which sends ten a second: its person is away
+LONGEST = 65_536  # bytes of a message
 
-Name = Annotated[str, Field(max_length=24)]
+Name = Annotated[str, Field(max_length=64)]
 Text = Annotated[str, Field(max_length=2000)]
 Axis = Annotated[float, Field(ge=-1, le=1)]
 
@@ -87,7 +87,8 @@ class Browser:
             listening = socket.create_server((host, port))
         except OSError as error:
             raise ValueError(f"{host}:{port} cannot be listened on ({error}); choose another human.port") from None
-        self.url = f"http://{host}:{listening.getsockname()[1]}/?token={self.token}"
+        reached = socket.gethostname() if host == "0.0.0.0" else host
+        self.url = f"http://{reached}:{listening.getsockname()[1]}/?token={self.token}"
         config = uvicorn.Config(
             self._app(), ws_max_size=LONGEST, ws_ping_interval=5, ws_ping_timeout=5, log_level="error"
         )
@@ -130,7 +131,8 @@ class Browser:
             return answered
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving, once the last news had time to arrive."""
+        time.sleep(0.3)
         self.server.should_exit = self.server.force_exit = True
         self.thread.join(5)
 
@@ -191,7 +193,9 @@ class Browser:
             viewer.news.clear()
             status, picture = self.news
             try:
-                await socket.send_text(json.dumps({**status, "controlling": self.controller is viewer}))
+                await socket.send_text(
+                    json.dumps({**status, "controlling": self.controller is viewer, "taken": self.present()})
+                )
                 if picture is not shown:
                     await socket.send_bytes(picture)
             except (WebSocketDisconnect, RuntimeError):  # it is gone
@@ -201,7 +205,7 @@ class Browser:
     def _take(self, viewer: Viewer, message: Message) -> None:
         with self.lock:
             if self.controller is not viewer:
-                if not (message.command or message.answers) or self.present():
+                if (message.command is None and message.answers is None) or self.present():
                     return
                 self.controller = viewer
                 self._wake()

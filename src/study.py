@@ -108,7 +108,7 @@ def by_round(participants: Sequence[Participant], estimator: str, metric: str) -
 
 
 def ratings(participants: Sequence[Participant]) -> dict[str, list[float]]:
-    """Return all answers on a scale, by form and field."""
+    """Return all answers that are numbers, by form and field."""
     values: dict[str, list[float]] = defaultdict(list)
     for it in participants:
         for form, answers in it.answers.items():
@@ -120,7 +120,7 @@ def ratings(participants: Sequence[Participant]) -> dict[str, list[float]]:
 
 def figure(participants: Sequence[Participant]) -> Figure:
     """Draw Fig. 7: accuracy of predicting each round's interventions, and the ratings, mean ± s.e."""
-    rated = ratings(participants)
+    rated = {name: it for name, it in ratings(participants).items() if max(it) <= 10}  # not the TLX's percentages
     drawing = Figure(figsize=(9 if rated else 5, 3.4), layout="constrained")
     axes = drawing.subplots(1, 2 if rated else 1, squeeze=False)[0]
     for estimator, label in ESTIMATORS.items():
@@ -143,15 +143,18 @@ def figure(participants: Sequence[Participant]) -> Figure:
 def summary(participants: Sequence[Participant]) -> str:
     """Return the study as Markdown.
 
-    Each estimator's metrics, mean ± s.e. over participants, in rounds 2 and later; each participant's effort; ratings.
+    Each estimator's metrics, mean ± s.e. over participants, in rounds 2 and later if there are some; each participant's
+    effort; ratings.
     """
     lines = [f"# User study: {len(participants)} participants", ""]
     lines += ["| estimator | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    rounds = max(max(it.predictions) for it in participants)
     for estimator, label in ESTIMATORS.items():
         cells = []
         for metric in METRICS:
             own = [by_round([it], estimator, metric) for it in participants]
-            means = [np.mean([np.mean(it) for number, it in one.items() if number]) for one in own if set(one) - {0}]
+            kept = [[np.mean(it) for number, it in one.items() if number or not rounds] for one in own]
+            means = [np.mean(it) for it in kept if it]
             cells.append(f"{np.mean(means):.3f} ± {standard_error(means):.3f}" if means else "–")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines += ["", "| participant | s in control | takeovers | steps each | gain in success | s for each point |"]

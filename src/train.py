@@ -85,7 +85,12 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     }
     callbacks["evaluation"].references = references
     trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
-    trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    try:
+        trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    finally:
+        if person is not None:
+            person.console.show({"phase": "done"})
+            person.console.close()
     if not trainer.is_global_zero:
         return {}
 

@@ -57,7 +57,7 @@ def smoke(tmp_path, *overrides):
 @pytest.mark.filterwarnings("ignore:no interventions in round")  # two episodes calibrate nothing
 @pytest.mark.parametrize("experiment", names("experiment"))
 def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
-    nobody = ["human=scripted", "participant=1", "calibration.target_ratio=0.9"] if "study" in experiment else []
+    nobody = ["human=scripted", "participant=1", "human.calibrate.target_ratio=0.9"] if "study" in experiment else []
     rows = train(smoke(tmp_path, f"experiment={experiment}", *nobody))
     assert list(rows) == ["initial policy", "with interventions", "learnt policy", "expert (sampled)"]
     environment = describe_checkpoint(tmp_path / "policy")["environment"]
@@ -87,9 +87,17 @@ def test_every_other_choice_runs(tmp_path, choice):
     if choice == "human=browser":
         more = SCRIPT  # a person who only presses start
     if choice in {"human=scripted", "callbacks=study"}:
-        more = ["+participant=1", "calibration.target_ratio=0.9"]
+        more = ["+participant=1", "human.calibrate.target_ratio=0.9"]
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))
     assert all(len(row.returns) == 2 for row in rows.values())
+
+
+def test_scripted_participants_differ():
+    def ratio(participant):
+        cfg = composed("train", "experiment=user_study_single", "human=scripted", f"participant={participant}")
+        return cfg.human.calibrate.target_ratio
+
+    assert [ratio(number) for number in (1, 5, 8)] == [0.1, 0.3, 0.2]
 
 
 def test_the_learner_may_have_another_cost_and_scale_than_the_human(tmp_path):

@@ -57,10 +57,11 @@ class Person:
         keymap: reads actions off the console's controls.
         rate: control rate, Hz.
         takeover: how control is taken.
+        show_prediction: whether the person sees what the model expects of them.
 
     Attributes:
-        predict: p(ν=1|s) `[*batch]` of the current model, for observations `[*batch, observation_dim]`; it is shown
-            and recorded. None: nothing predicts it.
+        predict: p(ν=1|s) `[*batch]` of the current model, for observations `[*batch, observation_dim]`; it is
+            recorded. None: nothing predicts it.
         progress: returns more to be shown, such as the round.
         watching: whether control cannot be taken.
         title: shown instead of the round; None: the round is shown.
@@ -76,12 +77,14 @@ class Person:
         keymap: Keymap,
         rate: float = 20.0,
         takeover: TakeOver | None = None,
+        show_prediction: bool = True,
     ) -> None:
         if not rate > 0:
             raise ValueError(f"the control rate must be above 0 Hz, got {rate}")
         self.console, self.view, self.keymap = console, view, keymap
         self.period = 1 / rate
         self.takeover = takeover or TakeOver()
+        self.show_prediction = show_prediction
         self.predict: Callable[[Tensor], Tensor] | None = None
         self.progress: Callable[[], dict[str, Any]] = dict
         self.watching = False
@@ -154,12 +157,20 @@ class Person:
         self.console.answers()  # of a form before this one
         self.console.show({"phase": "form", "form": form})
         while True:
-            for _ in self._commands():
-                pass  # but for "stop"
+            self.heed_stop()
             answers = self.console.answers()
             if answers is not None and all(_valid(field, answers.get(field["name"])) for field in form["fields"]):
                 return {field["name"]: answers[field["name"]] for field in form["fields"]}
             time.sleep(0.02)
+
+    def heed_stop(self) -> None:
+        """Stop if that was commanded, and forget all other commands so far.
+
+        Raises:
+            SystemExit: it was.
+        """
+        for _ in self._commands():
+            pass
 
     def _commands(self) -> Iterator[Command]:
         for command in self.console.commands():
@@ -177,7 +188,7 @@ class Person:
             "phase": phase,
             "step": self.step,
             "person": self.takeover.in_control,
-            "prob": None if np.isnan(prob) else round(prob, 3),
+            "prob": None if np.isnan(prob) or self.watching or not self.show_prediction else round(prob, 3),
             "ratio": round(self.acted / max(1, self.step), 3),
             "legend": self.keymap.legend,
             "buttons": self.keymap.buttons,
@@ -189,16 +200,32 @@ class Person:
 
     def _wait(self, phase: str, prob: float) -> None:
         """Wait until the person starts, or goes on."""
+        self.heed_stop()
         self._show(phase, prob)
         while True:
             for command in self._commands():
                 if command == "discard" and phase != "waiting":
                     raise DiscardedError
-                if command in ("start", "pause") and self.console.present():
-                    self.console.controls()  # what was pressed meanwhile is no intervention
-                    self.takeover.reset()
+                if command == "start" and self.console.present():
+                    self.takeover.reset(self.console.controls().held(TAKE_OVER))  # what is held now began before
                     return
             time.sleep(0.01)
+
+
+def check_form(form: Mapping[str, Any]) -> None:
+    """Refuse a form that nobody could answer.
+
+    Raises:
+        ValueError: a field is malformed.
+    """
+    for field in form["fields"]:
+        kind, options = field["kind"], field.get("options", ())
+        if kind not in ("choice", "scale", "text"):
+            raise ValueError(f"'{field['name']}' must be a choice, scale or text, got '{kind}'")
+        if kind == "choice" and not (options and all(isinstance(it, str) for it in options)):
+            raise ValueError(f"the options of '{field['name']}' must be words (in quotes), got {list(options)}")
+        if kind == "scale" and not field["low"] < field["high"]:
+            raise ValueError(f"'{field['name']}' must go from low to high, got {field['low']} to {field['high']}")
 
 
 def _valid(field: Mapping[str, Any], answer: int | str | None) -> bool:

@@ -26,10 +26,10 @@ class TakeOver:
         self.mode, self.engage, self.release = mode, engage, release
         self.reset()
 
-    def reset(self) -> None:
-        """Give control to the robot."""
+    def reset(self, button: bool = False) -> None:
+        """Give control to the robot; a button that is down already toggles nothing."""
         self.in_control = False
-        self._button = False
+        self._button = button
 
     def update(self, button: bool, deflection: float) -> bool:
         """Return whether the person is in control in this step.

@@ -20,6 +20,8 @@ class Script:
         return Controls(frozenset(self.plan[self.reads - 1])) if self.reads <= len(self.plan) else Controls()
 
     def commands(self):
+        if not self.seen:
+            return []
         if self.seen[-1][0]["phase"] != "playing":
             self.away.discard(self.reads)
             return ["start"]

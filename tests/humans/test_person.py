@@ -9,6 +9,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
 from mile.humans import Person
 from mile.humans.controls import keymap_for
+from mile.humans.person import check_form
 from mile.humans.takeover import TakeOver
 from tests.conftest import act_by_step
 from tests.humans.script import Script
@@ -73,10 +74,22 @@ def test_while_nobody_is_there_the_robot_waits():
 
 
 def test_a_press_that_began_before_a_pause_does_not_toggle_after_it():
-    script = Script([("Space",), ("Space",), ("Space",), ()], commands={1: "pause"})
-    _, steps = play(script, takeover=TakeOver("toggle"))
-    assert steps["intervened"].tolist()[0]
-    assert "paused" in [status["phase"] for status, _ in script.seen]
+    takeover = TakeOver("toggle")
+    assert takeover.update(True, 0.0)
+    takeover.reset(button=True)
+    assert [takeover.update(it, 0.0) for it in (True, True, False, True)] == [False, False, False, True]
+    _, steps = play(Script([("Space",), (), ()], commands={1: "pause"}), takeover=TakeOver("toggle"))
+    assert steps["intervened"].tolist()[:3] == [True, False, False]  # a pause gives control back
+
+
+def test_a_form_that_nobody_could_answer_is_refused():
+    for wrong in (
+        {"kind": "choice", "options": [True, False]},
+        {"kind": "scale", "low": 7, "high": 1},
+        {"kind": "essay"},
+    ):
+        with pytest.raises(ValueError, match=r"'it' must|options of 'it'"):
+            check_form({"fields": [{"name": "it", "label": "?", **wrong}]})
 
 
 def test_stopping_ends_the_program_in_a_line():
