@@ -123,7 +123,7 @@ class Plan:
         ]
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
         once = self._once(task, 1 if restart else ROUNDS) if method != "rlif" else self._once(task)[:1]
-        return self._job(task, method, seed, *once, *matched, label=label, minutes=10 if method == "rlif" else 1)
+        return self._job(task, method, seed, *once, *matched, label=label, minutes=self._minutes(task, method))
 
     def offline(self, task: str, method: str, seed: int) -> Job:
         """Return a run that learns from MILE's recording."""
@@ -147,7 +147,7 @@ class Plan:
             "human.watch.num_episodes=10",
             "human.watch.steps=500",
         ]
-        minutes = 20 if method == "rlif" else 4
+        minutes = 30 if method == "rlif" else 4
         name = f"{task}_iterative"
         return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
 
@@ -181,6 +181,10 @@ class Plan:
             f"callbacks.deployment.epochs_per_round={max(1, epochs // rounds)}",
             "data.batches_per_epoch=10",
         ]
+
+    def _minutes(self, task: str, method: str) -> float:
+        """Return what a run of one round takes: RLPD makes four updates of ten critics for each step."""
+        return 27 if method == "rlif" and task != "lunarlander" else 1
 
     def _mile(self, task: str, seed: int) -> str:
         return f"{task}/mile/seed_{seed}"
