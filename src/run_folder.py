@@ -49,9 +49,9 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         ) from None
     assert isinstance(saved, DictConfig)
     saved.output_dir = str(folder)
-    for name in ("host", "port"):  # where a person sits changes nothing in a run
-        if name in cfg.human and name in saved.human:
-            saved.human[name] = cfg.human[name]
+    for key in ("human.host", "human.port"):  # where a person sits changes nothing in a run
+        if None not in (OmegaConf.select(saved, key), OmegaConf.select(cfg, key)):
+            OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
     if overrides or cfg.ckpt_path in (None, "last"):
         _compare(cfg, saved)
     newest_first = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -96,3 +96,9 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
         pass
     with occupied(tmp_path):
         pass
+
+
+def test_a_run_goes_on_at_another_port(stopped):
+    folder, human = stopped, {"host": "127.0.0.1", "port": 8765}
+    OmegaConf.save(config(folder, human=human), folder / "config.yaml")
+    assert continued(config(folder, human={**human, "port": 9000}), ["human.port=9000"]).human.port == 9000
