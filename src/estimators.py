@@ -3,7 +3,7 @@
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
-from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
 from mile.policies.networks import ObservationNormalizer, mlp
 
@@ -67,9 +67,6 @@ def prediction_metrics(prob: Tensor, intervened: Tensor) -> dict[str, float]:
         "brier": float(((prob - actual) ** 2).mean()),
     }
     if 0 < ratio < 1:
-        right = (prob > 0.5) == intervened
-        metrics["balanced_accuracy"] = float(
-            (right[intervened].double().mean() + right[~intervened].double().mean()) / 2
-        )
+        metrics["balanced_accuracy"] = float(multiclass_accuracy((prob > 0.5).long(), intervened.long(), 2, "macro"))
         metrics["auc"] = float(binary_auroc(prob, intervened.long()))
     return metrics

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from mile.comparison import SAME_DATA, gather, markdown, over_tasks
 from mile.figures import ablation, bars, curves, demonstrations, same_data_bars
 from mile.runs import read_runs, write_table
-from mile.study import study
 
 
 def report(sources: list[Path], folder: Path) -> list[Path]:
@@ -70,7 +69,13 @@ def main() -> None:
             raise ValueError(f"one folder of a study is expected after 'study', got {len(given.runs) - 1}")
         first = given.runs[asked_for_study]
         output = given.output or (first if first.is_dir() else first.parent) / "report"
-        for path in study(first, output) if asked_for_study else report(given.runs, output):
+        if asked_for_study:
+            from mile.study import study  # noqa: PLC0415 (reads recordings: Lightning takes seconds to import)
+
+            written = study(first, output)
+        else:
+            written = report(given.runs, output)
+        for path in written:
             print(path)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -279,7 +279,7 @@ def test_who_falls_silent_is_away(console):
         take_control(console, person)
         wait_for(lambda: not console.present(), 5)
         person.send(json.dumps({}))
-        wait_for(console.present)
+        assert wait_for(console.present)
 
 
 def test_a_short_press_between_two_looks_is_seen_once(console):
