@@ -34,7 +34,12 @@ def _one_run_at_a_time():
 
 
 SCRIPT = ["human.person.console._target_=tests.humans.script.Script", "human.rate=1000"]
-SCRIPT += [f"~human.person.console.{name}" for name in ("host", "port")]
+PEOPLE = {  # and what their consoles have that a script has not
+    "human=browser": ["~human.person.console.host", "~human.person.console.port"],
+    "human=keyboard": [],
+    "human=gamepad": ["~human.person.console.device"],
+    "human=spacemouse": ["~human.person.console.device"],
+}
 
 
 def names(group):
@@ -84,8 +89,8 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
 )
 def test_every_other_choice_runs(tmp_path, choice):
     more = []
-    if choice == "human=browser":
-        more = SCRIPT  # a person who only presses start
+    if choice in PEOPLE:
+        more = [*PEOPLE[choice], *SCRIPT]  # a person who only presses start
     if choice in {"human=scripted", "callbacks=study"}:
         more = ["+participant=1", "human.calibrate.target_ratio=0.9"]
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))

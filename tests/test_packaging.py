@@ -34,6 +34,8 @@ LAYERS = [
         SIMULATING,
     ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
+    (("hardware",), COLLECTING | {"pygame", "pyspacemouse", "easyhid"}),
+    (("window", "devices"), COLLECTING | {"pygame", "matplotlib"}),
     (("browser",), COLLECTING | {"PIL", "fastapi", "uvicorn", "pydantic"}),
     (("methods", "datamodules", "callbacks"), LEARNING | {"minari", "h5py"}),
     (("data",), LEARNING),

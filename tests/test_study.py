@@ -6,7 +6,7 @@ import pytest
 from mile.datamodules import InterventionBuffer
 from mile.study import read_participants, study
 from mile.train import train
-from tests.test_configs import SCRIPT, smoke
+from tests.test_configs import PEOPLE, SCRIPT, smoke
 
 pytestmark = pytest.mark.filterwarnings("ignore:no interventions in round")
 
@@ -14,7 +14,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:no interventions in round")
 def take_part(folder, participant, *overrides):
     folder.mkdir(parents=True, exist_ok=True)
     more = ["experiment=user_study_iterative", f"participant={participant}", "mental_model.num_episodes=1"]
-    return train(smoke(folder, *more, "+human.person.console.controls=[[],[ArrowUp],[ArrowUp]]", *SCRIPT, *overrides))
+    more += ["+human.person.console.controls=[[],[ArrowUp],[ArrowUp]]", *PEOPLE["human=browser"], *SCRIPT]
+    return train(smoke(folder, *more, *overrides))
 
 
 def forms(folder):

@@ -1,0 +1,62 @@
+import struct
+
+import pytest
+from easyhid import HIDException
+
+from mile.hardware.spacemouse import SpaceMouse, find_spacemice
+from mile.humans.controls import ARM
+
+pyspacemouse = pytest.importorskip("pyspacemouse")
+
+
+class Cable:
+    """The HID device below the real parser of reports."""
+
+    def __init__(self):
+        self.reports, self.cut = [], False
+
+    def read(self, size):
+        if self.cut:
+            raise HIDException("gone")
+        return self.reports.pop(0) if self.reports else b""
+
+    def close(self):
+        self.cut = True
+
+
+@pytest.fixture
+def cable(monkeypatch):
+    made = Cable()
+
+    def open_it(axis_convention):
+        info = pyspacemouse.get_device_specs()["SpaceNavigator"]
+        info = pyspacemouse.apply_axis_convention(info, axis_convention)
+        return pyspacemouse.SpaceMouseDevice(info, made)
+
+    monkeypatch.setattr(pyspacemouse, "open", open_it)
+    return made
+
+
+def moved(x, y, z):
+    return b"\x01" + struct.pack("<3h", x, y, z)
+
+
+def test_the_cap_is_read_as_sticks_and_the_newest_report_counts(cable):
+    mouse = SpaceMouse()
+    assert mouse.read() == (frozenset(), (0.0, 0.0, 0.0, 0.0))
+    cable.reports = [moved(10, 10, 10), moved(350, 0, -350), b"\x03\x01"]  # right and up; the left button
+    controls = mouse.read()
+    assert controls.axes == pytest.approx((1, 0, 0, -1))
+    assert ARM.action(controls, None).tolist() == pytest.approx([1, 0, 1, 1])
+
+
+def test_a_mouse_that_is_pulled_out_is_gone(cable):
+    mouse = SpaceMouse()
+    cable.cut = True
+    assert mouse.read() is None
+
+
+def test_without_one_it_says_what_to_do():
+    assert len(find_spacemice()) == 1
+    with pytest.raises(ConnectionError, match=r"no SpaceMouse can be read.*mile-devices"):
+        SpaceMouse()
