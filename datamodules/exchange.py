@@ -87,7 +87,7 @@ def read_minari(dataset: str) -> Iterator[TensorDict]:
         infos = it.infos or {}
         whole = np.asarray(it.observations)
         success = infos.get("success", np.zeros(len(it.actions), bool))
-        yield _assemble(
+        yield assemble(
             {key: infos[key] for key in OWN if key in infos},
             number=int(it.id),
             observation=whole[:-1],
@@ -160,7 +160,7 @@ def read_robomimic(path: str | Path) -> Iterator[TensorDict]:
             if "action_modes" in demo and "intervened" not in own:
                 own["intervened"] = demo["action_modes"][:] != ROBOT
                 own["round"] = np.full(len(actions), DEMONSTRATION if (demo["action_modes"][:] == DEMO).all() else 0)
-            yield _assemble(
+            yield assemble(
                 {key: own[key] for key in OWN if key in own},
                 number=number,
                 observation=seen,
@@ -175,7 +175,7 @@ def read_robomimic(path: str | Path) -> Iterator[TensorDict]:
             )
 
 
-def _assemble(
+def assemble(
     own: dict[str, Any], *, number: int, observation: Any, executed_action: Any, after: dict[str, Any]
 ) -> TensorDict:
     """Return one episode `[steps]`; what it lacks is that of a demonstration."""

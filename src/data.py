@@ -1,6 +1,7 @@
 """Recordings: shown, and given to and taken from other projects.
 
 mile-data show outputs/lunarlander/…
+mile-data show outputs/lunarlander/… --episode 3 --output episode.png
 mile-data export outputs/lunarlander/… --to minari --output lunarlander/people-v0
 mile-data import people.hdf5 --from robomimic --env lunarlander --output recordings/people
 """
@@ -9,16 +10,31 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from tensordict import TensorDictBase
 
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
+from mile.datamodules.lerobot import read_lerobot, write_lerobot
 from mile.evaluation import summarize
+from mile.replay import draw_episode, replay
+from mile.transitions import DEMONSTRATION
+from mile.video import write_video
 
-WRITERS: dict[str, Callable[[InterventionBuffer, str], None]] = {"minari": write_minari, "robomimic": write_robomimic}
-READERS: dict[str, Callable[[str], Iterator[TensorDictBase]]] = {"minari": read_minari, "robomimic": read_robomimic}
+WRITERS: dict[str, Callable[[InterventionBuffer, str], None]] = {
+    "minari": write_minari,
+    "robomimic": write_robomimic,
+    "lerobot": write_lerobot,
+}
+READERS: dict[str, Callable[[str], Iterator[TensorDictBase]]] = {
+    "minari": read_minari,
+    "robomimic": read_robomimic,
+    "lerobot": read_lerobot,
+}
 
 
 def open_recording(folder: Path) -> InterventionBuffer:
@@ -50,24 +66,59 @@ def show(buffer: InterventionBuffer) -> None:
         )
 
 
+def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> None:
+    """Draw an episode as a picture, or as an animation if `output` ends in .gif.
+
+    Raises:
+        ValueError: there is no such episode, or an animation is wanted of what cannot be played again.
+    """
+    buffer = open_recording(folder)
+    chosen = [it for it in buffer.episodes if it.episode == episode and round_number in (None, it.round)]
+    if not chosen:
+        held = ", ".join(f"{it.episode} (round {it.round})" for it in sorted(buffer.episodes))
+        raise ValueError(f"there is no such episode; there are {held}")
+    steps = buffer.steps[chosen[0].start : chosen[0].start + chosen[0].length]
+    frames = None
+    if (folder / "config.yaml").exists():
+        cfg = OmegaConf.load(folder / "config.yaml")
+        demonstrated = chosen[0].round == DEMONSTRATION
+        seed = cfg.demonstration_seed if demonstrated else cfg.callbacks.deployment.seed
+        with closing(instantiate(cfg.env, num_envs=1, render_mode="rgb_array", collector=None)) as env:
+            frames = replay(steps, env, seed)
+    if output.suffix != ".gif":
+        draw_episode(steps, frames).savefig(output)
+    elif frames is None:
+        raise ValueError(f"'{folder}' is no run's folder: its episodes cannot be played again for pictures")
+    else:
+        write_video(output, frames)
+
+
 def main() -> None:
     """Parse the command line; a mistake gets one line."""
     parser = argparse.ArgumentParser("mile-data", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     shown = commands.add_parser("show", help="a line for each episode")
-    given = commands.add_parser("export", help="to a Minari dataset, or a robomimic file")
+    given = commands.add_parser("export", help="to a Minari dataset, a robomimic file, or a LeRobot dataset")
     taken = commands.add_parser("import", help="from one of these")
+    shown.add_argument("--episode", type=int, help="draw this one")
+    shown.add_argument("--round", type=int, help="of the episode; the first that has it")
+    shown.add_argument(
+        "--output", type=Path, default=Path("episode.png"), help="picture (.png, .svg) or animation (.gif)"
+    )
     for command in (shown, given):
         command.add_argument("recording", type=Path, help="folder of a run, or of a buffer")
     given.add_argument("--to", choices=WRITERS, required=True)
-    given.add_argument("--output", required=True, help="id of the Minari dataset, or path of the file")
-    taken.add_argument("source", help="id of the Minari dataset, or path of the file")
+    given.add_argument("--output", required=True, help="id of the Minari dataset, or path of the file or folder")
+    taken.add_argument("source", help="id of the Minari dataset, or path of the file or folder")
     taken.add_argument("--from", dest="format", choices=READERS, required=True)
     taken.add_argument("--env", required=True, help="name of the environment whose steps these are")
     taken.add_argument("--output", type=Path, required=True, help="folder of the buffer")
     asked = parser.parse_args()
     try:
-        if asked.command == "show":
+        if asked.command == "show" and asked.episode is not None:
+            draw(asked.recording, asked.round, asked.episode, asked.output)
+            print(asked.output)
+        elif asked.command == "show":
             show(open_recording(asked.recording))
         elif asked.command == "export":
             WRITERS[asked.to](open_recording(asked.recording), asked.output)

@@ -91,7 +91,7 @@ def test_every_other_choice_runs(tmp_path, choice):
     more = []
     if choice in PEOPLE:
         more = [*PEOPLE[choice], *SCRIPT]  # a person who only presses start
-    if choice in {"human=scripted", "callbacks=study"}:
+    if choice in {"human=scripted", "human=scripted_wrong", "callbacks=study"}:
         more = ["+participant=1", "human.calibrate.target_ratio=0.9"]
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))
     assert all(len(row.returns) == 2 for row in rows.values())

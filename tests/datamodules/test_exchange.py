@@ -1,18 +1,24 @@
+import json
 import sys
 
 import h5py
 import minari
 import numpy as np
+import pandas
 import pytest
 import torch
+from pyarrow import parquet
 from torchrl.envs import TransformedEnv
 
 from mile import data
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
+from mile.datamodules.lerobot import read_lerobot, write_lerobot
 from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, make_env, make_policy
+from mile.replay import draw_episode, replay
+from mile.video import HUMAN_COLOUR
 from tests.conftest import EveryThird
 
 BOTH = pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
@@ -82,6 +88,47 @@ def test_a_robomimic_file_has_its_action_modes_and_comes_back_whole(tmp_path, na
     same(buffer, back)
 
 
+@BOTH
+def test_a_lerobot_dataset_has_its_layout_and_comes_back_whole(tmp_path, name):
+    buffer = recorded(tmp_path / "buffer", name)
+    write_lerobot(buffer, tmp_path / "data")
+    info = json.loads((tmp_path / "data/meta/info.json").read_text())
+    assert (info["codebase_version"], info["total_episodes"], info["total_frames"]) == ("v3.0", 5, len(buffer))
+    frames = parquet.read_table(tmp_path / "data" / info["data_path"].format(chunk_index=0, file_index=0))
+    assert set(frames.column_names) == set(info["features"])
+    timestamps = frames["timestamp"].to_numpy()
+    np.testing.assert_allclose(timestamps, frames["frame_index"].to_numpy() / info["fps"], rtol=1e-6)
+    assert frames["index"].to_pylist() == list(range(len(buffer)))
+    episodes = pandas.read_parquet(tmp_path / "data/meta/episodes/chunk-000/file-000.parquet")
+    for row in episodes.itertuples():
+        within = frames["episode_index"].to_numpy()[row.dataset_from_index : row.dataset_to_index]
+        assert (within == row.episode_index).all()
+        assert len(within) == row.length
+    tasks = pandas.read_parquet(tmp_path / "data/meta/tasks.parquet")
+    assert tasks.iloc[frames["task_index"][0].as_py()].name == name
+    statistics = json.loads((tmp_path / "data/meta/stats.json").read_text())
+    np.testing.assert_allclose(statistics["action"]["mean"], buffer.steps["executed_action"].double().mean(0))
+    back = InterventionBuffer(tmp_path / "back", name)
+    for steps in read_lerobot(tmp_path / "data"):
+        back.append(steps)
+    same(buffer, back)
+    with pytest.raises(FileExistsError):
+        write_lerobot(buffer, tmp_path / "data")
+
+
+def test_an_episode_is_drawn_and_played_again(tmp_path):
+    buffer = recorded(tmp_path / "buffer", "Counting-v0")
+    wanted = next(it for it in buffer.episodes if (it.round, it.episode) == (1, 3))
+    steps = buffer.steps[wanted.start : wanted.start + wanted.length]
+    frames = replay(steps, make_env("Counting-v0", render_mode="rgb_array"), seed=1)
+    assert len(frames) == len(steps)
+    bordered = [frame[0, 0].tolist() == list(HUMAN_COLOUR) for frame in frames]
+    assert bordered == steps["intervened"].tolist()
+    assert {axes.get_label() for axes in draw_episode(steps, frames).axes} == {"pictures", "human", "actions"}
+    with pytest.raises(ValueError, match="another seed"):
+        replay(steps, make_env("Counting-v0", render_mode="rgb_array"), seed=2)
+
+
 def test_what_others_recorded_becomes_demonstrations(tmp_path):
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
         for number in range(2):
@@ -108,6 +155,12 @@ def test_at_the_command_line(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     assert f"5 episodes, {len(buffer)} steps" in call("show", tmp_path / "run")
+    call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "it.png")
+    assert (tmp_path / "it.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit, match=r"no such episode; there are 0 \(round -1\)"):
+        call("show", tmp_path / "run", "--episode", 9)
+    with pytest.raises(SystemExit, match="no run's folder"):
+        call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "it.gif")
     call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
     call("import", tmp_path / "it.hdf5", "--from", "robomimic", "--env", "Counting-v0", "--output", tmp_path / "back")
     same(buffer, data.open_recording(tmp_path / "back"))
