@@ -152,6 +152,6 @@ def _flat(value: np.ndarray) -> np.ndarray:
 
 
 def _statistics(value: np.ndarray) -> dict[str, list[float]]:
-    rows = value.reshape(len(value), -1)
+    rows = value.reshape(len(value), -1).astype(np.float64)
     found = {name: getattr(rows, name)(0).tolist() for name in ("min", "max", "mean", "std")}
     return {**found, "count": [len(rows)]}

@@ -37,7 +37,7 @@ LAYERS = [
     (("hardware",), COLLECTING | {"pygame", "pyspacemouse", "easyhid"}),
     (("window", "devices"), COLLECTING | {"pygame", "matplotlib"}),
     (("browser",), COLLECTING | {"PIL", "fastapi", "uvicorn", "pydantic"}),
-    (("methods", "datamodules", "callbacks"), LEARNING | {"minari", "h5py"}),
+    (("methods", "datamodules", "callbacks"), LEARNING | {"minari", "h5py", "pandas", "pyarrow"}),
     (("replay",), COLLECTING | {"matplotlib"}),
     (("data",), LEARNING | {"hydra", "omegaconf"}),
     (("intervals", "plan"), NUMERIC),
