@@ -37,13 +37,8 @@ class ConsoleCallback(Callback):
 
         self.person.progress = progress
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the learning, and stop if the person wants to.
-
-        Raises:
-            SystemExit: they do; this round's learning begins again when the run goes on.
-        """
-        self.person.heed_stop()
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the learning, from a round's first epoch on."""
         loss = trainer.callback_metrics.get("train/loss")
         self.person.console.show(
             {
@@ -53,3 +48,11 @@ class ConsoleCallback(Callback):
                 "loss": None if loss is None else round(float(loss), 4),
             }
         )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop if the person wants to.
+
+        Raises:
+            SystemExit: they do; this round's learning begins again when the run goes on.
+        """
+        self.person.heed_stop()

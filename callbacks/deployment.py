@@ -158,6 +158,8 @@ class DeploymentCallback(Callback):
             "deployment/interventions": int(outcome.interventions.sum()),
             **{f"effort/{name}": it for name, it in effort(buffer.steps[buffer.rows([self.round])])._asdict().items()},
         }
+        if outcome.successes.any():
+            metrics["effort/steps_per_success"] = float(outcome.interventions.sum() / outcome.successes.sum())
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=self.round)
 

@@ -36,6 +36,11 @@ class Series:
     missing: tuple[int, ...]
 
     @property
+    def series(self) -> tuple[str, str, str]:
+        """As `Outcome.series`."""
+        return self.experiment, self.method, self.variant
+
+    @property
     def label(self) -> str:
         """Method and variant."""
         return self.method + (f" ({self.variant})" if self.variant else "")
@@ -97,7 +102,10 @@ def _paired(ours: Series | None, theirs: Series | None) -> tuple[list[float], li
 
 
 def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: Sequence[object]) -> str:
-    """Return a Markdown report: a table for each experiment, and what is missing."""
+    """Return a Markdown report: a table for each experiment, and what is missing.
+
+    "A point gained" are the steps with ν=1 for each point of success (%) or of return above the initial policy.
+    """
     lines = []
     for experiment in dict.fromkeys(it.experiment for it in series):
         of = next(it for it in outcomes if it.experiment == experiment)
@@ -110,9 +118,9 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: 
             f"{of.of.capitalize()}: initial policy {number(start)}, with interventions {number(of.helped)}, expert "
             f"{number(of.expert)}.",
             "",
-            "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | P(MILE better) [95 %] |",
-            "|---|---|---|---|---|---|---|",
-            *(f"| {' | '.join(_row(it, _rival(it, mine), number))} |" for it in mine),
+            "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | a point gained | P(MILE better) [95 %] |",
+            "|---|---|---|---|---|---|---|---|",
+            *(f"| {' | '.join(_row(it, _rival(it, mine), number, start))} |" for it in mine),
         ]
         absent = [name for name in shown(series) if name not in {it.method for it in mine}]
         if absent:
@@ -128,17 +136,20 @@ def _rival(it: Series, mine: Sequence[Series]) -> Series | None:
     return (None if it.method == OURS else ours.get(it.variant)) or ours.get("")
 
 
-def _row(it: Series, rival: Series | None, number: Callable[[float], str]) -> list[str]:
+def _row(it: Series, rival: Series | None, number: Callable[[float], str], start: float) -> list[str]:
     scores = list(it.scores.values())
     estimate, several = mean(scores), len(scores) > 1
     wins = improvement(rival, it) if it is not rival else None
+    spent = sum(it.interventions.values()) / len(it.interventions)
+    gained = (estimate.value - start) * (100 if number is _percent else 1)
     return [
         it.label,
         f"{len(scores)}" + (f", missing {', '.join(map(str, it.missing))}" if it.missing else ""),
         number(estimate.value) + (f" ± {number(standard_error(scores))}" if several else ""),
         f"[{number(estimate.low)}, {number(estimate.high)}]" if several else "",
         number(middle(scores).value),
-        f"{sum(it.interventions.values()) / len(it.interventions):.0f}",
+        f"{spent:.0f}",
+        f"{spent / gained:.1f}" if gained > 0 else "no gain",
         _interval(wins) if wins else "",
     ]
 

@@ -58,9 +58,10 @@ def _bars(
 
 
 def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
-    """Draw scores by round, mean ± s.e. over seeds (Fig. 4)."""
-    figure = Figure(figsize=(5 * len(experiments), 3.5), layout="constrained")
-    for axes, experiment in zip(figure.subplots(1, len(experiments), squeeze=False).flat, experiments, strict=True):
+    """Draw scores by round, mean ± s.e. over seeds (Fig. 4), and below them what they cost the human until then."""
+    figure = Figure(figsize=(5 * len(experiments), 5.5), layout="constrained")
+    places = figure.subplots(2, len(experiments), squeeze=False, sharex="col", height_ratios=(2, 1)).T
+    for (axes, below), experiment in zip(places, experiments, strict=True):
         for method in shown(series):
             it = better(series, experiment, method)
             if it is None or not it.scores:
@@ -74,7 +75,9 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
             axes.plot(rounds, means, color=COLORS[method], marker="o", markersize=3, label=label)
             low, high = ([value + sign * error for value, error in zip(means, errors, strict=True)] for sign in (-1, 1))
             axes.fill_between(rounds, low, high, color=COLORS[method], alpha=0.15, linewidth=0)
-        axes.set_xlabel("round")
+            spent = [[o.interventions for o in outcomes if (*o.series, o.round) == (*it.series, n)] for n in rounds]
+            below.plot(rounds, [sum(each) / len(each) for each in spent], color=COLORS[method])
+        below.set(xlabel="round", ylabel="steps with ν=1 so far")
         _finish(axes, outcomes, experiment)
         axes.legend(fontsize=7)
     return figure

@@ -166,8 +166,8 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
 
 def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:
     """Build the person's place at a console."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu")
+    if cfg.trainer.devices != 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
     return instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
 
 

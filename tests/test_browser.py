@@ -143,6 +143,45 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
 
 
 @needs_chromium
+def test_a_participant_goes_through_the_whole_study(tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    study = ["experiment=user_study_single", "participant=2", "human.rate=200"]
+    with running(tmp_path / "run", *study) as (process, url), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, asked = Page(browser, url), []
+        while (news := page.until(lambda it: it["phase"] in ("waiting", "form", "done")))["phase"] != "done":
+            if news["phase"] == "waiting":
+                page.page.keyboard.press("Enter")
+                page.until(lambda it: it["phase"] != "waiting")
+                continue
+            title = news["form"]["title"]
+            asked.append(title)
+            page.page.wait_for_selector("#form fieldset")
+            for field in news["form"]["fields"]:
+                if field["kind"] == "text":
+                    page.page.fill(f"[name={field['name']}]", "it sways")
+                else:
+                    page.page.check(
+                        f"[name={field['name']}][value='{field['options'][0] if 'options' in field else 5}']"
+                    )
+            page.page.screenshot(path=tmp_path / f"{len(asked)}.png")
+            page.page.click("#form button")
+            page.until(lambda it, title=title: it["phase"] != "form" or it["form"]["title"] != title)
+        browser.close()
+        assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
+    answers = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
+    forms = {line["form"]: line["answers"] for line in answers}
+    assert list(forms) == ["consent", "practice", "round 1", "round 2", "final", "initial", *asked[-2:]]
+    assert asked[3:5] == ["Robot A", "Robot B"]
+    assert forms["Looking back"] == {
+        **dict.fromkeys(("satisfaction", "improvement", "effectiveness", "adaptation"), 5),
+        "remarks": "it sways",
+    }
+    assert len(InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").episodes) == 4
+
+
+@needs_chromium
 def test_nothing_is_lost_when_the_person_vanishes_or_stops(tmp_path):
     from playwright.sync_api import sync_playwright
 

@@ -74,6 +74,8 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     assert "| HG-DAgger | 2, missing 7 |" in text
     assert "Missing: BC intervention, RLIF." in text
     assert "| Somebody's | 3 |" in text
+    (dagger,) = (line for line in text.splitlines() if line.startswith("| HG-DAgger | 2"))
+    assert "| 10 | 0.2 |" in dagger  # ten steps with ν=1 for 40 points more
     assert "Not finished: `somewhere`" in text
     assert "| MILE | 3 | 90 % ± 6 % |" in text
     (changed,) = (line for line in text.splitlines() if line.startswith("| MILE (frozen mental model, same data)"))
