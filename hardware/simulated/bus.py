@@ -1,0 +1,143 @@
+"""Simulated servos behind a pseudo-terminal that speaks Protocol 2.0, so that the real driver drives them."""
+
+import os
+import random
+import threading
+import tty
+from collections.abc import Callable, Mapping
+from select import select
+
+from mile.hardware.dynamixel import HARDWARE_ERROR, MODEL_NUMBER, SECONDARY_ID
+from mile.hardware.simulated.protocol import (
+    BROADCAST,
+    PING,
+    READ,
+    REBOOT,
+    STATUS,
+    SYNC_READ,
+    SYNC_WRITE,
+    WRITE,
+    Packet,
+    Parser,
+    encode,
+)
+from mile.hardware.simulated.servo import ALERT, LENGTH, Servo
+
+TICK = 0.005  # s of simulated time between two looks at the servos
+UNKNOWN = 2  # error of an answer: no such instruction
+
+
+class SimulatedBus:
+    """Serves servos on a port of this machine, from a thread of its own; time passes only by `sleep`.
+
+    Args:
+        servos: by id.
+        plant: is given the raw positions that the shafts are driven to and the seconds that pass; returns where they
+            are, and their loads. None: shafts that follow at once.
+
+    Attributes:
+        port: to be opened.
+        dropped: share of the packets that get lost, in [0, 1].
+        corrupted: share of the answers that arrive damaged, in [0, 1].
+        dead: ids that are silent.
+    """
+
+    def __init__(
+        self,
+        servos: Mapping[int, Servo],
+        plant: Callable[[dict[int, float], float], tuple[Mapping[int, float], Mapping[int, int]]] | None = None,
+    ) -> None:
+        self.servos, self.plant = servos, plant
+        self.time = 0.0
+        self.dropped = self.corrupted = 0.0
+        self.dead: set[int] = set()
+        self.random = random.Random(0)
+        self.lock = threading.Lock()
+        self._own, other = os.openpty()
+        tty.setraw(other)
+        self.port = os.ttyname(other)
+        self._other = other  # stays open, or the port ends when the driver closes it
+        self._over = threading.Event()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def now(self) -> float:
+        """Return the simulated time, s."""
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Let simulated time pass."""
+        end = self.time + seconds
+        while self.time < end - 1e-9:
+            with self.lock:
+                period = min(TICK, end - self.time)
+                self.time += period
+                wanted = {number: servo.setpoint(self.time, period) for number, servo in self.servos.items()}
+                found, loads = (wanted, {}) if self.plant is None else self.plant(wanted, period)
+                for number, servo in self.servos.items():
+                    servo.moved(found[number], loads.get(number, 0))
+
+    def close(self) -> None:
+        """Take the port away."""
+        self._over.set()
+        self.thread.join(2)
+        os.close(self._own)
+        os.close(self._other)
+
+    def _serve(self) -> None:
+        parser = Parser()
+        while not self._over.is_set():
+            if select([self._own], [], [], 0.1)[0]:
+                for packet in parser.feed(os.read(self._own, 4096)):
+                    with self.lock:
+                        if self.random.random() >= self.dropped:
+                            self._handle(packet)
+
+    def _handle(self, packet: Packet) -> None:
+        data = packet.parameters
+        alive = {number: servo for number, servo in self.servos.items() if number not in self.dead}
+        for servo in alive.values():
+            servo.spoken_to = self.time
+        if packet.instruction == SYNC_READ:
+            address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
+            for number in data[4:]:
+                if number not in alive:
+                    return  # the others wait for it
+                self._answer(number, 0, bytes(alive[number].table[address : address + size]))
+        elif packet.instruction == SYNC_WRITE:
+            address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
+            for at in range(4, len(data) - size, 1 + size):
+                self._write(alive, data[at], address, data[at + 1 : at + 1 + size])
+        elif packet.servo in alive:
+            servo = alive[packet.servo]
+            if packet.instruction == PING:
+                number = MODEL_NUMBER
+                self._answer(packet.servo, 0, bytes(servo.table[number.address : number.address + 2]) + b"\x2d")
+            elif packet.instruction == READ and len(data) == 4:
+                address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
+                self._answer(packet.servo, 0, bytes(servo.table[address : address + size]))
+            elif packet.instruction == WRITE and len(data) > 2:
+                error = self._write(alive, packet.servo, int.from_bytes(data[:2], "little"), data[2:])
+                self._answer(packet.servo, error, b"")
+            elif packet.instruction == REBOOT:
+                servo.reboot(self.time)
+                self._answer(packet.servo, 0, b"")
+            else:
+                self._answer(packet.servo, LENGTH if packet.instruction in (READ, WRITE) else UNKNOWN, b"")
+        elif packet.instruction == PING and packet.servo == BROADCAST:
+            for number, servo in alive.items():
+                self._answer(number, 0, bytes(servo.table[:2]) + b"\x2d")
+
+    def _write(self, alive: Mapping[int, Servo], number: int, address: int, data: bytes) -> int:
+        """Write to a servo and to its shadows; return its error."""
+        for servo in alive.values():
+            if servo.get(SECONDARY_ID) == number:
+                servo.write(address, data, self.time)
+        return alive[number].write(address, data, self.time) if number in alive else 0
+
+    def _answer(self, number: int, error: int, data: bytes) -> None:
+        alert = ALERT if self.servos[number].get(HARDWARE_ERROR) else 0
+        answer = bytearray(encode(Packet(number, STATUS, bytes([error | alert]) + data)))
+        if self.random.random() < self.corrupted:
+            answer[self.random.randrange(len(answer))] ^= 0x10
+        os.write(self._own, answer)

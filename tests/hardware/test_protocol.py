@@ -1,0 +1,55 @@
+import dynamixel_sdk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mile.hardware.simulated.protocol import BROADCAST, READ, STATUS, SYNC_WRITE, Packet, Parser, checksum, encode
+
+PACKETS = st.builds(Packet, st.integers(0, 252), st.sampled_from([READ, SYNC_WRITE, STATUS]), st.binary(max_size=60))
+
+
+@given(st.binary(max_size=100))
+def test_the_checksum_is_robotis(data):
+    assert checksum(data) == dynamixel_sdk.PacketHandler(2.0).updateCRC(0, list(data), len(data))
+
+
+class Wire:
+    """A port of Robotis' library that keeps what is written."""
+
+    is_using = False
+
+    def clearPort(self):
+        pass
+
+    def writePort(self, packet):
+        self.written = bytes(packet)
+        return len(packet)
+
+
+@given(st.integers(0, 252), st.binary(min_size=1, max_size=8).map(lambda it: it + b"\xff\xff\xfd\xff"))
+def test_what_robotis_library_writes_is_read(servo, data):
+    wire = Wire()
+    assert dynamixel_sdk.PacketHandler(2.0).writeTxOnly(wire, servo, 116, len(data), list(data)) == 0
+    assert Parser().feed(wire.written) == [Packet(servo, 3, b"\x74\x00" + data)]
+
+
+@given(st.lists(st.one_of(PACKETS, st.binary(max_size=30)), max_size=8), st.integers(1, 7))
+def test_packets_are_found_in_noise_and_in_pieces(parts, size):
+    """Noise may hide the packet behind it, as on a real line, but nothing that was not sent comes out of it."""
+    stream = b"".join(encode(it) if isinstance(it, Packet) else it for it in parts)
+    parser, found = Parser(), []
+    for start in range(0, len(stream), size):
+        found += parser.feed(stream[start : start + size])
+    sent = [it for it in parts if isinstance(it, Packet)]
+    assert all(it in sent for it in found)
+    if len(sent) == len(parts) and not any(b"\xff\xff\xfd" in it.parameters + b"\xff\xff" for it in sent):
+        assert found == sent
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20))
+def test_no_bytes_crash_the_parser_or_pile_up(pieces):
+    parser = Parser()
+    for piece in pieces:
+        parser.feed(piece)
+        assert len(parser.buffer) <= 7 + 512 + 200
+    parser.feed(bytes(600))
+    assert parser.feed(encode(Packet(BROADCAST, READ, b""))) or parser.buffer
