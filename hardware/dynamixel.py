@@ -45,7 +45,6 @@ POSITION, PWM = 3, 16  # of OPERATING_MODE
 ERRORS = {0: "input voltage", 2: "overheating", 3: "encoder", 4: "electrical shock", 5: "overload"}  # bits
 
 
-
 class ServoError(ConnectionError):
     """A servo that does not answer, or refuses."""
 

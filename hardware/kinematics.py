@@ -24,8 +24,9 @@ SCREWS = np.array(  # of the joints at zero angles: axis, and velocity of the ba
         [1, 0, 0, 0, 0.36065, 0],
     ]
 )
+TURNS = np.cross(SCREWS[:, None, :3], np.eye(3)).transpose(0, 2, 1)  # ω× of each joint
+SQUARES = TURNS @ TURNS
 DAMPING = 0.02  # of the least squares: bounds the joints' steps near a singular pose
-ITERATIONS = 100  # after which a start is given up
 LONGEST = 0.5  # rad, of one iteration's step
 NEAR = 1e-5  # error at which a solution counts: m, and rad
 DOWN = Rotation.from_euler("y", 90, degrees=True).as_matrix()  # the gripper points to the table
@@ -37,22 +38,15 @@ class UnreachableError(ValueError):
 
 def forward(angles: Array) -> Array:
     """Return the pose at joint angles `[6]`."""
-    pose = np.eye(4)
-    for screw, angle in zip(SCREWS, angles, strict=True):
-        pose = pose @ _exponential(screw, angle)
-    return pose @ HOME
+    return _chain(angles)[-1] @ HOME
 
 
 def jacobian(angles: Array) -> Array:
     """Return the space Jacobian `[6, 6]` at joint angles `[6]`: from joint velocities to the twist (ω, v)."""
-    columns, pose = [], np.eye(4)
-    for screw, angle in zip(SCREWS, angles, strict=True):
-        columns.append(_adjoint(pose) @ screw)
-        pose = pose @ _exponential(screw, angle)
-    return np.stack(columns, 1)
+    return _jacobian(_chain(angles))
 
 
-def inverse(pose: Array, start: Array, low: Array, high: Array, restarts: int = 0) -> Array:
+def inverse(pose: Array, start: Array, low: Array, high: Array, iterations: int = 100, restarts: int = 0) -> Array:
     """Return joint angles `[6]` within their limits that bring the end effector to a pose, by damped least squares.
 
     Args:
@@ -60,6 +54,7 @@ def inverse(pose: Array, start: Array, low: Array, high: Array, restarts: int = 
         start: angles to begin at, such as those now; the solution is the one that is found from there.
         low: least angles, `[6]`.
         high: greatest angles, `[6]`.
+        iterations: after which it is given up; for a small step from `start` ten are enough.
         restarts: from how many other angles it is tried then; for an arm that moves, none: it would jump.
 
     Raises:
@@ -67,11 +62,12 @@ def inverse(pose: Array, start: Array, low: Array, high: Array, restarts: int = 
     """
     for begin in (start, *np.random.default_rng(0).uniform(low, high, (restarts, 6))):
         angles = np.clip(begin, low, high)
-        for _ in range(ITERATIONS):
-            error = _difference(pose, forward(angles))
+        for _ in range(iterations):
+            chain = _chain(angles)
+            error = _difference(pose, chain[-1] @ HOME)
             if np.abs(error).max() < NEAR:
                 return angles
-            slope = jacobian(angles)
+            slope = _jacobian(chain)
             damping = min(DAMPING, float(np.linalg.norm(error)))  # none at the end, which is then quadratic
             step = slope.T @ np.linalg.solve(slope @ slope.T + damping**2 * np.eye(6), error)
             step *= min(1.0, LONGEST / max(np.abs(step).max(), 1e-12))
@@ -92,24 +88,23 @@ def _difference(pose: Array, other: Array) -> Array:
     return np.concatenate([turn, pose[:3, 3] - other[:3, 3] - np.cross(turn, other[:3, 3])])
 
 
-def _exponential(screw: Array, angle: float) -> Array:
-    """Return the transform of a turn about a screw whose axis has unit length."""
-    turn = _skew(screw[:3])
-    square = turn @ turn
-    sine, versine = np.sin(angle), 1 - np.cos(angle)
-    made = np.eye(4)
-    made[:3, :3] += sine * turn + versine * square
-    made[:3, 3] = (angle * np.eye(3) + versine * turn + (angle - sine) * square) @ screw[3:]
-    return made
+def _chain(angles: Array) -> Array:
+    """Return the transforms `[7, 4, 4]` that the joints before the first, …, and after the last one add up to."""
+    sine, versine = np.sin(angles)[:, None, None], 1 - np.cos(angles)[:, None, None]
+    straight = np.asarray(angles)[:, None, None]
+    turns = np.zeros((6, 4, 4))
+    turns[:, :3, :3] = np.eye(3) + sine * TURNS + versine * SQUARES
+    drift = straight * np.eye(3) + versine * TURNS + (straight - sine) * SQUARES
+    turns[:, :3, 3] = np.einsum("jab,jb->ja", drift, SCREWS[:, 3:])
+    turns[:, 3, 3] = 1
+    chain = np.empty((7, 4, 4))
+    chain[0] = np.eye(4)
+    for joint in range(6):
+        chain[joint + 1] = chain[joint] @ turns[joint]
+    return chain
 
 
-def _adjoint(pose: Array) -> Array:
-    made = np.zeros((6, 6))
-    made[:3, :3] = made[3:, 3:] = pose[:3, :3]
-    made[3:, :3] = _skew(pose[:3, 3]) @ pose[:3, :3]
-    return made
-
-
-def _skew(vector: Array) -> Array:
-    x, y, z = vector
-    return np.array([[0.0, -z, y], [z, 0, -x], [-y, x, 0]])
+def _jacobian(chain: Array) -> Array:
+    rotation, place = chain[:6, :3, :3], chain[:6, :3, 3]
+    axes, velocities = (np.einsum("jab,jb->ja", rotation, part) for part in (SCREWS[:, :3], SCREWS[:, 3:]))
+    return np.concatenate([axes, velocities + np.cross(place, axes)], 1).T

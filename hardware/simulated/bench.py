@@ -1,0 +1,115 @@
+"""A desk with an arm, a box and a camera that are not there; the arm is driven through its real driver."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mile.hardware.simulated.scene import BLOCK, BOX, HOLE, scene
+from mile.hardware.simulated.widowx import simulated_widowx
+from mile.hardware.widowx import ARM, CENTRE, GRIPPER, GRIPPER_RAW, SLEEP, TURN, WidowX
+
+DEEP = 0.02  # m below the rim, from where the block counts as inserted
+SPREAD = 0.04  # m, of the box's place in each direction
+
+
+class SimulatedBench:
+    """A WidowX with a block in its gripper, and a box somewhere on the table.
+
+    Args:
+        rate: of control steps, Hz.
+        fault: see `mile.hardware.simulated.widowx`; also "frozen_camera".
+
+    Attributes:
+        robot: the real driver, on a simulated bus.
+        camera: takes pictures of the scene.
+    """
+
+    def __init__(self, rate: float = 5.0, fault: str | None = None) -> None:
+        import mujoco  # noqa: PLC0415
+
+        self._mujoco: Any = mujoco
+        self.model = mujoco.MjModel.from_xml_string(scene())
+        self.data = mujoco.MjData(self.model)
+        self.lock = threading.Lock()
+        self.joints = [self.model.joint(str(number)).qposadr[0] for number in ARM]
+        self.block = self.model.joint("block").qposadr[0]
+        self.data.qpos[self.joints] = SLEEP
+        self.bus = simulated_widowx(self.move, None if fault == "frozen_camera" else fault)
+        self.robot = WidowX(self.bus.port, rate, clock=self.bus)
+        self.camera = SimulatedCamera(self, frozen=fault == "frozen_camera")
+
+    def move(self, wanted: dict[int, float], period: float) -> tuple[Mapping[int, float], Mapping[int, int]]:
+        """Drive the shafts, and return where they are; see `SimulatedBus`."""
+        self.data.ctrl[:] = [(wanted[number] - CENTRE) * 2 * np.pi / TURN for number in ARM]
+        self.data.eq_active[0] = wanted[GRIPPER] < np.mean(GRIPPER_RAW) and self.data.eq_active[0]
+        for _ in range(max(1, round(period / self.model.opt.timestep))):
+            self._mujoco.mj_step(self.model, self.data)
+        raw = self.data.qpos[self.joints] * TURN / (2 * np.pi) + CENTRE
+        found = dict(zip(ARM, raw, strict=True)) | {3: raw[1], 5: raw[2], GRIPPER: wanted[GRIPPER]}
+        loads = self.data.actuator_force * 100
+        return found, {number: int(load) for number, load in zip(ARM, loads, strict=True)}
+
+    def prepare(self, seed: int) -> None:
+        """Put the box somewhere, and the block into the gripper, which must be at rest."""
+        place = HOLE + np.random.default_rng(seed).uniform(-SPREAD, SPREAD, 2)
+        self.data.mocap_pos[0] = [*place, 0]
+        self._mujoco.mj_forward(self.model, self.data)
+        hand, turn = self.data.site("hand").xpos, self.data.site("hand").xmat.reshape(3, 3)
+        held = self.model.site("held")
+        rotation = turn @ _matrix(held.quat).T
+        self.data.qpos[self.block : self.block + 3] = hand - rotation @ held.pos
+        quaternion = np.zeros(4)
+        self._mujoco.mju_mat2Quat(quaternion, rotation.flatten())
+        self.data.qpos[self.block + 3 : self.block + 7] = quaternion
+        self.data.qvel[:] = 0
+        self.data.eq_active[0] = True
+        self._mujoco.mj_forward(self.model, self.data)
+
+    def success(self) -> bool:
+        """Return whether the block is in the hole."""
+        bottom = self.data.body("block").xpos - [0, 0, BLOCK / 2]
+        off = np.abs(bottom[:2] - self.data.mocap_pos[0][:2]).max()
+        return bool(off < 0.01 and bottom[2] < BOX - DEEP)
+
+    def close(self) -> None:
+        """Let the arm go to rest, and take everything away."""
+        self.robot.close()
+        self.camera.close()
+        self.bus.close()
+
+
+class SimulatedCamera:
+    """Takes pictures of a bench; see `mile.hardware.interfaces.Camera`."""
+
+    def __init__(self, bench: SimulatedBench, frozen: bool = False) -> None:
+        self.bench, self.frozen = bench, frozen
+        self.renderer: Any = None
+        self.last: tuple[NDArray[np.uint8], float] | None = None
+
+    def read(self) -> tuple[NDArray[np.uint8], float]:
+        """Return a picture `[224, 224, 3]` and its time; see `Camera`."""
+        if self.renderer is None:
+            import mujoco  # noqa: PLC0415
+
+            self.renderer = mujoco.Renderer(self.bench.model, 224, 224)
+        if self.last is None or not self.frozen:
+            self.renderer.update_scene(self.bench.data, "webcam")
+            self.last = self.renderer.render(), self.bench.bus.now()
+        return self.last
+
+    def close(self) -> None:
+        """Let go of the renderer."""
+        if self.renderer is not None:
+            self.renderer.close()
+            self.renderer = None
+
+
+def _matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    import mujoco  # noqa: PLC0415
+
+    made = np.zeros(9)
+    mujoco.mju_quat2Mat(made, quaternion)
+    return made.reshape(3, 3)

@@ -1,0 +1,65 @@
+"""A simulated WidowX for the real driver, and what can go wrong with it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mile.hardware import dynamixel as dxl
+from mile.hardware.simulated.bus import SimulatedBus
+from mile.hardware.simulated.servo import Servo
+from mile.hardware.widowx import ARM, CENTRE, SERVOS, SLEEP, TURN
+
+Plant = Callable[[dict[int, float], float], tuple[Mapping[int, float], Mapping[int, int]]]
+
+
+def simulated_widowx(plant: Plant | None = None, fault: str | None = None) -> SimulatedBus:
+    """Return the servos of a WidowX at rest, on a port of their own.
+
+    Args:
+        plant: what they move; see `SimulatedBus`.
+        fault: one of `FAULTS`, there from the start.
+
+    Raises:
+        ValueError: nobody knows the fault.
+    """
+    angles = dict(zip(ARM, SLEEP, strict=True))
+    servos = {}
+    for number, facts in SERVOS.items():
+        angle = angles.get(facts.shadows or number, 0.0)
+        servos[number] = Servo(facts.model, round(angle * TURN / (2 * np.pi)) + CENTRE)
+    bus = SimulatedBus(servos, plant)
+    if fault is not None:
+        inject(bus, fault)
+    return bus
+
+
+def inject(bus: SimulatedBus, fault: str) -> None:
+    """Have something go wrong, from now on.
+
+    Raises:
+        ValueError: nobody knows the fault.
+    """
+    if fault not in FAULTS:
+        raise ValueError(f"unknown fault '{fault}'; expected {', '.join(FAULTS)}")
+    with bus.lock:
+        FAULTS[fault](bus)
+
+
+def _put(servo: int, register: dxl.Register, value: int) -> Callable[[SimulatedBus], Any]:
+    return lambda bus: bus.servos[servo].put(register, value)
+
+
+FAULTS: dict[str, Callable[[SimulatedBus], Any]] = {
+    "dropped_packets": lambda bus: setattr(bus, "dropped", 0.05),
+    "corrupted_packets": lambda bus: setattr(bus, "corrupted", 0.01),
+    "dead_servo": lambda bus: bus.dead.add(4),
+    "unplugged": lambda bus: bus.dead.update(bus.servos),
+    "overload": _put(2, dxl.HARDWARE_ERROR, 1 << 5),
+    "overheat": _put(7, dxl.TEMPERATURE, 71),
+    "low_voltage": lambda bus: [servo.put(dxl.INPUT_VOLTAGE, 98) for servo in bus.servos.values()],
+    "wrong_servo": _put(8, dxl.MODEL_NUMBER, 1020),
+    "shadow_mismatch": lambda bus: bus.servos[3].put(
+        dxl.PRESENT_POSITION, bus.servos[3].get(dxl.PRESENT_POSITION) + 60
+    ),
+}

@@ -1,0 +1,260 @@
+"""The driver of a WidowX 250 (6 DoF), without ROS: nine servos on one port.
+
+Source: Trossen's tables of the arm; Robotis' e-manual.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mile.hardware import dynamixel as dxl
+from mile.hardware.dynamixel import Bus, ServoError
+from mile.hardware.interfaces import Clock, RobotState
+from mile.hardware.kinematics import forward
+from mile.hardware.safety import Limits, SafetyError, SafetyKernel
+
+XM430, XL430 = 1020, 1060  # model numbers
+WATCHDOG = 10  # × 20 ms without a word from here, and the servos hold
+LISTEN = 0.05  # s between two looks at the servos while time passes
+CENTRE, TURN = 2048, 4096  # raw
+POINTS_DOWN = -0.95  # z of the gripper's direction
+GRIPPER_PWM = 250  # of 885: what squeezes and does not burn
+
+
+class ServoFacts(NamedTuple):
+    """One servo of the arm: raw limits; the servo that it shadows, if it does; whether its direction is reversed."""
+
+    name: str
+    model: int
+    low: int
+    high: int
+    shadows: int | None = None
+    reversed: bool = False
+
+
+SERVOS = {
+    1: ServoFacts("waist", XM430, 0, 4095),
+    2: ServoFacts("shoulder", XM430, 819, 3345),
+    3: ServoFacts("shoulder shadow", XM430, 819, 3345, 2, True),
+    4: ServoFacts("elbow", XM430, 648, 3094),
+    5: ServoFacts("elbow shadow", XM430, 648, 3094, 4, True),
+    6: ServoFacts("forearm roll", XM430, 0, 4095),
+    7: ServoFacts("wrist angle", XM430, 910, 3447, None, True),
+    8: ServoFacts("wrist rotate", XL430, 0, 4095),
+    9: ServoFacts("gripper", XL430, 0, 4095),
+}
+NAMES = {number: it.name for number, it in SERVOS.items()}
+ARM = (1, 2, 4, 6, 7, 8)
+GRIPPER = 9
+GRIPPER_RAW = (1500, 2900)  # shut and open
+LOW, HIGH = (
+    np.array([(getattr(SERVOS[it], end) - CENTRE) * 2 * np.pi / TURN for it in ARM]) for end in ("low", "high")
+)
+SLEEP = np.array([0, -1.80, 1.55, 0, 0.8, 0])  # rad
+READY = np.array([0, -0.1961, 0.2240, 0, 1.5429, 0])  # rad: gripper down, 0.2 m above the middle of the workspace
+
+
+class WallClock:
+    """The time of this machine."""
+
+    def now(self) -> float:
+        """Return the time, s."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(max(0.0, seconds))
+
+
+class WidowX:
+    """Moves the arm by small Cartesian steps with the gripper pointing down; see `mile.hardware.interfaces.Robot`.
+
+    Every motion, that to rest included, is made by the safety kernel. While time passes between two steps the servos
+    are looked at; if this process falls silent, they hold by themselves. After a `SafetyError` or a `ServoError` the
+    arm holds with its torque on, and moves no more.
+
+    Args:
+        port: of the adapter.
+        rate: of control steps, Hz.
+        limits: of what it may do.
+        clock: real or simulated.
+
+    Attributes:
+        clipped: by which limits the last action was cut.
+
+    Raises:
+        ValueError: the rate is not within 5 to 20 Hz.
+    """
+
+    def __init__(
+        self, port: str = "/dev/ttyUSB0", rate: float = 5.0, limits: Limits | None = None, clock: Clock | None = None
+    ) -> None:
+        if not 5 <= rate <= 20:
+            raise ValueError(f"the control rate must be within 5 to 20 Hz, got {rate}")
+        self.port, self.period = port, 1 / rate
+        self.kernel = SafetyKernel(limits or Limits(), LOW, HIGH)
+        self.clock: Clock = clock or WallClock()
+        self.bus: Bus | None = None
+        self.clipped: tuple[str, ...] = ()
+        self.awake = self.frozen = False
+        self.angles, self.target, self.gripper, self.due, self.spoke = np.zeros(6), np.zeros(3), -1.0, 0.0, 0.0
+
+    def connect(self) -> None:
+        """Find all servos, set them up, and move slowly to where episodes begin; see `Robot`.
+
+        Raises:
+            ConnectionError: the port or a servo is missing.
+            SafetyError: a servo is in trouble, or the arm cannot get there.
+        """
+        self.bus = Bus(self.port, NAMES)
+        for number, facts in SERVOS.items():
+            model = self.bus.ping(number)
+            if model != facts.model:
+                what = "does not answer" if model is None else f"is model {model}, expected {facts.model}"
+                raise ServoError(f"servo {number} ({facts.name}) {what}; run mile-doctor")
+        for number, facts in SERVOS.items():
+            mode = dxl.PWM if number == GRIPPER else dxl.POSITION
+            self.bus.set(dxl.TORQUE_ENABLE, number, 0)
+            self.bus.set(dxl.DRIVE_MODE, number, dxl.TIMED | dxl.REVERSED * facts.reversed)
+            self.bus.set(dxl.OPERATING_MODE, number, mode)
+            self.bus.set(dxl.SECONDARY_ID, number, facts.shadows or 255)
+        self._look()
+        self.angles = self._measure().angles
+        self.target = forward(self.angles)[:3, 3]
+        for number in SERVOS:
+            self.bus.set(dxl.TORQUE_ENABLE, number, 1)
+        self.awake = True
+        self._wake()
+        self.reset()
+
+    def observe(self) -> RobotState:
+        """Return what is measured now; see `Robot`."""
+        return self._measure()
+
+    def send_action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Wait for the step's time, and move; see `Robot`.
+
+        Raises:
+            SafetyError: the arm holds.
+        """
+        if self.frozen:
+            raise SafetyError("the arm holds since an earlier fault; see to it, and start again")
+        with self._holding_on_faults():
+            self._wait(self.due - self.clock.now())
+            wish = self.kernel.limits.step * np.asarray(action[:3], float)
+            motion = self.kernel.step(self.target, self.angles, wish, self.period)
+            sent = (motion.target - self.target) / self.kernel.limits.step
+            self.target, self.clipped = motion.target, motion.clipped
+            self._send(motion.angles)
+            self._grip(float(action[3]))
+        self.due = max(self.due, self.clock.now() - self.period) + self.period
+        return np.append(sent, self.gripper).astype(np.float32)
+
+    def reset(self) -> None:
+        """Move slowly up, and then to where episodes begin; see `Robot`."""
+        high = forward(READY)[2, 3]
+        with self._holding_on_faults():
+            while forward(self.angles)[2, 0] < POINTS_DOWN and self.target[2] < high - 1e-3:
+                wish = np.array([0, 0, min(self.kernel.limits.step / 4, high - self.target[2])])
+                motion = self.kernel.step(self.target, self.angles, wish, self.period)
+                if motion.clipped:
+                    break
+                self._send(motion.angles)
+                self.target = motion.target
+                self._wait(self.period)
+            self._move(READY)
+        self.due = self.clock.now()
+
+    def hold(self) -> None:
+        """Stay where it is, and move no more; see `Robot`."""
+        self.frozen = True
+        if self.bus is None or not self.awake:
+            return
+        try:
+            goal = self.bus.read(dxl.PRESENT_POSITION, ARM)
+        except ServoError:  # who is silent holds by its watchdog
+            goal = dict(zip(ARM, _raw(self.angles), strict=True))
+        self.bus.write(dxl.GOAL_POSITION, goal)
+
+    def close(self) -> None:
+        """Move slowly to rest unless a fault holds the arm, and close the port; see `Robot`."""
+        if self.bus is None:
+            return
+        try:
+            if self.awake and not self.frozen:
+                self.reset()
+                with self._holding_on_faults():
+                    self._move(SLEEP)
+                for number in SERVOS:
+                    self.bus.set(dxl.TORQUE_ENABLE, number, 0)
+        finally:
+            if self.frozen and self.awake:
+                print("the arm holds, with its torque on: support it before you switch it off", flush=True)
+            self.bus.close()
+            self.bus, self.awake = None, False
+
+    @contextmanager
+    def _holding_on_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (SafetyError, ServoError):
+            self.hold()
+            raise
+
+    def _move(self, angles: NDArray[np.float64]) -> None:
+        for part in self.kernel.path(self.angles, angles, self.period):
+            self._send(part)
+            self._wait(self.period)
+        self.target = forward(angles)[:3, 3]
+
+    def _send(self, angles: NDArray[np.float64]) -> None:
+        assert self.bus is not None
+        if self.clock.now() - self.spoke > 0.02 * WATCHDOG:
+            self._wake()
+        self.bus.write(dxl.GOAL_POSITION, dict(zip(ARM, _raw(angles), strict=True)))
+        self.angles, self.spoke = angles, self.clock.now()
+
+    def _grip(self, close: float) -> None:
+        """Squeeze or open; the gripper keeps on pressing."""
+        assert self.bus is not None
+        if close and np.sign(close) != self.gripper:
+            self.gripper = float(np.sign(close))
+            self.bus.set(dxl.GOAL_PWM, GRIPPER, int(-GRIPPER_PWM * self.gripper))
+
+    def _wake(self) -> None:
+        """Start the servos' watchdogs anew; one that has tripped let the arm hold where it was."""
+        assert self.bus is not None
+        for value in (0, WATCHDOG):
+            self.bus.write(dxl.BUS_WATCHDOG, dict.fromkeys(ARM, value))
+        self.bus.write(dxl.PROFILE_VELOCITY, dict.fromkeys(ARM, round(1000 * self.period)))
+
+    def _wait(self, seconds: float) -> None:
+        """Let time pass, and look at the servos meanwhile."""
+        end = self.clock.now() + seconds
+        while (left := end - self.clock.now()) > 1e-6:
+            self._look()
+            self.clock.sleep(min(LISTEN, left))
+
+    def _look(self) -> None:
+        assert self.bus is not None
+        errors = self.bus.read(dxl.HARDWARE_ERROR, SERVOS)
+        found = self.bus.read_bytes(dxl.INPUT_VOLTAGE.address, 3, SERVOS)
+        status = {servo: (data[2], int.from_bytes(data[:2], "little") / 10) for servo, data in found.items()}
+        self.kernel.check(NAMES, errors, status)
+        self.spoke = self.clock.now()
+
+    def _measure(self) -> RobotState:
+        assert self.bus is not None
+        raw = self.bus.read(dxl.PRESENT_POSITION, (*ARM, GRIPPER))
+        angles = (np.array([raw[it] for it in ARM]) - CENTRE) * 2 * np.pi / TURN
+        shut, opened = GRIPPER_RAW
+        gripper = float(np.clip((raw[GRIPPER] - shut) / (opened - shut), 0, 1))
+        return RobotState(forward(angles)[:3, 3], angles, gripper, self.clock.now())
+
+
+def _raw(angles: NDArray[np.float64]) -> list[int]:
+    return [round(float(angle) * TURN / (2 * np.pi)) + CENTRE for angle in angles]

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+
+from mile.hardware import dynamixel as dxl
+from mile.hardware.dynamixel import ServoError
+from mile.hardware.kinematics import forward
+from mile.hardware.safety import Limits, SafetyError
+from mile.hardware.simulated.widowx import FAULTS, inject, simulated_widowx
+from mile.hardware.widowx import ARM, CENTRE, READY, SERVOS, SLEEP, TURN, WidowX
+
+
+class Bench:
+    """The driver on simulated servos, and where their shafts have been."""
+
+    def __init__(self, fault=None, **options):
+        self.way = []  # time, angles
+        self.bus = simulated_widowx(self.follow, fault)
+        self.arm = WidowX(self.bus.port, clock=self.bus, **options)
+
+    def follow(self, wanted, period):
+        self.way.append((self.bus.time, [(wanted[it] - CENTRE) * 2 * np.pi / TURN for it in ARM]))
+        return wanted, {}
+
+    def wait(self, seconds):
+        """Let time pass in silence, once everything that was sent has arrived."""
+        self.arm.bus.ping(1)
+        self.bus.sleep(seconds)
+
+    def angles(self):
+        return np.array(self.way[-1][1])
+
+    def positions(self):
+        return np.array([forward(np.array(angles))[:3, 3] for _, angles in self.way])
+
+    def moved_last(self, since):
+        """Seconds after a time until the shafts stood still."""
+        times, angles = (np.array(it) for it in zip(*self.way, strict=True))
+        moving = np.abs(np.diff(angles, axis=0)).max(1) > 1e-6
+        last = times[1:][moving & (times[1:] > since)]
+        return float(last[-1] - since) if len(last) else 0.0
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def build(*arguments, **options):
+        made.append(Bench(*arguments, **options))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.arm.close()
+        bench.bus.close()
+
+
+def test_it_wakes_moves_and_goes_to_rest(make):
+    bench = make()
+    bench.arm.connect()
+    np.testing.assert_allclose(bench.arm.observe().position, forward(READY)[:3, 3], atol=2e-3)
+    for servo in (3, 5):  # the shadows turn with their masters
+        assert bench.bus.servos[servo].get(dxl.GOAL_POSITION) == bench.bus.servos[servo - 1].get(dxl.GOAL_POSITION)
+    before, began = bench.arm.target, bench.bus.now()
+    sent = [bench.arm.send_action(np.array([1, -0.5, -1, 1], np.float32)) for _ in range(5)]
+    bench.wait(0.2)
+    assert bench.bus.now() - began == pytest.approx(1.0, abs=0.01)  # 5 Hz
+    moved = Limits().step * np.sum(sent, 0)[:3]
+    np.testing.assert_allclose(bench.arm.observe().position - before, moved, atol=2e-3)
+    np.testing.assert_allclose(sent[-1], [1, -0.5, -1, 1], atol=1e-6)
+    assert forward(bench.angles())[2, 0] < -0.999  # still points down
+    assert bench.arm.observe().gripper == 0
+    bench.arm.send_action(np.array([0, 0, 0, -1], np.float32))
+    bench.wait(0.5)
+    assert bench.arm.observe().gripper == 1
+    bench.arm.close()
+    np.testing.assert_allclose(bench.angles(), SLEEP, atol=2e-3)
+    assert not any(servo.get(dxl.TORQUE_ENABLE) for servo in bench.bus.servos.values())
+
+
+def test_nothing_leads_out_of_the_workspace(make):
+    bench, rng = make(rate=20), np.random.default_rng(0)
+    bench.arm.connect()
+    start, total = bench.arm.target, np.zeros(3)
+    direction = rng.uniform(-1, 1, 3)
+    cut = set()
+    for step in range(400):
+        if step % 25 == 0:
+            direction = rng.uniform(-1, 1, 3)
+        sent = bench.arm.send_action(np.array([*(direction * 3), 1], np.float32))
+        assert np.abs(sent).max() <= 1 + 1e-6
+        total += sent[:3]
+        cut |= set(bench.arm.clipped)
+    assert {"step", "workspace"} <= cut
+    np.testing.assert_allclose(bench.arm.target, start + Limits().step * total, atol=1e-4)
+    bench.arm.close()
+    low, high = np.array(Limits().low), np.array(Limits().high)
+    assert (bench.positions() > low - 2e-3).all()
+    assert (bench.positions() < high + 2e-3).all()
+    speed = (
+        np.abs(np.diff([angles for _, angles in bench.way], axis=0)).max() / np.diff([t for t, _ in bench.way]).max()
+    )
+    assert speed < 1.5 * Limits().joint_speed
+
+
+def test_a_policy_that_has_diverged_moves_nothing(make):
+    bench = make()
+    bench.arm.connect()
+    with pytest.raises(SafetyError, match="must be finite"):
+        bench.arm.send_action(np.array([np.nan, 0, 0, 0], np.float32))
+    with pytest.raises(SafetyError, match="earlier fault"):
+        bench.arm.send_action(np.zeros(4, np.float32))
+
+
+def test_where_the_program_falls_silent_the_arm_holds_within_200_ms_and_goes_on_later(make):
+    bench = make()
+    bench.arm.connect()
+    bench.arm.send_action(np.array([1, 0, 0, 0], np.float32))
+    silent = bench.bus.now()
+    bench.wait(2)
+    assert bench.moved_last(silent) <= 0.2
+    assert bench.bus.servos[1].get(dxl.BUS_WATCHDOG) == -1
+    before = bench.arm.observe().position
+    bench.arm.send_action(np.array([1, 0, 0, 0], np.float32))
+    bench.wait(0.19)
+    assert bench.arm.observe().position[0] - before[0] == pytest.approx(Limits().step, abs=2e-3)
+
+
+BORNE = {"dropped_packets", "corrupted_packets", "shadow_mismatch", "wrong_servo"}  # or seen by mile-doctor alone
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in BORNE])
+def test_a_fault_is_named_and_the_arm_holds(make, fault):
+    bench = make()
+    bench.arm.connect()
+    for _ in range(3):
+        bench.arm.send_action(np.array([1, 1, -1, 1], np.float32))
+    inject(bench.bus, fault)
+    then = bench.bus.now()
+    with pytest.raises((SafetyError, ServoError), match=r"servo \d"):
+        bench.arm.send_action(np.array([1, 1, -1, 1], np.float32))
+    bench.wait(1)
+    assert bench.moved_last(then) <= 0.2
+    bench.arm.close()  # holds, and does not go to rest
+    bench.bus.sleep(1)
+    assert bench.moved_last(then) <= 0.2
+
+
+@pytest.mark.parametrize("fault", ["dropped_packets", "corrupted_packets"])
+def test_a_bad_line_is_borne(make, fault):
+    bench = make(fault)
+    bench.arm.connect()
+    for _ in range(20):
+        bench.arm.send_action(np.array([0, 1, 0, 0], np.float32))
+    assert bench.arm.target[1] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("dead_servo", "servo 4 \\(elbow\\) does not answer"), ("wrong_servo", "servo 8 .* is model 1020, expected 1060")],
+)
+def test_an_arm_that_is_not_whole_is_not_moved(make, fault, message):
+    bench = make(fault)
+    with pytest.raises(ServoError, match=message):
+        bench.arm.connect()
+    assert not any(servo.get(dxl.TORQUE_ENABLE) for servo in bench.bus.servos.values())
+
+
+def test_a_port_that_is_not_there_is_named():
+    with pytest.raises(ConnectionError, match=r"'/dev/nothing' cannot be opened .*mile-doctor"):
+        WidowX("/dev/nothing").connect()
+    assert set(SERVOS) == set(range(1, 10))
