@@ -9,7 +9,7 @@ help:  ## list the targets
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,metaworld,sweeps,ray,console,devices,exchange]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,metaworld,sweeps,ray,console,devices,exchange,hardware]'
 	touch $@
 
 demo: .venv/installed  ## a weak lander learns from interventions, in minutes

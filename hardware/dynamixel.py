@@ -3,7 +3,7 @@
 Source: Robotis' e-manual of Protocol 2.0 and of the X series' control table.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 TRIES = 3  # of a transaction before it has failed
@@ -77,7 +77,7 @@ class Bus:
 
     def ping(self, servo: int) -> int | None:
         """Return the model number of a servo, None if it does not answer."""
-        for _ in range(TRIES):
+        for _ in self._tries():
             model, result, _ = self.packets.ping(self.port, servo)
             if result == self._sdk.COMM_SUCCESS:
                 return model
@@ -98,7 +98,7 @@ class Bus:
         group = self._sdk.GroupSyncRead(self.port, self.packets, address, size)
         for servo in servos:
             group.addParam(servo)
-        for _ in range(TRIES):
+        for _ in self._tries():
             if group.txRxPacket() == self._sdk.COMM_SUCCESS:
                 return {servo: bytes(group.data_dict[servo]) for servo in servos}
         silent = [servo for servo in servos if self.ping(servo) is None] or servos
@@ -113,7 +113,7 @@ class Bus:
         group = self._sdk.GroupSyncWrite(self.port, self.packets, register.address, register.size)
         for servo, value in values.items():
             group.addParam(servo, value.to_bytes(register.size, "little", signed=register.signed))
-        for _ in range(TRIES):
+        for _ in self._tries():
             if group.txPacket() == self._sdk.COMM_SUCCESS:
                 return
         raise ServoError(f"nothing can be sent to {self._called(values)}; is the adapter still plugged in?")
@@ -126,7 +126,7 @@ class Bus:
         """
         data = list(value.to_bytes(register.size, "little", signed=register.signed))
         result = error = 0
-        for _ in range(TRIES):
+        for _ in self._tries():
             result, error = self.packets.writeTxRx(self.port, servo, register.address, register.size, data)
             if result == self._sdk.COMM_SUCCESS and not error & 0x7F:  # the highest bit only tells of HARDWARE_ERROR
                 return
@@ -140,6 +140,11 @@ class Bus:
     def close(self) -> None:
         """Close the port."""
         self.port.closePort()
+
+    def _tries(self) -> Iterator[int]:
+        for number in range(TRIES):
+            self.port.is_using = False  # as an interrupt within a transaction (Ctrl-C) leaves it, for ever
+            yield number
 
     def _called(self, servos: Iterable[int]) -> str:
         return ", ".join(f"servo {servo} ({self.names[servo]})" for servo in servos)

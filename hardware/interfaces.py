@@ -48,7 +48,11 @@ class Robot(Protocol):
         ...
 
     def send_action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Move by an action (dx, dy, dz, gripper) `[4]` in [−1, 1]; return what was really sent, in the same units."""
+        """Move for a control step by an action (dx, dy, dz, gripper) `[4]` in [−1, 1]; gripper 1 closes.
+
+        Returns:
+            What was really sent, in the same units, when the step's time is over.
+        """
         ...
 
     def reset(self) -> None:

@@ -83,7 +83,7 @@ def pointing_down(position: Array) -> Array:
 
 
 def _difference(pose: Array, other: Array) -> Array:
-    """Return the twist (ω, v) that takes `other` to `pose` in unit time, to first order in v, about the base's origin."""
+    """Return the twist (ω, v) that takes `other` to `pose` in unit time, to first order in v."""
     turn = Rotation.from_matrix(pose[:3, :3] @ other[:3, :3].T).as_rotvec()
     return np.concatenate([turn, pose[:3, 3] - other[:3, 3] - np.cross(turn, other[:3, 3])])
 

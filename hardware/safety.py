@@ -21,7 +21,7 @@ class Limits:
     """What an arm may do.
 
     Attributes:
-        low: corner of the workspace, m, in the base's frame; its z is above the table.
+        low: corner of the workspace, m, in the base's frame; its z leaves room for a block that hangs 5 cm lower.
         high: the other corner.
         step: of a control step in each direction, m.
         joint_speed: rad/s.
@@ -29,7 +29,7 @@ class Limits:
         voltage: least one of the supply, V.
     """
 
-    low: tuple[float, float, float] = (0.10, -0.15, 0.02)
+    low: tuple[float, float, float] = (0.10, -0.15, 0.055)
     high: tuple[float, float, float] = (0.45, 0.25, 0.25)
     step: float = 0.02
     joint_speed: float = 1.5

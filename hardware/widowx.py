@@ -48,7 +48,7 @@ SERVOS = {
     9: ServoFacts("gripper", XL430, 0, 4095),
 }
 NAMES = {number: it.name for number, it in SERVOS.items()}
-ARM = (1, 2, 4, 6, 7, 8)
+ARM: tuple[int, ...] = (1, 2, 4, 6, 7, 8)
 GRIPPER = 9
 GRIPPER_RAW = (1500, 2900)  # shut and open
 LOW, HIGH = (
@@ -101,7 +101,7 @@ class WidowX:
         self.bus: Bus | None = None
         self.clipped: tuple[str, ...] = ()
         self.awake = self.frozen = False
-        self.angles, self.target, self.gripper, self.due, self.spoke = np.zeros(6), np.zeros(3), -1.0, 0.0, 0.0
+        self.angles, self.target, self.gripper, self.spoke = np.zeros(6), np.zeros(3), -1.0, 0.0
 
     def connect(self) -> None:
         """Find all servos, set them up, and move slowly to where episodes begin; see `Robot`.
@@ -136,7 +136,7 @@ class WidowX:
         return self._measure()
 
     def send_action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Wait for the step's time, and move; see `Robot`.
+        """Move, and wait until the step's time is over; see `Robot`.
 
         Raises:
             SafetyError: the arm holds.
@@ -144,14 +144,13 @@ class WidowX:
         if self.frozen:
             raise SafetyError("the arm holds since an earlier fault; see to it, and start again")
         with self._holding_on_faults():
-            self._wait(self.due - self.clock.now())
             wish = self.kernel.limits.step * np.asarray(action[:3], float)
             motion = self.kernel.step(self.target, self.angles, wish, self.period)
             sent = (motion.target - self.target) / self.kernel.limits.step
             self.target, self.clipped = motion.target, motion.clipped
             self._send(motion.angles)
             self._grip(float(action[3]))
-        self.due = max(self.due, self.clock.now() - self.period) + self.period
+            self._wait(self.period)
         return np.append(sent, self.gripper).astype(np.float32)
 
     def reset(self) -> None:
@@ -159,7 +158,7 @@ class WidowX:
         high = forward(READY)[2, 3]
         with self._holding_on_faults():
             while forward(self.angles)[2, 0] < POINTS_DOWN and self.target[2] < high - 1e-3:
-                wish = np.array([0, 0, min(self.kernel.limits.step / 4, high - self.target[2])])
+                wish = np.array([0, 0, min(self.kernel.limits.step / 2, high - self.target[2])])
                 motion = self.kernel.step(self.target, self.angles, wish, self.period)
                 if motion.clipped:
                     break
@@ -167,7 +166,6 @@ class WidowX:
                 self.target = motion.target
                 self._wait(self.period)
             self._move(READY)
-        self.due = self.clock.now()
 
     def hold(self) -> None:
         """Stay where it is, and move no more; see `Robot`."""

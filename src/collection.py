@@ -151,7 +151,7 @@ def _transitions(raw: Any, env: EnvBase, number: int, deployment_round: int) -> 
         steps |= {
             "intervened": torch.zeros(length, dtype=torch.bool),
             "human_action": no_action(action),
-            "executed_action": env.action_spec_unbatched.project(action),
+            "executed_action": outcome.get("executed_action", env.action_spec_unbatched.project(action)),
             "intervention_prob": torch.zeros(length),
         }
     return TensorDict(steps, [length])

@@ -13,26 +13,32 @@ from torchrl.envs import EnvBase
 
 from mile.cloning import clone_policy
 from mile.collection import collect_episodes
-from mile.envs.metaworld import WIDTH, scripted_policy
 from mile.policies import Policy
 from mile.transitions import DEMONSTRATION
 
 
 class ScriptedPolicy:
-    """Acts as the suite's scripted policy does, with noise and with a miscalibrated view of the task.
+    """Acts as a simulator's scripted policy does, with noise and with a miscalibrated view of the task.
 
     Args:
-        task: the suite's name, such as "drawer-open-v3".
+        policy: from the newest time step's numbers to an action in [−1, 1].
+        width: how many numbers a time step has; they come last in an observation.
         noise: standard deviation of Gaussian noise on the executed action, in units of the action.
         bias: standard deviation, m, of an offset on what is seen, drawn once for each episode.
-        biased: which of the suite's 39 numbers the offset is added to.
+        biased: which of these numbers the offset is added to.
         seed: of the offsets.
     """
 
     def __init__(
-        self, task: str, noise: float = 0.0, bias: float = 0.0, biased: Sequence[int] = (), seed: int = 0
+        self,
+        policy: Callable[[np.ndarray], np.ndarray],
+        width: int,
+        noise: float = 0.0,
+        bias: float = 0.0,
+        biased: Sequence[int] = (),
+        seed: int = 0,
     ) -> None:
-        self.policy = scripted_policy(task)
+        self.policy, self.width = policy, width
         self.noise = noise
         self.bias = bias
         self.biased = list(biased)
@@ -48,14 +54,14 @@ class ScriptedPolicy:
         """Return the policy's actions without noise, in [−1, 1].
 
         Args:
-            observation: `[steps, 156]`.
+            observation: `[steps, observation_dim]`.
             episode: number of each step's episode, `[steps]`.
         """
-        states: Any = observation[:, -WIDTH:].double().numpy().copy()
+        states: Any = observation[:, -self.width :].double().numpy().copy()
         offsets = {number: self._offset(number) for number in episode.unique().tolist()}
         states[:, self.biased] += np.stack([offsets[number] for number in episode.tolist()])
         with warnings.catch_warnings(action="ignore"):  # the suite's own, about actions beyond ±1
-            actions = np.stack([self.policy.get_action(state) for state in states])
+            actions = np.stack([self.policy(state) for state in states])
         return torch.from_numpy(actions).clamp(-1, 1).to(observation.dtype)
 
     def _offset(self, episode: int) -> np.ndarray:
@@ -78,7 +84,7 @@ def demonstrate(
     beside the object or the goal, in a direction of its own.
 
     Args:
-        env: one of Meta-World's.
+        env: whose simulator has a scripted policy, as Meta-World's have.
         num_episodes: demonstrations.
         noise: see `ScriptedPolicy`.
         bias: see `ScriptedPolicy`, m.
@@ -93,10 +99,11 @@ def demonstrate(
     Raises:
         ValueError: the environment has no scripted policy.
     """
-    task = getattr(getattr(env, "simulator", None), "task", None)
-    if task is None:
+    simulator = getattr(env, "simulator", None)
+    if not hasattr(simulator, "scripted"):
         raise ValueError(f"Meta-World's tasks have scripted policies, '{getattr(env, 'name', env)}' has none")
-    scripted = ScriptedPolicy(task, noise, bias, biased, seed)
+    policy, width = simulator.scripted()  # pyright: ignore
+    scripted = ScriptedPolicy(policy, width, noise, bias, biased, seed)
     whole = collect_episodes(env, scripted, num_episodes, seed=seed)
     steps: Any = whole[whole["step"] < max_steps]
     steps["human_action"] = scripted.clean_actions(steps["observation"], steps["episode"])

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mile.hardware.dynamixel import PRESENT_POSITION
 from mile.hardware.simulated.scene import BLOCK, BOX, HOLE, scene
+from mile.hardware.simulated.servo import SHUT
 from mile.hardware.simulated.widowx import simulated_widowx
 from mile.hardware.widowx import ARM, CENTRE, GRIPPER, GRIPPER_RAW, SLEEP, TURN, WidowX
 
@@ -44,7 +46,8 @@ class SimulatedBench:
     def move(self, wanted: dict[int, float], period: float) -> tuple[Mapping[int, float], Mapping[int, int]]:
         """Drive the shafts, and return where they are; see `SimulatedBus`."""
         self.data.ctrl[:] = [(wanted[number] - CENTRE) * 2 * np.pi / TURN for number in ARM]
-        self.data.eq_active[0] = wanted[GRIPPER] < np.mean(GRIPPER_RAW) and self.data.eq_active[0]
+        if wanted[GRIPPER] > np.mean(GRIPPER_RAW):  # what is let go of falls
+            self.data.eq_active[0] = False
         for _ in range(max(1, round(period / self.model.opt.timestep))):
             self._mujoco.mj_step(self.model, self.data)
         raw = self.data.qpos[self.joints] * TURN / (2 * np.pi) + CENTRE
@@ -66,7 +69,12 @@ class SimulatedBench:
         self.data.qpos[self.block + 3 : self.block + 7] = quaternion
         self.data.qvel[:] = 0
         self.data.eq_active[0] = True
+        self.bus.servos[GRIPPER].put(PRESENT_POSITION, SHUT)
         self._mujoco.mj_forward(self.model, self.data)
+
+    def box(self) -> NDArray[np.float64]:
+        """Return where the box is, `[2]`, m."""
+        return self.data.mocap_pos[0][:2].copy()
 
     def success(self) -> bool:
         """Return whether the block is in the hole."""

@@ -7,9 +7,8 @@ import tty
 from collections.abc import Callable, Mapping
 from select import select
 
-from mile.hardware.dynamixel import HARDWARE_ERROR, MODEL_NUMBER, SECONDARY_ID
+from mile.hardware.dynamixel import HARDWARE_ERROR, SECONDARY_ID
 from mile.hardware.simulated.protocol import (
-    BROADCAST,
     PING,
     READ,
     REBOOT,
@@ -21,9 +20,10 @@ from mile.hardware.simulated.protocol import (
     Parser,
     encode,
 )
-from mile.hardware.simulated.servo import ALERT, LENGTH, Servo
+from mile.hardware.simulated.servo import ALERT, Servo
 
-TICK = 0.005  # s of simulated time between two looks at the servos
+TICK = 0.01  # s of simulated time between two looks at the servos
+FIRMWARE = b"\x2d"
 UNKNOWN = 2  # error of an answer: no such instruction
 
 
@@ -98,35 +98,33 @@ class SimulatedBus:
         alive = {number: servo for number, servo in self.servos.items() if number not in self.dead}
         for servo in alive.values():
             servo.spoken_to = self.time
+        address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
         if packet.instruction == SYNC_READ:
-            address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
             for number in data[4:]:
                 if number not in alive:
                     return  # the others wait for it
                 self._answer(number, 0, bytes(alive[number].table[address : address + size]))
         elif packet.instruction == SYNC_WRITE:
-            address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
             for at in range(4, len(data) - size, 1 + size):
                 self._write(alive, data[at], address, data[at + 1 : at + 1 + size])
         elif packet.servo in alive:
-            servo = alive[packet.servo]
-            if packet.instruction == PING:
-                number = MODEL_NUMBER
-                self._answer(packet.servo, 0, bytes(servo.table[number.address : number.address + 2]) + b"\x2d")
-            elif packet.instruction == READ and len(data) == 4:
-                address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
-                self._answer(packet.servo, 0, bytes(servo.table[address : address + size]))
-            elif packet.instruction == WRITE and len(data) > 2:
-                error = self._write(alive, packet.servo, int.from_bytes(data[:2], "little"), data[2:])
-                self._answer(packet.servo, error, b"")
-            elif packet.instruction == REBOOT:
-                servo.reboot(self.time)
-                self._answer(packet.servo, 0, b"")
-            else:
-                self._answer(packet.servo, LENGTH if packet.instruction in (READ, WRITE) else UNKNOWN, b"")
-        elif packet.instruction == PING and packet.servo == BROADCAST:
-            for number, servo in alive.items():
-                self._answer(number, 0, bytes(servo.table[:2]) + b"\x2d")
+            self._obey(alive, packet)
+
+    def _obey(self, alive: Mapping[int, Servo], packet: Packet) -> None:
+        """Do what one servo is told, and have it answer."""
+        data, servo, error, answer = packet.parameters, alive[packet.servo], 0, b""
+        address, size = (int.from_bytes(data[at : at + 2], "little") for at in (0, 2))
+        if packet.instruction == PING:
+            answer = bytes(servo.table[:2]) + FIRMWARE
+        elif packet.instruction == READ:
+            answer = bytes(servo.table[address : address + size])
+        elif packet.instruction == WRITE:
+            error = self._write(alive, packet.servo, address, data[2:])
+        elif packet.instruction == REBOOT:
+            servo.reboot(self.time)
+        else:
+            error = UNKNOWN
+        self._answer(packet.servo, error, answer)
 
     def _write(self, alive: Mapping[int, Servo], number: int, address: int, data: bytes) -> int:
         """Write to a servo and to its shadows; return its error."""

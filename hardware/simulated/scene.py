@@ -48,8 +48,8 @@ XML = """
               <body pos="0.07 0 0" gravcomp="1">
                 <joint name="8" axis="1 0 0"/>
                 <geom class="link" fromto="0 0 0 0.05 0 0" size="0.02" mass="0.1"/>
-                <geom name="finger_left" class="link" type="box" pos="0.078 0.03 0" size="0.02 0.004 0.008" mass="0.02"/>
-                <geom name="finger_right" class="link" type="box" pos="0.078 -0.03 0" size="0.02 0.004 0.008" mass="0.02"/>
+                <geom class="link" type="box" pos="0.078 0.03 0" size="0.02 0.004 0.008" mass="0.02"/>
+                <geom class="link" type="box" pos="0.078 -0.03 0" size="0.02 0.004 0.008" mass="0.02"/>
                 <site name="hand" pos="0.088575 0 0" size="0.003"/>
               </body>
             </body>
@@ -59,6 +59,7 @@ XML = """
     </body>
     <body name="block" pos="0 0 0.5" gravcomp="0">
       <freejoint name="block"/>
+      <site name="held" pos="0 0 0.02" euler="0 90 0"/>
       <geom class="solid" type="mesh" mesh="octagon" mass="0.05" rgba="0.85 0.25 0.2 1"/>
     </body>
     <body name="box" pos="0 0 0" mocap="true">
@@ -89,5 +90,4 @@ def scene() -> str:
         for at in np.arange(8) * np.pi / 4
     ]
     vertices = "  ".join(f"{x:.6f} {y:.6f} {z:.6f}" for x, y, z in points)
-    made = XML.format(vertices=vertices, walls="\n      ".join(walls))
-    return made.replace('<geom class="solid" type="mesh"', '<site name="held" pos="0 0 0.02" euler="0 90 0"/>\n      <geom class="solid" type="mesh"')
+    return XML.format(vertices=vertices, walls="\n      ".join(walls))

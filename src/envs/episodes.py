@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from mile.transitions import TransitionError
 
@@ -46,7 +47,8 @@ class ScheduledEpisodes(gym.Wrapper):
     * `robot_noise`: fresh uniform numbers in [0, 1) for sampling the robot's action, one for each of its parts;
     * `human_noise`: the same for a simulated human, and one before them for the decision to intervene;
     * `success`: whether the step just made solved the task: the simulator's `info["success"]`, or, where the
-      task is rated by its return, that the episode ended with at least `reward_threshold`.
+      task is rated by its return, that the episode ended with at least `reward_threshold`;
+    * `executed_action`: what was really done, of an environment that says so (`reports_action`).
 
     Args:
         env: one simulator.
@@ -64,15 +66,18 @@ class ScheduledEpisodes(gym.Wrapper):
         assert isinstance(observed, gym.spaces.Box)
         self.action_parts = action.shape[0] if isinstance(action, gym.spaces.Box) else 1
         self.last = np.zeros(observed.shape, observed.dtype)
-        self.observation_space = gym.spaces.Dict(
-            {
-                "observation": gym.spaces.Box(-np.inf, np.inf, self.last.shape, self.last.dtype.type),
-                "episode": gym.spaces.Box(PARKED, np.iinfo(np.int64).max, (), np.int64),
-                "robot_noise": gym.spaces.Box(0, 1, (self.action_parts,), np.float32),
-                "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
-                "success": gym.spaces.Box(0, 1, (), np.bool_),  # pyright: ignore
-            }
-        )
+        spaces: dict[str, gym.Space] = {
+            "observation": gym.spaces.Box(-np.inf, np.inf, self.last.shape, self.last.dtype.type),
+            "episode": gym.spaces.Box(PARKED, np.iinfo(np.int64).max, (), np.int64),
+            "robot_noise": gym.spaces.Box(0, 1, (self.action_parts,), np.float32),
+            "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
+            "success": gym.spaces.Box(0, 1, (), np.bool_),  # pyright: ignore
+        }
+        self.executed: NDArray[np.float32] | None = None
+        if getattr(env.unwrapped, "reports_action", False):
+            spaces["executed_action"] = action
+            self.executed = np.zeros(self.action_parts, np.float32)
+        self.observation_space = gym.spaces.Dict(spaces)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
         """Start the schedule's next episode; `seed` is not used, because the schedule has its own."""
@@ -91,6 +96,7 @@ class ScheduledEpisodes(gym.Wrapper):
             raise TransitionError(f"an action must be finite, got {action} in episode {self.episode}")
         self.last, reward, terminated, truncated, info = self.env.step(action)
         self.episode_return += float(reward)
+        self.executed = info.get("executed_action")
         success = bool(info.get("success", False))
         if self.threshold is not None and (terminated or truncated):
             success = self.episode_return >= self.threshold
@@ -98,7 +104,8 @@ class ScheduledEpisodes(gym.Wrapper):
 
     def _observe(self, success: bool) -> dict[str, Any]:
         noise = self.rng.random(1 + 2 * self.action_parts, dtype=np.float32)
-        return {
+        reported = {} if self.executed is None else {"executed_action": self.executed}
+        return reported | {
             "observation": self.last,
             "episode": self.episode,
             "robot_noise": noise[: self.action_parts],

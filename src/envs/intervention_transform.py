@@ -19,7 +19,7 @@ class InterventionTransform(Transform):
 
     * `intervened` `[*batch]`: ν;
     * `human_action`: the human's action, NaN (discrete: −1) where they did not act;
-    * `executed_action`: what the environment got, clipped to its action space;
+    * `executed_action`: what the environment got, clipped to its action space; or what it says that it did;
     * `intervention_prob` `[*batch]`: p(ν=1|s).
 
     A human may also end the episode: it is then terminated, and a success or not as they say.
@@ -54,6 +54,8 @@ class InterventionTransform(Transform):
         return tensordict.set("action", executed)
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        if "executed_action" in next_tensordict.keys():
+            self._written["executed_action"] = next_tensordict["executed_action"]
         verdict = self.human.judge(self._written["executed_action"])
         if verdict is not None:
             ended = torch.ones_like(next_tensordict["done"])

@@ -30,8 +30,8 @@ class ScheduledEnv(GymWrapper):
 
     @property
     def rated_by(self) -> Literal["success", "return"]:
-        """By what a policy is judged here (Sec. V): Meta-World's tasks by success, all others by their return."""
-        return "success" if isinstance(self.simulator, MetaWorld) else "return"
+        """By what a policy is judged here (Sec. V): manipulation by success, all else by the return."""
+        return getattr(self.simulator, "rated_by", "return")
 
     @property
     def simulator(self) -> gym.Env:
@@ -57,6 +57,7 @@ ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
     "button_press": partial(MetaWorld, "button-press-v3"),
     "drawer_open": partial(MetaWorld, "drawer-open-v3"),
     "peg_insert": partial(MetaWorld, "peg-insert-side-v3"),
+    "widowx_peg": partial(gym.make, "mile.hardware.robot_env:WidowXPeg-v0", disable_env_checker=True),
 }
 
 
@@ -64,8 +65,8 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None,
     """Make a batched environment.
 
     Args:
-        name: "lunarlander", "button_press", "drawer_open", "peg_insert", any other task of Meta-World
-            ("door-open-v3"), or any Gymnasium id with a vector observation.
+        name: "lunarlander", "button_press", "drawer_open", "peg_insert", "widowx_peg", any other task of
+            Meta-World ("door-open-v3"), or any Gymnasium id with a vector observation.
         num_envs: number of copies that step together.
         seed: seed of the episodes; episode i of a seed is the same for every num_envs.
         collector: plays its episodes, one of `mile.collectors`; None: this process.

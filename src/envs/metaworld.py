@@ -3,7 +3,7 @@
 import difflib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,8 @@ class MetaWorld(gym.Env):
         ValueError: there is no such task.
         ModuleNotFoundError: Meta-World is not installed.
     """
+
+    rated_by = "success"
 
     def __init__(
         self,
@@ -113,6 +115,10 @@ class MetaWorld(gym.Env):
             ) from None
         return frame[::-1, ::-1] if self.upside_down else frame
 
+    def scripted(self) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
+        """Return the suite's policy of this task; see `scripted_policy`."""
+        return scripted_policy(self.task)
+
     def close(self) -> None:
         """Free the renderer."""
         self.env.close()
@@ -125,11 +131,11 @@ def task_classes() -> dict[str, Any]:
     return ALL_V3_ENVIRONMENTS
 
 
-def scripted_policy(task: str) -> Any:
-    """Return the suite's scripted policy of a task, with `get_action(state)` for the 39 numbers of one step."""
+def scripted_policy(task: str) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
+    """Return the suite's scripted policy of a task, from the numbers of one step, and how many these are."""
     with _optional():
         from metaworld.policies import ENV_POLICY_MAP  # noqa: PLC0415
-    return ENV_POLICY_MAP[task]()
+    return ENV_POLICY_MAP[task]().get_action, WIDTH
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torchrl.envs import TransformedEnv, check_env_specs
 from mile.collection import collect_episodes
 from mile.demonstrations import ScriptedPolicy
 from mile.envs import InterventionTransform, make_env, make_policy
-from mile.envs.metaworld import SUCCESS, WIDTH, MetaWorld
+from mile.envs.metaworld import SUCCESS, WIDTH, MetaWorld, scripted_policy
 from mile.humans import SimulatedHuman
 from mile.transitions import TransitionError
 from tests.graphics import needs_graphics
@@ -46,7 +46,7 @@ def test_it_steps_as_the_suite_does_for_the_same_task(task):
 
 @pytest.mark.parametrize("task", SUCCESS)
 def test_success_is_the_suites_own(task):
-    ours, theirs, robot = MetaWorld(task), MetaWorld(task, shaped_reward=True), ScriptedPolicy(task)
+    ours, theirs, robot = MetaWorld(task), MetaWorld(task, shaped_reward=True), ScriptedPolicy(*scripted_policy(task))
     solved = 0
     for seed in range(4):
         observation, _ = ours.reset(seed=seed)

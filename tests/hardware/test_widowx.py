@@ -62,7 +62,6 @@ def test_it_wakes_moves_and_goes_to_rest(make):
         assert bench.bus.servos[servo].get(dxl.GOAL_POSITION) == bench.bus.servos[servo - 1].get(dxl.GOAL_POSITION)
     before, began = bench.arm.target, bench.bus.now()
     sent = [bench.arm.send_action(np.array([1, -0.5, -1, 1], np.float32)) for _ in range(5)]
-    bench.wait(0.2)
     assert bench.bus.now() - began == pytest.approx(1.0, abs=0.01)  # 5 Hz
     moved = Limits().step * np.sum(sent, 0)[:3]
     np.testing.assert_allclose(bench.arm.observe().position - before, moved, atol=2e-3)
@@ -100,6 +99,23 @@ def test_nothing_leads_out_of_the_workspace(make):
         np.abs(np.diff([angles for _, angles in bench.way], axis=0)).max() / np.diff([t for t, _ in bench.way]).max()
     )
     assert speed < 1.5 * Limits().joint_speed
+
+
+def test_an_interrupt_amid_a_transaction_ends_at_rest(make):
+    bench = make()
+    bench.arm.connect()
+    read, port = bench.arm.bus.port.readPort, bench.arm.bus.port
+
+    def interrupted(length):
+        port.readPort = read
+        raise KeyboardInterrupt
+
+    port.readPort = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        bench.arm.send_action(np.array([1, 0, 0, 1], np.float32))
+    bench.arm.close()
+    np.testing.assert_allclose(bench.angles(), SLEEP, atol=2e-3)
+    assert not bench.bus.servos[1].get(dxl.TORQUE_ENABLE)
 
 
 def test_a_policy_that_has_diverged_moves_nothing(make):

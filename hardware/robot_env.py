@@ -1,0 +1,132 @@
+"""An arm on a desk as a Gymnasium environment, for `mile.envs.make_env("widowx_peg")`."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mile.hardware.interfaces import Camera, Robot
+
+STACKED = 4  # time steps in an observation, App. D
+WIDTH = 6  # numbers in a time step
+ALIGNED = 0.004  # m, beside the hole's middle, from where the scripted policy goes down
+ABOVE = 0.13  # m, where it moves sideways
+
+
+class Bench(Protocol):
+    """An arm and what is around it.
+
+    Attributes:
+        robot: the arm.
+        camera: looks at it.
+    """
+
+    robot: Robot
+    camera: Camera
+
+    def prepare(self, seed: int) -> None:
+        """Set the task up; the robot is where episodes begin."""
+        ...
+
+    def box(self) -> NDArray[np.float64]:
+        """Return where the box is, `[2]`, m; NaN if nobody knows."""
+        ...
+
+    def success(self) -> bool:
+        """Return whether the task is solved, as far as that is known."""
+        ...
+
+    def close(self) -> None:
+        """Bring the arm to rest."""
+        ...
+
+
+class RobotEnv(gym.Env):
+    """The peg insertion of Sec. VI: the robot begins with the block in its gripper.
+
+    An observation is four time steps, oldest first, of the hand's position (0:3, m), the gripper's opening (3), and the
+    box's position (4:6, m). An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was
+    sent instead, after clipping, is observed as `executed_action`. The reward is 1 for success.
+
+    Nothing is connected before the first reset.
+
+    Args:
+        bench: makes the arm and what is around it.
+        max_episode_steps: end after so many.
+        render_mode: "rgb_array" for pictures.
+    """
+
+    rated_by = "success"
+    reports_action = True
+
+    def __init__(self, bench: Callable[[], Bench], max_episode_steps: int = 60, render_mode: str | None = None) -> None:
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+        self.make, self.bench = bench, None
+        self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * WIDTH,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
+        self.history: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
+        self.steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[NDArray[np.float32], dict]:
+        """Move to where episodes begin, and set the task up."""
+        super().reset(seed=seed)
+        if self.bench is None:
+            self.bench = self.make()
+            self.bench.robot.connect()
+        else:
+            self.bench.robot.reset()
+        self.bench.prepare(0 if seed is None else seed)
+        self.steps = 0
+        self.history.extend([self._look()] * STACKED)
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict]:
+        """Move, and wait until the step's time is over."""
+        assert self.bench is not None, "reset comes first"
+        sent = self.bench.robot.send_action(np.asarray(action, np.float32))
+        self.history.append(self._look())
+        self.steps += 1
+        success = self.bench.success()
+        truncated = not success and self.steps >= self.max_episode_steps
+        return self._observation(), float(success), success, truncated, {"success": success, "executed_action": sent}
+
+    def render(self) -> Any:
+        """Return the camera's picture, `[height, width, 3]`."""
+        assert self.bench is not None, "reset comes first"
+        return self.bench.camera.read()[0]
+
+    def close(self) -> None:
+        """Bring the arm to rest."""
+        if self.bench is not None:
+            self.bench.close()
+            self.bench = None
+
+    def scripted(self) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
+        """Return a policy from the last `WIDTH` numbers of an observation, and `WIDTH`."""
+        return insert, WIDTH
+
+    def _look(self) -> NDArray[np.float32]:
+        assert self.bench is not None
+        state = self.bench.robot.observe()
+        return np.array([*state.position, state.gripper, *self.bench.box()], np.float32)
+
+    def _observation(self) -> NDArray[np.float32]:
+        return np.concatenate(self.history)
+
+
+def insert(state: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the action that brings the block above the hole, and then down; gripper closed.
+
+    Args:
+        state: one time step of an observation, `[6]`.
+    """
+    aside = state[4:6] - state[:2]
+    down = -0.02 if np.abs(aside).max() < ALIGNED else np.clip(ABOVE - state[2], 0, 0.02)
+    return np.array([*(aside / 0.02), down / 0.02, 1.0]).clip(-1, 1)
+
+
+gym.register("WidowXPeg-v0", "mile.hardware.robot_env:RobotEnv")

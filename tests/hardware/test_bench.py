@@ -1,0 +1,108 @@
+import mujoco
+import numpy as np
+import pytest
+import torch
+from torchrl.envs import TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.demonstrations import ScriptedPolicy
+from mile.envs import InterventionTransform, make_env
+from mile.hardware.kinematics import forward
+from mile.hardware.robot_env import insert
+from mile.hardware.safety import Limits, SafetyError
+from mile.hardware.simulated.bench import SimulatedBench
+from mile.hardware.simulated.widowx import inject
+from mile.humans.human import Decision, Human
+from tests.graphics import needs_graphics
+
+
+@pytest.fixture
+def bench():
+    made = SimulatedBench()
+    yield made
+    made.close()
+
+
+def test_mujocos_arm_is_that_of_the_kinematics(bench):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        angles = rng.uniform(-1.5, 1.5, 6)
+        bench.data.qpos[bench.joints] = angles
+        mujoco.mj_kinematics(bench.model, bench.data)
+        hand, pose = bench.data.site("hand"), forward(angles)
+        np.testing.assert_allclose(hand.xpos, pose[:3, 3], atol=1e-9)
+        np.testing.assert_allclose(hand.xmat.reshape(3, 3), pose[:3, :3], atol=1e-9)
+
+
+def test_the_block_goes_into_the_hole_and_not_through_the_rim():
+    env = make_env("widowx_peg", bench=SimulatedBench)
+    scripted = ScriptedPolicy(*env.simulator.scripted())
+    steps = collect_episodes(env, scripted, 2, seed=1)
+    assert steps["next", "success"].sum() == 2
+    beside = ScriptedPolicy(lambda state: insert(state + np.array([0, 0, 0, 0, 0.02, 0])), 6)
+    missed = collect_episodes(env, beside, 1, seed=1)
+    assert not missed["next", "success"].any()
+    assert len(missed) == 60
+    env.close()
+
+
+def test_an_episode_of_a_seed_is_the_same_again():
+    first, second = (
+        collect_episodes(env, ScriptedPolicy(*env.simulator.scripted(), noise=0.3), [3, 1], seed=5)
+        for env in (make_env("widowx_peg", bench=SimulatedBench), make_env("widowx_peg", bench=SimulatedBench))
+    )
+    for number in (1, 3):
+        one, other = (steps["observation"][steps["episode"] == number] for steps in (first, second))
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=0)  # m: encoders count 1.5 mrad
+
+
+class Pusher(Human):
+    """Takes over in every second step, and pushes out of the workspace."""
+
+    def __init__(self):
+        self.step = 0
+
+    def decide(self, observation, noise=None):
+        self.step += 1
+        action = torch.tensor([[1.0, 1.0, 0.0, 1.0]])
+        return Decision(torch.tensor([self.step % 2 == 0]), action, torch.full((1,), 0.5))
+
+
+def test_what_was_clipped_is_recorded():
+    env = make_env("widowx_peg", bench=SimulatedBench, max_episode_steps=40)
+    robot = ScriptedPolicy(lambda state: np.array([0.0, 1.0, 0.0, 1.0]), 6)
+    steps = collect_episodes(TransformedEnv(env, InterventionTransform(Pusher())), robot, 1, seed=0)
+    executed, wished = (
+        steps["executed_action"],
+        torch.where(steps["intervened"].unsqueeze(-1), steps["human_action"], steps["robot_action"]),
+    )
+    assert torch.equal(executed[:5], wished[:5])
+    assert (executed[-1, 1], wished[-1, 1]) == (0, 1)  # at the wall
+    hand = torch.cat([steps["observation"][:1, -6:-3], steps["next", "observation"][:, -6:-3]])
+    moved = (hand[-1] - hand[0]) / Limits().step
+    torch.testing.assert_close(moved, executed[:, :3].sum(0), atol=0.4, rtol=0)  # the arm lags and sags by millimetres
+    assert (wished[:, :3].sum(0) - moved).abs().max() > 5  # which the wish alone would not tell
+    env.close()
+
+
+def test_a_fault_ends_the_program_in_a_line_and_the_arm_holds():
+    env = make_env("widowx_peg", bench=SimulatedBench)
+    scripted = ScriptedPolicy(*env.simulator.scripted())
+    collect_episodes(env, scripted, 1, seed=0)
+    bench = env.simulator.bench
+    inject(bench.bus, "overload")
+    with pytest.raises(SafetyError, match=r"servo 2 \(shoulder\) reports overload"):
+        collect_episodes(env, scripted, 1, seed=0)
+    assert bench.robot.frozen
+    env.close()
+
+
+@needs_graphics
+def test_the_camera_sees_the_block_go(bench):
+    before, _ = bench.camera.read()
+    bench.robot.connect()
+    bench.prepare(0)
+    after, taken = bench.camera.read()
+    assert before.shape == (224, 224, 3)
+    assert (before != after).any(-1).mean() > 0.01
+    assert taken == bench.bus.now()
