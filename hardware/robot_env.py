@@ -48,13 +48,15 @@ class RobotEnv(gym.Env):
     """The peg insertion of Sec. VI: the robot begins with the block in its gripper.
 
     An observation is four time steps, oldest first, of the hand's position (0:3, m), the gripper's opening (3), and the
-    box's position (4:6, m). An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was
+    box's position (4:6, m); with an encoder, of the picture's embedding and then the hand's position. An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was
     sent instead, after clipping, is observed as `executed_action`. The reward is 1 for success.
 
     Nothing is connected before the first reset.
 
     Args:
         bench: makes the arm and what is around it.
+        encoder: makes what turns a picture into numbers; None: where the box is must be known.
+        embedding: how many numbers it makes.
         max_episode_steps: end after so many.
         render_mode: "rgb_array" for pictures.
     """
@@ -62,11 +64,20 @@ class RobotEnv(gym.Env):
     rated_by = "success"
     reports_action = True
 
-    def __init__(self, bench: Callable[[], Bench], max_episode_steps: int = 60, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        bench: Callable[[], Bench],
+        encoder: Callable[[], Callable[[NDArray[np.uint8]], NDArray[np.float32]]] | None = None,
+        embedding: int = 2048,
+        max_episode_steps: int = 60,
+        render_mode: str | None = None,
+    ) -> None:
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
         self.make, self.bench = bench, None
+        self.encoder = encoder and encoder()
+        self.width = WIDTH if encoder is None else embedding + 3
         self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * WIDTH,), np.float32)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * self.width,), np.float32)
         self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
         self.history: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
         self.steps = 0
@@ -106,12 +117,20 @@ class RobotEnv(gym.Env):
             self.bench = None
 
     def scripted(self) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
-        """Return a policy from the last `WIDTH` numbers of an observation, and `WIDTH`."""
-        return insert, WIDTH
+        """Return a policy from the newest time step's numbers, and how many these are.
+
+        Raises:
+            ValueError: it would have to see.
+        """
+        if self.encoder is not None:
+            raise ValueError("the scripted policy needs to know where the box is; leave the encoder out")
+        return insert, self.width
 
     def _look(self) -> NDArray[np.float32]:
         assert self.bench is not None
         state = self.bench.robot.observe()
+        if self.encoder is not None:
+            return np.concatenate([self.encoder(self.bench.camera.read()[0]), state.position], dtype=np.float32)
         return np.array([*state.position, state.gripper, *self.bench.box()], np.float32)
 
     def _observation(self) -> NDArray[np.float32]:

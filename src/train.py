@@ -40,8 +40,11 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     kept = OmegaConf.merge(cfg, {"output_dir": cfg.output_dir, "command": cfg.command})  # the rest follows, if moved
     rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
     seen = {"num_envs": 1, "render_mode": "rgb_array", "collector": None} if cfg.human.person else {}  # by a person
-    with closing(instantiate(cfg.env)) as env, closing(instantiate(cfg.env, **seen)) as watched:
-        return train_in(cfg, env, watched)
+    with closing(instantiate(cfg.env)) as env:
+        if cfg.hardware is not None:  # there is one arm
+            return train_in(cfg, env, env)
+        with closing(instantiate(cfg.env, **seen)) as watched:
+            return train_in(cfg, env, watched)
 
 
 def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[str, Evaluation]:

@@ -98,6 +98,20 @@ def test_a_fault_ends_the_program_in_a_line_and_the_arm_holds():
 
 
 @needs_graphics
+def test_pictures_are_observed_as_embeddings_beside_the_hand():
+    def mean_colours():
+        return lambda picture: picture.mean((0, 1))
+
+    env = make_env("widowx_peg", bench=SimulatedBench, encoder=mean_colours, embedding=3, max_episode_steps=3)
+    steps = collect_episodes(env, lambda step: step.set("action", torch.tensor([[0.0, 1.0, 0.0, 1.0]])), 1, seed=0)
+    newest, before = steps["next", "observation"].reshape(3, 4, 6), steps["observation"].reshape(3, 4, 6)
+    assert torch.equal(newest[:, :3], before[:, 1:])
+    assert ((newest[:, 3, :3] > 5) & (newest[:, 3, :3] < 250)).all()
+    torch.testing.assert_close(newest[:, 3, 4].diff(), torch.full((2,), Limits().step), atol=3e-3, rtol=0)
+    env.close()
+
+
+@needs_graphics
 def test_the_camera_sees_the_block_go(bench):
     before, _ = bench.camera.read()
     bench.robot.connect()
