@@ -1,7 +1,10 @@
-"""The recording of a run as the data of another one."""
+"""What was recorded as the data of another run, or as demonstrations to clone."""
 
 from pathlib import Path
 from typing import Any
+
+from tensordict import TensorDict
+from torchrl.envs import EnvBase
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.transitions import DEMONSTRATION
@@ -29,3 +32,24 @@ def take_recording(run: str | Path, buffer: InterventionBuffer) -> None:
             steps["round"].zero_()
             steps["episode"].fill_(number)
             buffer.append(steps)
+
+
+def demonstrations(env: EnvBase, folder: str | Path) -> TensorDict:
+    """Return what a person showed and `mile-record` kept, for `mile.demonstrations.clone_demonstrations`.
+
+    Args:
+        env: the environment it was shown in.
+        folder: of the recording.
+
+    Returns:
+        Steps as `mile.transitions` describes them, `[steps]`, of successful episodes alone.
+
+    Raises:
+        ValueError: there is none.
+    """
+    buffer = InterventionBuffer(Path(folder), env.name)  # pyright: ignore
+    shown: Any = buffer.steps[buffer.rows([DEMONSTRATION])]
+    good = shown[shown["next", "success"]]["episode"] if len(shown) else None
+    if good is None or not len(good):
+        raise ValueError(f"'{folder}' holds no successful demonstration; record some with mile-record")
+    return shown[shown["episode"].unsqueeze(-1).eq(good).any(-1)]

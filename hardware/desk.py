@@ -1,5 +1,6 @@
 """The real desk: an arm and a webcam; a person sets the task up, and says whether it is solved."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ class Desk:
         place: tuple[float, float] | None = None,
         limits: dict[str, Any] | None = None,
     ) -> None:
-        self.robot = WidowX(port, rate, Limits(**(limits or {})))
+        given: Any = {name: tuple(it) if isinstance(it, Iterable) else it for name, it in (limits or {}).items()}
+        self.robot = WidowX(port, rate, Limits(**given))
         self.number, self.place = camera, place
         self._camera: Webcam | None = None
 

@@ -48,8 +48,9 @@ class RobotEnv(gym.Env):
     """The peg insertion of Sec. VI: the robot begins with the block in its gripper.
 
     An observation is four time steps, oldest first, of the hand's position (0:3, m), the gripper's opening (3), and the
-    box's position (4:6, m); with an encoder, of the picture's embedding and then the hand's position. An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was
-    sent instead, after clipping, is observed as `executed_action`. The reward is 1 for success.
+    box's position (4:6, m); with an encoder, of the picture's embedding and then the hand's position. An action is
+    (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was sent instead, after clipping, is observed
+    as `executed_action`. The reward is 1 for success.
 
     Nothing is connected before the first reset.
 
@@ -59,6 +60,9 @@ class RobotEnv(gym.Env):
         embedding: how many numbers it makes.
         max_episode_steps: end after so many.
         render_mode: "rgb_array" for pictures.
+
+    Raises:
+        ValueError: there is no bench.
     """
 
     rated_by = "success"
@@ -66,12 +70,14 @@ class RobotEnv(gym.Env):
 
     def __init__(
         self,
-        bench: Callable[[], Bench],
+        bench: Callable[[], Bench] | None,
         encoder: Callable[[], Callable[[NDArray[np.uint8]], NDArray[np.float32]]] | None = None,
         embedding: int = 2048,
         max_episode_steps: int = 60,
         render_mode: str | None = None,
     ) -> None:
+        if bench is None:
+            raise ValueError("a robot needs a desk; choose hardware=simulated or hardware=widowx")
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
         self.make, self.bench = bench, None
         self.encoder = encoder and encoder()

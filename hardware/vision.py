@@ -20,7 +20,7 @@ SIZE = 224  # pixels, of what the network sees
 class R3M:
     """Embeds pictures; TorchRL's `R3MTransform` does the work.
 
-    The official weights are downloaded into the folder once. Their SHA-256 is kept beside them, and checked from then on.
+    The official weights are downloaded into the folder once. Their SHA-256 is kept beside them and checked thereafter.
 
     Args:
         folder: of the weights, `r3m_50.pt` and the like.
@@ -85,7 +85,7 @@ def _make_torchvision_load() -> None:
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _KEPT.append(library)
     try:
-        import torchvision  # noqa: F401, PLC0415
+        import torchvision  # noqa: F401, PLC0415  # pyright: ignore
     except ModuleNotFoundError:
         raise ModuleNotFoundError("pictures need torchvision; pip install 'mile-interventions[vision]'") from None
 

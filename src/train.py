@@ -37,11 +37,14 @@ from mile.transitions import DEMONSTRATION
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    alone = cfg.trainer.devices == 1 and int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if cfg.human.person and not alone:
+        raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
     kept = OmegaConf.merge(cfg, {"output_dir": cfg.output_dir, "command": cfg.command})  # the rest follows, if moved
     rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
     seen = {"num_envs": 1, "render_mode": "rgb_array", "collector": None} if cfg.human.person else {}  # by a person
     with closing(instantiate(cfg.env)) as env:
-        if cfg.hardware is not None:  # there is one arm
+        if cfg.get("hardware") is not None:  # there is one arm
             return train_in(cfg, env, env)
         with closing(instantiate(cfg.env, **seen)) as watched:
             return train_in(cfg, env, watched)
@@ -169,8 +172,6 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
 
 def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:
     """Build the person's place at a console."""
-    if cfg.trainer.devices != 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
     return instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
 
 

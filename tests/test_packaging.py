@@ -34,7 +34,10 @@ LAYERS = [
         SIMULATING,
     ),
     (("tables", "video"), COLLECTING | {"rich", "PIL"}),
-    (("hardware",), COLLECTING | {"pygame", "pyspacemouse", "easyhid", "dynamixel_sdk", "serial", "mujoco", "cv2"}),
+    (
+        ("hardware",),
+        COLLECTING | {"pygame", "pyspacemouse", "easyhid", "dynamixel_sdk", "serial", "mujoco", "cv2", "torchvision"},
+    ),
     (("window", "devices"), COLLECTING | {"pygame", "matplotlib"}),
     (("browser",), COLLECTING | {"PIL", "fastapi", "uvicorn", "pydantic"}),
     (("methods", "datamodules", "callbacks"), LEARNING | {"minari", "h5py", "pandas", "pyarrow"}),
@@ -43,7 +46,7 @@ LAYERS = [
     (("intervals", "plan"), NUMERIC),
     (("runs", "comparison", "references", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
     (("figures", "study", "report", "paper"), LEARNING),
-    (("train", "evaluate", "pretrain", "doctor", "command_line"), LEARNING | {"hydra", "omegaconf"}),
+    (("train", "evaluate", "pretrain", "record", "doctor", "command_line"), LEARNING | {"hydra", "omegaconf"}),
 ]
 
 

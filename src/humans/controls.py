@@ -170,6 +170,27 @@ ARM = CartesianKeymap(
     ],
 )
 
+WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
+    keys=[
+        (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")),
+        (("ArrowRight", "KeyD"), ("ArrowLeft", "KeyA")),
+        (("KeyQ",), ("KeyE",)),
+    ],
+    axes=[(1, -1), (0, -1), (3, -1)],
+    close=("KeyC", "Pad0", "Pad4"),
+    open=("KeyV", "Pad1"),
+    legend=[
+        ("↑ ↓ or W S", "hand away from its foot, towards it"),
+        ("← → or A D", "hand left, right, seen from its foot"),
+        ("E Q", "hand up, down"),
+        ("C V", "gripper closes, opens"),
+        ("space", "hold still"),
+        ("pad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
+    ],
+    buttons=ARM.buttons,
+)
+KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX}
+
 
 def keymap_for(name: str, action_spec: TensorSpec) -> Keymap:
     """Return the controls of an environment.
@@ -181,8 +202,8 @@ def keymap_for(name: str, action_spec: TensorSpec) -> Keymap:
     Raises:
         ValueError: a person has no way to act there.
     """
-    if name == "lunarlander":
-        return LANDER
+    if name in KEYMAPS:
+        return KEYMAPS[name]
     if isinstance(action_spec, Categorical) and action_spec.n <= 9:
         keys = {action: [f"Digit{action + 1}"] for action in range(int(action_spec.n))}
         buttons = [(names[0], names[0][-1]) for names in keys.values()]

@@ -4,10 +4,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tensordict import TensorDict
 
 from mile.hardware.vision import R3M, SIZE, _make_torchvision_load
-
 
 needs_torchvision = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="needs torchvision: pip install '.[vision]'"
@@ -16,7 +14,7 @@ needs_torchvision = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Random weights in the official file's format: a module in a DataParallel in a dict, with parts that are not used."""
+    """Random weights in the official file's format: a DataParallel's in a dict, with parts that are not used."""
     _make_torchvision_load()
     from torchvision.models import resnet18
 
@@ -46,7 +44,7 @@ def test_a_picture_is_embedded_by_the_network_in_the_file(weights):
 
 @needs_torchvision
 def test_other_weights_than_the_first_time_are_refused(weights):
-    folder, network = weights
+    folder, _ = weights
     R3M(folder, "resnet18")
     with pytest.raises(ValueError, match=r"expected 0123.*downloaded anew"):
         R3M(folder, "resnet18", sha256="0123")
