@@ -6,7 +6,7 @@ Source: Robotis' e-manual of Protocol 2.0 and of the X series' control table.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-TRIES = 3  # of a transaction before it has failed
+TRIES = 5  # of a transaction before it has failed; together they take less than a watchdog's 200 ms
 
 
 class Register(NamedTuple):
@@ -101,7 +101,11 @@ class Bus:
         for _ in self._tries():
             if group.txRxPacket() == self._sdk.COMM_SUCCESS:
                 return {servo: bytes(group.data_dict[servo]) for servo in servos}
-        silent = [servo for servo in servos if self.ping(servo) is None] or servos
+        silent = [servo for servo in servos if self.ping(servo) is None]
+        if not silent:
+            raise ServoError(
+                "the servos' answers arrive damaged; use a shorter cable, away from the motors', and try again"
+            )
         raise ServoError(f"{self._called(silent)} does not answer; check its cable and the supply, then mile-doctor")
 
     def write(self, register: Register, values: Mapping[int, int]) -> None:
@@ -147,4 +151,6 @@ class Bus:
             yield number
 
     def _called(self, servos: Iterable[int]) -> str:
+        if len(servos := tuple(servos)) == len(self.names):
+            return "every servo"
         return ", ".join(f"servo {servo} ({self.names[servo]})" for servo in servos)

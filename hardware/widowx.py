@@ -19,6 +19,7 @@ from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 
 XM430, XL430 = 1020, 1060  # model numbers
 WATCHDOG = 10  # × 20 ms without a word from here, and the servos hold
+SLACK = 20  # raw, between a servo and its shadow: 1.8°
 LISTEN = 0.05  # s between two looks at the servos while time passes
 CENTRE, TURN = 2048, 4096  # raw
 POINTS_DOWN = -0.95  # z of the gripper's direction
@@ -116,6 +117,12 @@ class WidowX:
             if model != facts.model:
                 what = "does not answer" if model is None else f"is model {model}, expected {facts.model}"
                 raise ServoError(f"servo {number} ({facts.name}) {what}; run mile-doctor")
+        raw = self.bus.read(dxl.PRESENT_POSITION, SERVOS)
+        for number, facts in SERVOS.items():
+            if facts.shadows is not None and abs(raw[number] - raw[facts.shadows]) > SLACK:
+                raise ServoError(
+                    f"servo {number} ({facts.name}) does not read as servo {facts.shadows}; run mile-doctor"
+                )
         for number, facts in SERVOS.items():
             mode = dxl.PWM if number == GRIPPER else dxl.POSITION
             self.bus.set(dxl.TORQUE_ENABLE, number, 0)
@@ -172,11 +179,9 @@ class WidowX:
         self.frozen = True
         if self.bus is None or not self.awake:
             return
-        try:
-            goal = self.bus.read(dxl.PRESENT_POSITION, ARM)
-        except ServoError:  # who is silent holds by its watchdog
-            goal = dict(zip(ARM, _raw(self.angles), strict=True))
-        self.bus.write(dxl.GOAL_POSITION, goal)
+        for servo in ARM:
+            if self.bus.ping(servo) is not None:  # who is silent holds by its watchdog
+                self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
 
     def close(self) -> None:
         """Move slowly to rest unless a fault holds the arm, and close the port; see `Robot`."""
@@ -211,8 +216,7 @@ class WidowX:
 
     def _send(self, angles: NDArray[np.float64]) -> None:
         assert self.bus is not None
-        if self.clock.now() - self.spoke > 0.02 * WATCHDOG:
-            self._wake()
+        self._look()
         self.bus.write(dxl.GOAL_POSITION, dict(zip(ARM, _raw(angles), strict=True)))
         self.angles, self.spoke = angles, self.clock.now()
 
@@ -238,7 +242,10 @@ class WidowX:
             self.clock.sleep(min(LISTEN, left))
 
     def _look(self) -> None:
+        """Check the servos; after a silence, start their watchdogs anew."""
         assert self.bus is not None
+        if self.awake and self.clock.now() - self.spoke > 0.02 * WATCHDOG:
+            self._wake()
         errors = self.bus.read(dxl.HARDWARE_ERROR, SERVOS)
         found = self.bus.read_bytes(dxl.INPUT_VOLTAGE.address, 3, SERVOS)
         status = {servo: (data[2], int.from_bytes(data[:2], "little") / 10) for servo, data in found.items()}

@@ -20,9 +20,8 @@ from mile.hardware.dynamixel import Bus
 from mile.hardware.gamepad import find_gamepads
 from mile.hardware.interfaces import Clock
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
-from mile.hardware.widowx import HIGH, LOW, NAMES, SERVOS
+from mile.hardware.widowx import HIGH, LOW, NAMES, SERVOS, SLACK
 
-SLACK = 20  # raw, between a servo and its shadow: 1.8°
 QUICK = 1  # ms, of the adapter's latency timer
 
 
