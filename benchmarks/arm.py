@@ -1,4 +1,4 @@
-"""What the arm does in each fault, on the simulated bus: the table in docs/hardware.md; and how long a control step takes.
+"""What the arm does in each fault, on the simulated bus, and what a control step takes: docs/hardware.md.
 
 python benchmarks/arm.py
 """

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mile.hardware.interfaces import Camera, Robot
+from mile.hardware.safety import SafetyError
 
 STACKED = 4  # time steps in an observation, App. D
 WIDTH = 6  # numbers in a time step
@@ -86,7 +87,7 @@ class RobotEnv(gym.Env):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * self.width,), np.float32)
         self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
         self.history: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
-        self.steps = 0
+        self.steps, self.taken = 0, 0.0
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[NDArray[np.float32], dict]:
         """Move to where episodes begin, and set the task up."""
@@ -105,8 +106,8 @@ class RobotEnv(gym.Env):
         """Move, and wait until the step's time is over."""
         assert self.bench is not None, "reset comes first"
         sent = self.bench.robot.send_action(np.asarray(action, np.float32))
-        self.history.append(self._look())
         self.steps += 1
+        self.history.append(self._look())
         success = self.bench.success()
         truncated = not success and self.steps >= self.max_episode_steps
         return self._observation(), float(success), success, truncated, {"success": success, "executed_action": sent}
@@ -136,7 +137,14 @@ class RobotEnv(gym.Env):
         assert self.bench is not None
         state = self.bench.robot.observe()
         if self.encoder is not None:
-            return np.concatenate([self.encoder(self.bench.camera.read()[0]), state.position], dtype=np.float32)
+            picture, taken = self.bench.camera.read()
+            if self.steps and taken <= self.taken:
+                self.bench.robot.hold()
+                raise SafetyError(
+                    "the camera shows the same picture again: the arm holds; plug it in anew, mile-doctor"
+                )
+            self.taken = taken
+            return np.concatenate([self.encoder(picture), state.position], dtype=np.float32)
         return np.array([*state.position, state.gripper, *self.bench.box()], np.float32)
 
     def _observation(self) -> NDArray[np.float32]:
