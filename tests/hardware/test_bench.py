@@ -113,16 +113,16 @@ def test_pictures_are_observed_as_embeddings_beside_the_hand():
 
 @needs_graphics
 def test_a_frozen_camera_holds_the_arm():
-    env = make_env(
-        "widowx_peg",
-        bench=lambda: SimulatedBench(fault="frozen_camera"),
-        encoder=lambda: lambda it: it[0, 0],
-        embedding=3,
-    )
+    made = []
+
+    def frozen():
+        made.append(SimulatedBench(fault="frozen_camera"))
+        return made[0]
+
+    env = make_env("widowx_peg", bench=frozen, encoder=lambda: lambda picture: picture[0, 0], embedding=3)
     with pytest.raises(SafetyError, match="same picture"):
         collect_episodes(env, lambda step: step.set("action", torch.zeros(1, 4)), 1, seed=0)
-    assert env.simulator.bench.robot.frozen
-    env.close()
+    assert made[0].robot.frozen
 
 
 @needs_graphics
