@@ -44,6 +44,8 @@ REVERSED, TIMED = 1, 4  # bits of DRIVE_MODE
 POSITION, PWM = 3, 16  # of OPERATING_MODE
 ERRORS = {0: "input voltage", 2: "overheating", 3: "encoder", 4: "electrical shock", 5: "overload"}  # bits
 
+PSEUDO, PATIENCE = "/dev/pts/", 0.15  # s; simulated servos behind a pseudo-terminal share this machine's cores
+
 
 class ServoError(ConnectionError):
     """A servo that does not answer, or refuses."""
@@ -74,6 +76,8 @@ class Bus:
             raise ConnectionError(f"the servos' port '{port}' cannot be opened ({error}); run mile-doctor") from None
         if not opened:
             raise ConnectionError(f"the servos' port '{port}' does not know {baud_rate} baud")
+        if port.startswith(PSEUDO):
+            self.port.setPacketTimeout = lambda length: self.port.setPacketTimeoutMillis(1000 * PATIENCE)
 
     def ping(self, servo: int) -> int | None:
         """Return the model number of a servo, None if it does not answer."""

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -149,8 +150,8 @@ def _read_run(folder: Path) -> list[Outcome]:
             row["episodes"],
             steps[number],
             interventions[number],
-            results["with interventions"][key],
-            results["expert (sampled)"][key],
+            results.get("with interventions", {}).get(key, math.nan),  # nobody plays the person, or an expert at a desk
+            results.get("expert (sampled)", {}).get(key, math.nan),
         )
 
     rhythm = cfg.callbacks.evaluation.every_n_epochs / cfg.callbacks.deployment.epochs_per_round

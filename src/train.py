@@ -23,7 +23,7 @@ from mile.datamodules.recorded import take_recording
 from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation, evaluate_policy
-from mile.humans import Person, SimulatedHuman
+from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.controls import keymap_for
 from mile.intervention import intervention_floor
 from mile.methods import Method
@@ -60,6 +60,8 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     human = make_human(cfg, env, initial, output)
     person = make_person(cfg, watched) if cfg.human.person else None
     supervised = TransformedEnv(watched, InterventionTransform(person or human))
+    at_desk = person is not None and cfg.get("hardware") is not None  # where they alone know what success is
+    judged = TransformedEnv(env, InterventionTransform(Spectator(person))) if person and at_desk else env
     method = make_method(cfg, env, initial, human)
     for number in sorted(set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)):
         data.buffer.append(expert_episode(env, human.expert, number, cfg.demonstration_seed))
@@ -68,15 +70,16 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     references = read_references(output if cfg.like is None else Path(cfg.like))
     if references is None:
         print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
-        references = {"initial policy": evaluate(env, initial)}
+        references = {"initial policy": evaluate(judged, initial)}
         if person is None:
             references["with interventions"] = evaluate(supervised, initial)
-        references["expert (sampled)"] = evaluate(env, human.expert, deterministic=False)
+        if not at_desk:
+            references["expert (sampled)"] = evaluate(env, human.expert, deterministic=False)
     rank_zero_only(write_references)(output, references)
     watch = cfg.human.watch and partial(instantiate(cfg.human.watch), human, env)
     given = {
         "deployment": {"env": supervised, "before_round": watch},
-        "evaluation": {"env": env},
+        "evaluation": {"env": judged},
         "console": {"person": person},
         "study": {"person": person, "env": supervised, "initial": initial},
         "video": {"make_env": partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"), "human": human},
@@ -116,8 +119,9 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
 
     print_rounds(deployed, evaluated, env.rated_by)
     print("evaluating the learnt policy …", flush=True)
-    expert = references.pop("expert (sampled)")
-    rows = {**references, "learnt policy": evaluate(env, method.policy), "expert (sampled)": expert}
+    learnt = list(evaluated.values())[-1] if at_desk else evaluate(env, method.policy)  # the person has left
+    expert = {name: references.pop(name) for name in ("expert (sampled)",) if name in references}
+    rows = {**references, "learnt policy": learnt, **expert}
     write_json(output / "results.json", rows)
     print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, env.rated_by)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output

@@ -1,4 +1,5 @@
 import gc
+import math
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mile.hardware.safety import Limits
 from mile.hardware.simulated.bench import SimulatedBench
 from mile.policies import describe_checkpoint, load_policy
 from mile.pretrain import pretrain
+from mile.runs import read_runs
 from mile.train import train
 from mile.transitions import DEMONSTRATION
 
@@ -101,6 +103,16 @@ def test_every_other_choice_runs(tmp_path, choice):
         more = ["+participant=1", "human.calibrate.target_ratio=0.9"]
     rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))
     assert all(len(row.returns) == 2 for row in rows.values())
+
+
+@pytest.mark.filterwarnings("ignore:no interventions in round")
+def test_at_a_desk_the_person_judges_and_no_expert_acts(tmp_path):
+    desk = ["experiment=widowx_peg", "hardware=simulated", "human=browser", "env.num_envs=1", "env.max_episode_steps=5"]
+    rows = train(smoke(tmp_path, *desk, *PEOPLE["human=browser"], *SCRIPT, "+human.cost=70", "+human.scale=100"))
+    assert list(rows) == ["initial policy", "learnt policy"]
+    outcomes, unfinished = read_runs([tmp_path])
+    assert not unfinished
+    assert math.isnan(outcomes[0].expert)
 
 
 def test_scripted_participants_differ():

@@ -3,5 +3,6 @@
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.person import Person
 from mile.humans.simulated import SimulatedHuman
+from mile.humans.spectator import Spectator
 
-__all__ = ["Decision", "DiscardedError", "Human", "Person", "SimulatedHuman"]
+__all__ = ["Decision", "DiscardedError", "Human", "Person", "SimulatedHuman", "Spectator"]

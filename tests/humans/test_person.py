@@ -6,9 +6,10 @@ import torch
 from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
-from mile.envs import InterventionTransform, make_env
-from mile.humans import Person
-from mile.humans.controls import keymap_for
+from mile.envs import InterventionTransform, make_env, make_policy
+from mile.evaluation import evaluate_policy
+from mile.humans import Person, Spectator
+from mile.humans.controls import Controls, keymap_for
 from mile.humans.person import check_form
 from mile.humans.takeover import TakeOver
 from tests.conftest import act_by_step
@@ -56,6 +57,28 @@ def test_the_person_may_end_an_episode(verdict):
     assert first["next", "terminated"].tolist() == [False, False, True]
     assert bool(first["next", "success"][-1]) == (verdict == "success")
     assert (steps["episode"] == 1).sum() > 3  # the next one is played to its own end
+
+
+def test_a_spectator_judges_and_cannot_act():
+    class Watcher(Script):
+        def commands(self):
+            status = self.seen[-1][0] if self.seen else {}
+            return ["start"] if status.get("phase") != "playing" else ["success"] if status["step"] == 3 else []
+
+        def controls(self):
+            return Controls(frozenset({"Digit3"}))
+
+    script = Watcher()
+    env = make_env("Counting-v0")
+    keymap = keymap_for("Counting-v0", env.action_spec_unbatched)
+    person = Person(script, lambda: np.zeros((4, 4, 3), np.uint8), keymap, rate=1000)
+    judged = TransformedEnv(env, InterventionTransform(Spectator(person)))
+    result = evaluate_policy(judged, make_policy(env, hidden_dims=(4,)), 2, seed=0)
+    assert result.lengths.tolist() == [4, 4]
+    assert result.success_rate == 1
+    assert not result.interventions.any()
+    assert "succeed" in next(status["title"] for status, _ in script.seen if status["phase"] == "playing")
+    assert (person.watching, person.title) == (False, None)
 
 
 def test_a_discarded_episode_is_played_again_as_if_it_had_not_been():
