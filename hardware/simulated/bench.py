@@ -1,6 +1,7 @@
 """A desk with an arm, a box and a camera that are not there; the arm is driven through its real driver."""
 
-import threading
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,12 +31,13 @@ class SimulatedBench:
     """
 
     def __init__(self, rate: float = 5.0, fault: str | None = None) -> None:
+        if sys.platform == "linux":
+            os.environ.setdefault("MUJOCO_GL", "egl")
         import mujoco  # noqa: PLC0415
 
         self._mujoco: Any = mujoco
         self.model = mujoco.MjModel.from_xml_string(scene())
         self.data = mujoco.MjData(self.model)
-        self.lock = threading.Lock()
         self.joints = [self.model.joint(str(number)).qposadr[0] for number in ARM]
         self.block = self.model.joint("block").qposadr[0]
         self.data.qpos[self.joints] = SLEEP
@@ -98,11 +100,20 @@ class SimulatedCamera:
         self.last: tuple[NDArray[np.uint8], float] | None = None
 
     def read(self) -> tuple[NDArray[np.uint8], float]:
-        """Return a picture `[224, 224, 3]` and its time; see `Camera`."""
+        """Return a picture `[224, 224, 3]` and its time; see `Camera`.
+
+        Raises:
+            RuntimeError: there is no offscreen renderer.
+        """
         if self.renderer is None:
             import mujoco  # noqa: PLC0415
 
-            self.renderer = mujoco.Renderer(self.bench.model, 224, 224)
+            try:
+                self.renderer = mujoco.Renderer(self.bench.model, 224, 224)
+            except Exception as error:  # each OpenGL backend has errors of its own
+                raise RuntimeError(
+                    f"MuJoCo cannot render offscreen ({error}); install libegl1 and libgl1-mesa-dri"
+                ) from None
         if self.last is None or not self.frozen:
             self.renderer.update_scene(self.bench.data, "webcam")
             self.last = self.renderer.render(), self.bench.bus.now()
