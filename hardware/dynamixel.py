@@ -3,10 +3,11 @@
 Source: Robotis' e-manual of Protocol 2.0 and of the X series' control table.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import termios
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-TRIES = 5  # of a transaction before it has failed; together they take less than a watchdog's 200 ms
+TRIES = 5  # of a transaction before it has failed
 
 
 class Register(NamedTuple):
@@ -79,10 +80,10 @@ class Bus:
         if port.startswith(PSEUDO):
             self.port.setPacketTimeout = lambda length: self.port.setPacketTimeoutMillis(1000 * PATIENCE)
 
-    def ping(self, servo: int) -> int | None:
+    def ping(self, servo: int, tries: int = TRIES) -> int | None:
         """Return the model number of a servo, None if it does not answer."""
-        for _ in self._tries():
-            model, result, _ = self.packets.ping(self.port, servo)
+        for _ in range(tries):
+            model, result, _ = self._transact(self.packets.ping, self.port, servo)
             if result == self._sdk.COMM_SUCCESS:
                 return model
         return None
@@ -102,8 +103,8 @@ class Bus:
         group = self._sdk.GroupSyncRead(self.port, self.packets, address, size)
         for servo in servos:
             group.addParam(servo)
-        for _ in self._tries():
-            if group.txRxPacket() == self._sdk.COMM_SUCCESS:
+        for _ in range(TRIES):
+            if self._transact(group.txRxPacket) == self._sdk.COMM_SUCCESS:
                 return {servo: bytes(group.data_dict[servo]) for servo in servos}
         silent = [servo for servo in servos if self.ping(servo) is None]
         if not silent:
@@ -121,8 +122,8 @@ class Bus:
         group = self._sdk.GroupSyncWrite(self.port, self.packets, register.address, register.size)
         for servo, value in values.items():
             group.addParam(servo, value.to_bytes(register.size, "little", signed=register.signed))
-        for _ in self._tries():
-            if group.txPacket() == self._sdk.COMM_SUCCESS:
+        for _ in range(TRIES):
+            if self._transact(group.txPacket) == self._sdk.COMM_SUCCESS:
                 return
         raise ServoError(f"nothing can be sent to {self._called(values)}; is the adapter still plugged in?")
 
@@ -134,8 +135,9 @@ class Bus:
         """
         data = list(value.to_bytes(register.size, "little", signed=register.signed))
         result = error = 0
-        for _ in self._tries():
-            result, error = self.packets.writeTxRx(self.port, servo, register.address, register.size, data)
+        write, address, size = self.packets.writeTxRx, register.address, register.size
+        for _ in range(TRIES):
+            result, error = self._transact(write, self.port, servo, address, size, data)
             if result == self._sdk.COMM_SUCCESS and not error & 0x7F:  # the highest bit only tells of HARDWARE_ERROR
                 return
         why = self.packets.getTxRxResult(result) if result else self.packets.getRxPacketError(error & 0x7F)
@@ -149,10 +151,12 @@ class Bus:
         """Close the port."""
         self.port.closePort()
 
-    def _tries(self) -> Iterator[int]:
-        for number in range(TRIES):
-            self.port.is_using = False  # as an interrupt within a transaction (Ctrl-C) leaves it, for ever
-            yield number
+    def _transact(self, transaction: Callable[..., Any], *arguments: Any) -> Any:
+        self.port.is_using = False  # as an interrupt within a transaction (Ctrl-C) leaves it, for ever
+        try:
+            return transaction(*arguments)
+        except (OSError, termios.error) as error:
+            raise ServoError(f"the servos' port is gone ({error}); plug the adapter in, then mile-doctor") from None
 
     def _called(self, servos: Iterable[int]) -> str:
         if len(servos := tuple(servos)) == len(self.names):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,35 @@ class Limits:
     joint_speed: float = 1.5
     temperature: float = 65.0
     voltage: float = 10.5
+
+    def __post_init__(self) -> None:
+        if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"each of the workspace's low must be below its high, got {self.low} and {self.high}")
+        for name, most in (("step", 0.05), ("joint_speed", 3.0)):
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} must be above 0 and at most {most}, got {getattr(self, name)}")
+
+
+class ServoState(NamedTuple):
+    """What a servo reports.
+
+    Attributes:
+        torque: whether it holds.
+        error: bits of HARDWARE_ERROR.
+        watchdog: BUS_WATCHDOG; −1: it has stopped the servo.
+        goal: raw position that it was sent to.
+        position: raw position.
+        voltage: of the supply, V.
+        temperature: °C.
+    """
+
+    torque: bool
+    error: int
+    watchdog: int
+    goal: int
+    position: int
+    voltage: float
+    temperature: int
 
 
 @dataclass(frozen=True)
@@ -123,29 +153,26 @@ class SafetyKernel:
                 )
             if (angles < self.low - 1e-6).any() or (angles > self.high + 1e-6).any():
                 raise SafetyError("the way would leave the joints' limits; move the arm by hand, and start again")
-            before = position
+            before = self.within(before, position)  # not the position itself: the tolerance would add up
         return way
 
-    def check(
-        self, names: Mapping[int, str], errors: Mapping[int, int], status: Mapping[int, tuple[int, float]]
-    ) -> None:
+    def check(self, names: Mapping[int, str], states: Mapping[int, ServoState]) -> None:
         """Check what the servos report.
 
         Args:
             names: by id.
-            errors: their HARDWARE_ERROR, by id.
-            status: temperature, °C, and voltage, V, by id.
+            states: by id.
 
         Raises:
             SafetyError: one of them is in trouble.
         """
-        for servo, bits in errors.items():
-            if bits:
+        for servo, state in states.items():
+            if bits := state.error:
                 why = ", ".join(name for bit, name in ERRORS.items() if bits >> bit & 1) or f"error {bits}"
                 raise SafetyError(
                     f"servo {servo} ({names[servo]}) reports {why}; let it cool, free it, then mile-doctor"
                 )
-        for servo, (temperature, voltage) in status.items():
+            temperature, voltage = state.temperature, state.voltage
             if temperature >= self.limits.temperature:
                 raise SafetyError(
                     f"servo {servo} ({names[servo]}) has {temperature} °C, at most {self.limits.temperature:.0f} are "

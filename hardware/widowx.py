@@ -15,11 +15,14 @@ from mile.hardware import dynamixel as dxl
 from mile.hardware.dynamixel import Bus, ServoError
 from mile.hardware.interfaces import Clock, RobotState
 from mile.hardware.kinematics import forward
-from mile.hardware.safety import Limits, SafetyError, SafetyKernel
+from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
 
 XM430, XL430 = 1020, 1060  # model numbers
 WATCHDOG = 10  # × 20 ms without a word from here, and the servos hold
 SLACK = 20  # raw, between a servo and its shadow: 1.8°
+ASTRAY = 230  # raw, between where a servo was sent and is: 20°
+NEAR_REST = 0.3  # rad, from SLEEP
+ALONE = 255  # SECONDARY_ID of who shadows nobody
 LISTEN = 0.05  # s between two looks at the servos while time passes
 CENTRE, TURN = 2048, 4096  # raw
 POINTS_DOWN = -0.95  # z of the gripper's direction
@@ -51,6 +54,7 @@ SERVOS = {
 NAMES = {number: it.name for number, it in SERVOS.items()}
 ARM: tuple[int, ...] = (1, 2, 4, 6, 7, 8)
 GRIPPER = 9
+MODES = {GRIPPER: dxl.PWM}
 GRIPPER_RAW = (1500, 2900)  # shut and open
 LOW, HIGH = (
     np.array([(getattr(SERVOS[it], end) - CENTRE) * 2 * np.pi / TURN for it in ARM]) for end in ("low", "high")
@@ -89,6 +93,7 @@ class WidowX:
 
     Raises:
         ValueError: the rate is not within 5 to 20 Hz.
+        SafetyError: within these limits the arm cannot go to rest.
     """
 
     def __init__(
@@ -102,10 +107,13 @@ class WidowX:
         self.bus: Bus | None = None
         self.clipped: tuple[str, ...] = ()
         self.awake = self.frozen = False
-        self.angles, self.target, self.gripper, self.spoke = np.zeros(6), np.zeros(3), -1.0, 0.0
+        self.kernel.path(SLEEP, READY, self.period)  # refuses limits in which the arm could not go to rest
+        self.angles, self.target, self.gripper = np.zeros(6), np.zeros(3), 0.0
 
     def connect(self) -> None:
         """Find all servos, set them up, and move slowly to where episodes begin; see `Robot`.
+
+        An arm that holds itself up, as after a fault, is taken over as it is.
 
         Raises:
             ConnectionError: the port or a servo is missing.
@@ -117,26 +125,44 @@ class WidowX:
             if model != facts.model:
                 what = "does not answer" if model is None else f"is model {model}, expected {facts.model}"
                 raise ServoError(f"servo {number} ({facts.name}) {what}; run mile-doctor")
-        raw = self.bus.read(dxl.PRESENT_POSITION, SERVOS)
+        holding = {number for number, state in self._look().items() if state.torque}
+        self._set_up(holding)
+        states = self._look()
         for number, facts in SERVOS.items():
-            if facts.shadows is not None and abs(raw[number] - raw[facts.shadows]) > SLACK:
+            if facts.shadows and abs(states[number].position - states[facts.shadows].position) > SLACK:
                 raise ServoError(
                     f"servo {number} ({facts.name}) does not read as servo {facts.shadows}; run mile-doctor"
                 )
-        for number, facts in SERVOS.items():
-            mode = dxl.PWM if number == GRIPPER else dxl.POSITION
-            self.bus.set(dxl.TORQUE_ENABLE, number, 0)
-            self.bus.set(dxl.DRIVE_MODE, number, dxl.TIMED | dxl.REVERSED * facts.reversed)
-            self.bus.set(dxl.OPERATING_MODE, number, mode)
-            self.bus.set(dxl.SECONDARY_ID, number, facts.shadows or 255)
-        self._look()
-        self.angles = self._measure().angles
-        self.target = forward(self.angles)[:3, 3]
-        for number in SERVOS:
+        if GRIPPER not in holding:
+            self.bus.set(dxl.GOAL_PWM, GRIPPER, 0)
+        for number in SERVOS.keys() - holding:
             self.bus.set(dxl.TORQUE_ENABLE, number, 1)
+        self._start_watchdogs()
         self.awake = True
-        self._wake()
         self.reset()
+
+    def _set_up(self, holding: set[int]) -> None:
+        """Write the settings of those servos that have others; for that they must let go."""
+        assert self.bus is not None
+        settings = {
+            number: bytes(
+                [dxl.TIMED | dxl.REVERSED * it.reversed, MODES.get(number, dxl.POSITION), it.shadows or ALONE]
+            )
+            for number, it in SERVOS.items()
+        }
+        found = self.bus.read_bytes(dxl.DRIVE_MODE.address, 3, SERVOS)
+        if found == settings:
+            return
+        if holding and np.abs(self._measure().angles - SLEEP).max() > NEAR_REST:
+            raise SafetyError("the arm holds itself up, and has servos to set up: support it, and switch it off and on")
+        for number in SERVOS:  # a shadow obeys its master's id, too, until it is told not to
+            self.bus.set(dxl.TORQUE_ENABLE, number, 0)
+            self.bus.set(dxl.SECONDARY_ID, number, ALONE)
+        holding.clear()
+        for number, (drive, mode, shadows) in settings.items():
+            self.bus.set(dxl.DRIVE_MODE, number, drive)
+            self.bus.set(dxl.OPERATING_MODE, number, mode)
+            self.bus.set(dxl.SECONDARY_ID, number, shadows)
 
     def observe(self) -> RobotState:
         """Return what is measured now; see `Robot`."""
@@ -151,12 +177,13 @@ class WidowX:
         if self.frozen:
             raise SafetyError("the arm holds since an earlier fault; see to it, and start again")
         with self._holding_on_faults():
+            self._resume()
             wish = self.kernel.limits.step * np.asarray(action[:3], float)
             motion = self.kernel.step(self.target, self.angles, wish, self.period)
             sent = (motion.target - self.target) / self.kernel.limits.step
             self.target, self.clipped = motion.target, motion.clipped
             self._send(motion.angles)
-            self._grip(float(action[3]))
+            self.grip(float(action[3]))
             self._wait(self.period)
         return np.append(sent, self.gripper).astype(np.float32)
 
@@ -164,6 +191,7 @@ class WidowX:
         """Move slowly up, and then to where episodes begin; see `Robot`."""
         high = forward(READY)[2, 3]
         with self._holding_on_faults():
+            self._resume()
             while forward(self.angles)[2, 0] < POINTS_DOWN and self.target[2] < high - 1e-3:
                 wish = np.array([0, 0, min(self.kernel.limits.step / 2, high - self.target[2])])
                 motion = self.kernel.step(self.target, self.angles, wish, self.period)
@@ -180,8 +208,12 @@ class WidowX:
         if self.bus is None or not self.awake:
             return
         for servo in ARM:
-            if self.bus.ping(servo) is not None:  # who is silent holds by its watchdog
+            if self.bus.ping(servo, tries=1) is None:
+                continue  # who is silent holds by its watchdog
+            try:
                 self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
+            except ServoError:
+                continue  # the others must hold all the same
 
     def close(self) -> None:
         """Move slowly to rest unless a fault holds the arm, and close the port; see `Robot`."""
@@ -190,10 +222,13 @@ class WidowX:
         try:
             if self.awake and not self.frozen:
                 self.reset()
-                with self._holding_on_faults():
-                    self._move(SLEEP)
+                self._move(SLEEP)
+                self.bus.set(dxl.GOAL_PWM, GRIPPER, 0)
                 for number in SERVOS:
                     self.bus.set(dxl.TORQUE_ENABLE, number, 0)
+        except BaseException:  # a fault, or a second Ctrl-C
+            self.hold()
+            raise
         finally:
             if self.frozen and self.awake:
                 print("the arm holds, with its torque on: support it before you switch it off", flush=True)
@@ -215,24 +250,39 @@ class WidowX:
         self.target = forward(angles)[:3, 3]
 
     def _send(self, angles: NDArray[np.float64]) -> None:
+        """Send the joints somewhere, and see that it has arrived: nobody acknowledges a goal."""
         assert self.bus is not None
-        self._look()
-        self.bus.write(dxl.GOAL_POSITION, dict(zip(ARM, _raw(angles), strict=True)))
-        self.angles, self.spoke = angles, self.clock.now()
+        goal = dict(zip(ARM, _raw(angles), strict=True))
+        for _ in range(dxl.TRIES):
+            self.bus.write(dxl.GOAL_POSITION, goal)
+            states = self._look()
+            if all(states[number].goal == raw for number, raw in goal.items()):
+                self.angles = angles
+                return
+        raise ServoError("goals do not arrive at the servos; check the cable, then mile-doctor")
 
-    def _grip(self, close: float) -> None:
-        """Squeeze or open; the gripper keeps on pressing."""
+    def grip(self, close: float) -> None:
+        """Squeeze (above 0) or open (below); the gripper keeps on pressing."""
         assert self.bus is not None
         if close and np.sign(close) != self.gripper:
+            self.bus.set(dxl.GOAL_PWM, GRIPPER, int(-GRIPPER_PWM * np.sign(close)))
             self.gripper = float(np.sign(close))
-            self.bus.set(dxl.GOAL_PWM, GRIPPER, int(-GRIPPER_PWM * self.gripper))
 
-    def _wake(self) -> None:
-        """Start the servos' watchdogs anew; one that has tripped let the arm hold where it was."""
+    def _start_watchdogs(self) -> None:
+        """Have the arm stay where it is measured, with watchdogs that begin anew; all of it is acknowledged."""
         assert self.bus is not None
-        for value in (0, WATCHDOG):
-            self.bus.write(dxl.BUS_WATCHDOG, dict.fromkeys(ARM, value))
-        self.bus.write(dxl.PROFILE_VELOCITY, dict.fromkeys(ARM, round(1000 * self.period)))
+        state = self._measure()
+        self.angles, self.target = state.angles, state.position
+        for number, raw in zip(ARM, _raw(state.angles), strict=True):
+            self.bus.set(dxl.BUS_WATCHDOG, number, 0)
+            self.bus.set(dxl.PROFILE_VELOCITY, number, round(1000 * self.period))
+            self.bus.set(dxl.GOAL_POSITION, number, raw)
+            self.bus.set(dxl.BUS_WATCHDOG, number, WATCHDOG)
+
+    def _resume(self) -> None:
+        """Go on from where the arm is, if it was left alone for so long that its watchdogs made it hold."""
+        if any(state.watchdog < 0 for state in self._states().values()):
+            self._start_watchdogs()
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, and look at the servos meanwhile."""
@@ -241,16 +291,52 @@ class WidowX:
             self._look()
             self.clock.sleep(min(LISTEN, left))
 
-    def _look(self) -> None:
-        """Check the servos; after a silence, start their watchdogs anew."""
+    def _look(self) -> dict[int, ServoState]:
+        """Return what the servos report; amid the arm's work, nothing may be wrong with them.
+
+        Raises:
+            SafetyError: something is.
+        """
+        states = self._states()
+        self.kernel.check(NAMES, states)
+        if self.awake:
+            for number, raw in zip(ARM, _raw(self.angles), strict=True):
+                name, state = f"servo {number} ({NAMES[number]})", states[number]
+                if not state.torque:
+                    raise SafetyError(
+                        f"{name} has lost its torque: it was restarted, or the supply dipped; support the arm"
+                    )
+                if state.watchdog < 0:
+                    raise SafetyError(
+                        f"{name} has stopped: this program was silent for {20 * WATCHDOG} ms amid a motion"
+                    )
+                if abs(state.position - raw) > ASTRAY:
+                    raise SafetyError(
+                        f"{name} is {abs(state.position - raw)} raw from where it was sent: what blocks it?"
+                    )
+        return states
+
+    def _states(self) -> dict[int, ServoState]:
         assert self.bus is not None
-        if self.awake and self.clock.now() - self.spoke > 0.02 * WATCHDOG:
-            self._wake()
-        errors = self.bus.read(dxl.HARDWARE_ERROR, SERVOS)
-        found = self.bus.read_bytes(dxl.INPUT_VOLTAGE.address, 3, SERVOS)
-        status = {servo: (data[2], int.from_bytes(data[:2], "little") / 10) for servo, data in found.items()}
-        self.kernel.check(NAMES, errors, status)
-        self.spoke = self.clock.now()
+        first = dxl.TORQUE_ENABLE.address
+        found = self.bus.read_bytes(first, dxl.TEMPERATURE.address + 1 - first, SERVOS)
+
+        def value(data: bytes, register: dxl.Register) -> int:
+            at = register.address - first
+            return int.from_bytes(data[at : at + register.size], "little", signed=register.signed)
+
+        return {
+            number: ServoState(
+                bool(value(data, dxl.TORQUE_ENABLE)),
+                value(data, dxl.HARDWARE_ERROR),
+                value(data, dxl.BUS_WATCHDOG),
+                value(data, dxl.GOAL_POSITION),
+                value(data, dxl.PRESENT_POSITION),
+                value(data, dxl.INPUT_VOLTAGE) / 10,
+                value(data, dxl.TEMPERATURE),
+            )
+            for number, data in found.items()
+        }
 
     def _measure(self) -> RobotState:
         assert self.bus is not None

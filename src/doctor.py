@@ -19,7 +19,7 @@ from mile.hardware import dynamixel as dxl
 from mile.hardware.dynamixel import Bus
 from mile.hardware.gamepad import find_gamepads
 from mile.hardware.interfaces import Clock
-from mile.hardware.safety import Limits, SafetyError, SafetyKernel
+from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
 from mile.hardware.widowx import HIGH, LOW, NAMES, SERVOS, SLACK
 
 QUICK = 1  # ms, of the adapter's latency timer
@@ -93,6 +93,12 @@ def _servos(bus: Bus, limits: Limits) -> Iterator[Finding]:
         yield _health(bus, number, what, limits)
     for number, facts in SERVOS.items():
         if facts.shadows is not None and {number, facts.shadows} <= set(present):
+            mode = bus.read(dxl.DRIVE_MODE, [number])[number]
+            if not mode & dxl.REVERSED:  # its position is then another one's
+                yield Finding(
+                    f"servo {number} beside servo {facts.shadows}", None, "not set up yet: connect once, look again"
+                )
+                continue
             raw = bus.read(dxl.PRESENT_POSITION, (number, facts.shadows))
             apart = abs(raw[number] - raw[facts.shadows])
             cure = f"; set its Homing_Offset so that it reads as servo {facts.shadows}, or the two fight and overload"
@@ -104,14 +110,15 @@ def _servos(bus: Bus, limits: Limits) -> Iterator[Finding]:
 
 
 def _health(bus: Bus, number: int, what: str, limits: Limits) -> Finding:
-    error = bus.read(dxl.HARDWARE_ERROR, [number])[number]
-    temperature = bus.read(dxl.TEMPERATURE, [number])[number]
-    voltage = bus.read(dxl.INPUT_VOLTAGE, [number])[number] / 10
+    error, temperature, voltage = (
+        bus.read(register, [number])[number] for register in (dxl.HARDWARE_ERROR, dxl.TEMPERATURE, dxl.INPUT_VOLTAGE)
+    )
+    state = ServoState(False, error, 0, 0, 0, voltage / 10, temperature)
     try:
-        SafetyKernel(limits, LOW, HIGH).check(NAMES, {number: error}, {number: (temperature, voltage)})
+        SafetyKernel(limits, LOW, HIGH).check(NAMES, {number: state})
     except SafetyError as trouble:
         return Finding(what, False, str(trouble).removeprefix(f"{what} "))
-    return Finding(what, True, f"{temperature} °C, {voltage:.1f} V")
+    return Finding(what, True, f"{temperature} °C, {voltage / 10:.1f} V")
 
 
 def _camera(camera: Any, clock: Clock) -> Iterator[Finding]:

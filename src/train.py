@@ -5,6 +5,7 @@ python src/train.py experiment=lunarlander
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import closing, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from torchrl.envs import TransformedEnv
+from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.command_line import entry_point
 from mile.datamodules import InterventionDataModule
@@ -70,11 +71,8 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     references = read_references(output if cfg.like is None else Path(cfg.like))
     if references is None:
         print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
-        references = {"initial policy": evaluate(judged, initial)}
-        if person is None:
-            references["with interventions"] = evaluate(supervised, initial)
-        if not at_desk:
-            references["expert (sampled)"] = evaluate(env, human.expert, deterministic=False)
+        with_human, expert = None if person else supervised, None if at_desk else human.expert
+        references = make_references(evaluate, initial, judged, with_human, expert)
     rank_zero_only(write_references)(output, references)
     watch = cfg.human.watch and partial(instantiate(cfg.human.watch), human, env)
     given = {
@@ -127,6 +125,22 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(f"{output}: policy, results, deployment and evaluation by round, buffer; tensorboard --logdir {output}")
     return rows
+
+
+def make_references(
+    evaluate: Callable[..., Evaluation],
+    initial: Policy,
+    env: EnvBase,
+    supervised: EnvBase | None,
+    expert: Policy | None,
+) -> dict[str, Evaluation]:
+    """Evaluate what a learnt policy is compared with, as far as it is there."""
+    references = {"initial policy": evaluate(env, initial)}
+    if supervised is not None:
+        references["with interventions"] = evaluate(supervised, initial)
+    if expert is not None:
+        references["expert (sampled)"] = evaluate(env, expert, deterministic=False)
+    return references
 
 
 def make_data(cfg: DictConfig) -> InterventionDataModule:

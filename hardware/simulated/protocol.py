@@ -70,8 +70,15 @@ def checksum(data: bytes) -> int:
     """Return the CRC-16 of bytes (polynomial 0x8005, most significant bit first, from 0)."""
     crc = 0
     for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
-        crc &= 0xFFFF
+        crc = (crc << 8 & 0xFFFF) ^ TABLE[(crc >> 8) ^ byte]
     return crc
+
+
+def _entry(byte: int) -> int:
+    crc = byte << 8
+    for _ in range(8):
+        crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
+    return crc & 0xFFFF
+
+
+TABLE = [_entry(byte) for byte in range(256)]

@@ -8,7 +8,7 @@ import numpy as np
 from mile.hardware import dynamixel as dxl
 from mile.hardware.simulated.bus import SimulatedBus
 from mile.hardware.simulated.servo import Servo
-from mile.hardware.widowx import ARM, CENTRE, SERVOS, SLEEP, TURN
+from mile.hardware.widowx import ALONE, ARM, CENTRE, MODES, SERVOS, SLEEP, TURN
 
 Plant = Callable[[dict[int, float], float], tuple[Mapping[int, float], Mapping[int, int]]]
 
@@ -27,7 +27,10 @@ def simulated_widowx(plant: Plant | None = None, fault: str | None = None) -> Si
     servos = {}
     for number, facts in SERVOS.items():
         angle = angles.get(facts.shadows or number, 0.0)
-        servos[number] = Servo(facts.model, round(angle * TURN / (2 * np.pi)) + CENTRE)
+        servo = servos[number] = Servo(facts.model, round(angle * TURN / (2 * np.pi)) + CENTRE)
+        servo.put(dxl.DRIVE_MODE, dxl.TIMED | dxl.REVERSED * facts.reversed)  # as the driver left them
+        servo.put(dxl.OPERATING_MODE, MODES.get(number, dxl.POSITION))
+        servo.put(dxl.SECONDARY_ID, facts.shadows or ALONE)
     bus = SimulatedBus(servos, plant)
     if fault is not None:
         inject(bus, fault)
@@ -58,6 +61,7 @@ FAULTS: dict[str, Callable[[SimulatedBus], Any]] = {
     "overload": _put(2, dxl.HARDWARE_ERROR, 1 << 5),
     "overheat": _put(7, dxl.TEMPERATURE, 71),
     "low_voltage": lambda bus: [servo.put(dxl.INPUT_VOLTAGE, 98) for servo in bus.servos.values()],
+    "restart": lambda bus: bus.servos[4].reboot(bus.time),
     "wrong_servo": _put(8, dxl.MODEL_NUMBER, 1020),
     "shadow_mismatch": lambda bus: bus.servos[3].put(
         dxl.PRESENT_POSITION, bus.servos[3].get(dxl.PRESENT_POSITION) + 60

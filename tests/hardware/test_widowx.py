@@ -4,9 +4,9 @@ import pytest
 from mile.hardware import dynamixel as dxl
 from mile.hardware.dynamixel import ServoError
 from mile.hardware.kinematics import forward
-from mile.hardware.safety import Limits, SafetyError
+from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 from mile.hardware.simulated.widowx import FAULTS, inject, simulated_widowx
-from mile.hardware.widowx import ARM, CENTRE, READY, SERVOS, SLEEP, TURN, WidowX
+from mile.hardware.widowx import ARM, CENTRE, HIGH, LOW, READY, SERVOS, SLEEP, TURN, WidowX
 
 
 class Bench:
@@ -20,6 +20,20 @@ class Bench:
     def follow(self, wanted, period):
         self.way.append((self.bus.time, [(wanted[it] - CENTRE) * 2 * np.pi / TURN for it in ARM]))
         return wanted, {}
+
+    def amid(self, happens):
+        """Have something happen within the next step."""
+        sleep = self.bus.sleep
+
+        def once(seconds):
+            sleep(seconds)
+            happens()
+            self.bus.sleep = sleep
+
+        self.bus.sleep = once
+
+    def holds_itself(self):
+        return all(self.bus.servos[number].get(dxl.TORQUE_ENABLE) for number in ARM)
 
     def wait(self, seconds):
         """Let time pass in silence, once everything that was sent has arrived."""
@@ -68,6 +82,7 @@ def test_it_wakes_moves_and_goes_to_rest(make):
     np.testing.assert_allclose(sent[-1], [1, -0.5, -1, 1], atol=1e-6)
     assert forward(bench.angles())[2, 0] < -0.999  # still points down
     assert bench.arm.observe().gripper == 0
+    assert bench.bus.servos[9].get(dxl.GOAL_PWM) == -250  # of 885: what squeezes and does not burn
     bench.arm.send_action(np.array([0, 0, 0, -1], np.float32))
     bench.wait(0.5)
     assert bench.arm.observe().gripper == 1
@@ -150,15 +165,111 @@ def test_a_fault_is_named_and_the_arm_holds(make, fault):
     bench.arm.connect()
     for _ in range(3):
         bench.arm.send_action(np.array([1, 1, -1, 1], np.float32))
-    inject(bench.bus, fault)
     then = bench.bus.now()
+    bench.amid(lambda: inject(bench.bus, fault))
     with pytest.raises((SafetyError, ServoError), match="servo"):
         bench.arm.send_action(np.array([1, 1, -1, 1], np.float32))
     bench.wait(1)
-    assert bench.moved_last(then) <= 0.2
+    silent = {"dead_servo", "unplugged"}  # who does not hear ends the step, until their watchdogs stop them
+    assert bench.moved_last(then) <= (0.2 if fault in silent else 0.07)  # the fault came after 50 ms
     bench.arm.close()  # holds, and does not go to rest
     bench.bus.sleep(1)
     assert bench.moved_last(then) <= 0.2
+    assert bench.holds_itself() == (fault != "restart")
+
+
+def test_an_arm_that_holds_after_a_fault_is_taken_over_without_letting_go(make):
+    bench = make()
+    bench.arm.connect()
+    for _ in range(5):
+        bench.arm.send_action(np.array([1, 1, -1, 1], np.float32))
+    inject(bench.bus, "overheat")
+    with pytest.raises(SafetyError):
+        bench.arm.send_action(np.array([1, 0, 0, 1], np.float32))
+    bench.arm.close()
+    again = WidowX(bench.bus.port, clock=bench.bus)
+    with pytest.raises(SafetyError, match="71 °C"):  # still hot
+        again.connect()
+    again.close()
+    assert bench.holds_itself()
+    bench.bus.servos[7].put(dxl.TEMPERATURE, 40)
+    held, bench.way = [], []
+    bench.bus.plant = lambda wanted, period: (held.append(bench.holds_itself()), bench.follow(wanted, period))[1]
+    third = WidowX(bench.bus.port, clock=bench.bus)
+    third.connect()
+    assert held
+    assert all(held)
+    assert np.abs(np.diff([angles for _, angles in bench.way], axis=0)).max() < 0.02  # rad in 10 ms
+    third.close()
+
+
+def test_servos_are_set_up_once_and_not_while_the_arm_holds_itself_up(make):
+    bench = make()
+    for number in (3, 7, 9):
+        bench.bus.servos[number].put(dxl.DRIVE_MODE, 0)
+        bench.bus.servos[number].put(dxl.SECONDARY_ID, 255)
+    bench.arm.connect()
+    modes = {number: servo.get(dxl.DRIVE_MODE) for number, servo in bench.bus.servos.items()}
+    assert modes == {1: 4, 2: 4, 3: 5, 4: 4, 5: 5, 6: 4, 7: 5, 8: 4, 9: 4}  # published; 4: profiles in time
+    secondary = {number: servo.get(dxl.SECONDARY_ID) for number, servo in bench.bus.servos.items()}
+    assert {number: it for number, it in secondary.items() if it != 255} == {3: 2, 5: 4}
+    bench.arm.hold()
+    bench.arm.close()
+    bench.bus.servos[7].put(dxl.DRIVE_MODE, 4)
+    again = WidowX(bench.bus.port, clock=bench.bus)
+    with pytest.raises(SafetyError, match="support it, and switch it off and on"):
+        again.connect()
+    again.close()
+    assert bench.holds_itself()
+
+
+def test_a_lost_goal_is_sent_again_and_a_blocked_joint_is_noticed(make):
+    bench = make()
+    bench.arm.connect()
+    write, lost = bench.arm.bus.write, []
+    bench.arm.bus.write = lambda register, values: lost.append(1) if len(lost) < 2 else write(register, values)
+    start = bench.arm.observe().position
+    bench.arm.send_action(np.array([0, 1, 0, 1], np.float32))
+    assert len(lost) == 2
+    assert bench.arm.observe().position[1] - start[1] == pytest.approx(Limits().step, abs=2e-3)
+    bench.bus.plant = lambda wanted, period: ({**wanted, 1: 2048}, {})  # the waist is stuck
+    with pytest.raises(SafetyError, match=r"servo 1 \(waist\) is \d+ raw from where it was sent"):
+        for _ in range(12):
+            bench.arm.send_action(np.array([-0.5, 1, 0, 1], np.float32))
+
+
+@pytest.mark.parametrize("rate", [5, 20])
+def test_no_accepted_way_leaves_the_workspace(rate):
+    limits, rng, accepted = Limits(), np.random.default_rng(0), 0
+    kernel = SafetyKernel(limits, LOW, HIGH)
+    for _ in range(300):
+        start = rng.uniform(LOW, HIGH)
+        inside = forward(start)[:3, 3]
+        if not ((inside > limits.low) & (inside < limits.high)).all():
+            continue
+        try:
+            way = kernel.path(start, READY, 1 / rate)
+        except SafetyError:
+            continue
+        accepted += 1
+        places = np.array([forward(it)[:3, 3] for it in way])
+        assert (places > np.array(limits.low) - 2.1e-3).all()
+        assert (places < np.array(limits.high) + 2.1e-3).all()
+    assert accepted
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"step": -0.02}, "step must be above 0"),
+        ({"joint_speed": 100}, "joint_speed must be above 0 and at most 3"),
+        ({"low": (0.5, -0.15, 0.05)}, "must be below its high"),
+        ({"low": (0.15, -0.15, 0.05)}, "would leave the workspace"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused_before_anything_moves(wrong, message):
+    with pytest.raises((ValueError, SafetyError), match=message):
+        WidowX("/dev/nothing", limits=Limits(**wrong))
 
 
 @pytest.mark.parametrize("fault", ["dropped_packets", "corrupted_packets"])
