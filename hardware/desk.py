@@ -10,6 +10,8 @@ from mile.hardware.camera import Webcam
 from mile.hardware.safety import Limits
 from mile.hardware.widowx import WidowX
 
+LOADING = 5.0  # s
+
 
 class Desk:
     """A WidowX and a webcam; see `mile.hardware.robot_env.Bench`.
@@ -43,7 +45,11 @@ class Desk:
         return self._camera
 
     def prepare(self, seed: int) -> None:
-        """Do nothing: the person does it, before they start the episode."""
+        """Open the gripper, give the person time to put the block into it, and close it."""
+        print(f"put the block between the fingers: they close in {LOADING:.0f} s", flush=True)
+        for close, seconds in ((-1.0, LOADING), (1.0, 1.0)):
+            self.robot.grip(close)
+            self.robot.wait(seconds)
 
     def box(self) -> NDArray[np.float64]:
         """Return where the box was said to be, `[2]`, m; see `Bench`."""

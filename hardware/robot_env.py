@@ -68,6 +68,7 @@ class RobotEnv(gym.Env):
 
     rated_by = "success"
     reports_action = True
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012 (Gymnasium's own way)
 
     def __init__(
         self,
@@ -79,7 +80,6 @@ class RobotEnv(gym.Env):
     ) -> None:
         if bench is None:
             raise ValueError("a robot needs a desk; choose hardware=simulated or hardware=widowx")
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
         self.make, self.bench = bench, None
         self.encoder = encoder and encoder()
         self.width = WIDTH if encoder is None else embedding + 3

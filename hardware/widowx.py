@@ -184,7 +184,7 @@ class WidowX:
             self.target, self.clipped = motion.target, motion.clipped
             self._send(motion.angles)
             self.grip(float(action[3]))
-            self._wait(self.period)
+            self.wait(self.period)
         return np.append(sent, self.gripper).astype(np.float32)
 
     def reset(self) -> None:
@@ -199,7 +199,7 @@ class WidowX:
                     break
                 self._send(motion.angles)
                 self.target = motion.target
-                self._wait(self.period)
+                self.wait(self.period)
             self._move(READY)
 
     def hold(self) -> None:
@@ -246,7 +246,7 @@ class WidowX:
     def _move(self, angles: NDArray[np.float64]) -> None:
         for part in self.kernel.path(self.angles, angles, self.period):
             self._send(part)
-            self._wait(self.period)
+            self.wait(self.period)
         self.target = forward(angles)[:3, 3]
 
     def _send(self, angles: NDArray[np.float64]) -> None:
@@ -284,7 +284,7 @@ class WidowX:
         if any(state.watchdog < 0 for state in self._states().values()):
             self._start_watchdogs()
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """Let time pass, and look at the servos meanwhile."""
         end = self.clock.now() + seconds
         while (left := end - self.clock.now()) > 1e-6:

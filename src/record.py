@@ -56,7 +56,7 @@ def main(cfg: DictConfig) -> None:
         person = instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
         with closing(person.console):
             record(env, person, buffer, cfg.num_episodes, cfg.seed)
-    print(f"{cfg.output}: {len(buffer.episodes)} episodes; pretrain with demos=recorded demos.folder={cfg.output}")
+    print(f"{cfg.output}: {len(buffer.episodes)} episodes; algorithm=recorded train.demonstrate.folder={cfg.output}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
     alone = cfg.trainer.devices == 1 and int(os.environ.get("WORLD_SIZE", "1")) == 1
     if cfg.human.person and not alone:
         raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
+    if cfg.get("hardware") is not None:
+        if cfg.human.person and "cost" not in cfg.human:
+            raise ValueError("nothing is calibrated on an arm that a person oversees; choose human=on_widowx")
+        if not cfg.human.person and cfg.hardware._target_.endswith(".Desk"):
+            raise ValueError(
+                "a simulated human's expert must not move a real arm; choose hardware=simulated, or a person"
+            )
     kept = OmegaConf.merge(cfg, {"output_dir": cfg.output_dir, "command": cfg.command})  # the rest follows, if moved
     rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
     seen = {"num_envs": 1, "render_mode": "rgb_array", "collector": None} if cfg.human.person else {}  # by a person
@@ -63,7 +70,7 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     supervised = TransformedEnv(watched, InterventionTransform(person or human))
     at_desk = person is not None and cfg.get("hardware") is not None  # where they alone know what success is
     judged = TransformedEnv(env, InterventionTransform(Spectator(person))) if person and at_desk else env
-    method = make_method(cfg, env, initial, human)
+    method = make_method(cfg, judged, initial, human)
     for number in sorted(set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)):
         data.buffer.append(expert_episode(env, human.expert, number, cfg.demonstration_seed))
 
@@ -151,7 +158,7 @@ def make_data(cfg: DictConfig) -> InterventionDataModule:
     return data
 
 
-def make_method(cfg: DictConfig, env: ScheduledEnv, initial: Policy, human: SimulatedHuman) -> Method:
+def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: SimulatedHuman) -> Method:
     """Build the method, with the parts of an intervention model if it has one."""
     if "cost" not in cfg.method:
         policy = instantiate(cfg.policy)

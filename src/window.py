@@ -3,6 +3,7 @@
 python src/train.py experiment=lunarlander human=keyboard
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ WORDS = {
     "learning": "the robot is learning …",
     "done": "done",
 }
+UNSEEN = ("offscreen", "dummy")  # what SDL falls back to
 SIZE = 900, 480  # pixels
 PANEL = 300  # of these, for words
 BACK, TEXT, PERSON, ROBOT = (24, 26, 30), (230, 230, 230), (255, 150, 60), (90, 170, 255)
@@ -59,6 +61,9 @@ class Window:
             self.screen = pygame.display.set_mode(SIZE, pygame.RESIZABLE)
         except pygame.error as error:
             raise ValueError(f"a window needs a screen ({error}); choose human=browser") from None
+        if pygame.display.get_driver() in UNSEEN and "SDL_VIDEODRIVER" not in os.environ:
+            pygame.display.quit()
+            raise ValueError("a window needs a screen, this machine has none; choose human=browser")
         pygame.display.set_caption("MILE")
         pygame.font.init()
         self.font = pygame.font.Font(findfont("DejaVu Sans"), 17)  # has arrows and ν

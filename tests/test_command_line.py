@@ -46,6 +46,8 @@ def run(folder, program, *overrides, **environment):
         ("train", ["env=drawer_open", "human=table1", "mental_model=nobody"], "Could not find 'mental_model/nobody'"),
         ("pretrain", ["role=expert", "algorithm=bc"], "scripted policies, 'lunarlander' has none"),
         ("pretrain", ["role=mental_model", "algorithm=sac"], "Could not find 'train/mental_model_sac'"),
+        ("train", ["experiment=widowx_peg", "human=browser"], "nothing is calibrated on an arm"),
+        ("train", ["experiment=widowx_peg", "human=calibrated"], "expert must not move a real arm"),
         ("train", ["env=widowx_peg"], "a robot needs a desk; choose hardware=simulated"),
         ("train", ["experiment=lunarlander", "human=browser", "trainer=ddp"], "a person oversees one process"),
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),

@@ -107,8 +107,14 @@ def test_every_other_choice_runs(tmp_path, choice):
 
 @pytest.mark.filterwarnings("ignore:no interventions in round")
 def test_at_a_desk_the_person_judges_and_no_expert_acts(tmp_path):
-    desk = ["experiment=widowx_peg", "hardware=simulated", "human=browser", "env.num_envs=1", "env.max_episode_steps=5"]
-    rows = train(smoke(tmp_path, *desk, *PEOPLE["human=browser"], *SCRIPT, "+human.cost=70", "+human.scale=100"))
+    desk = [
+        "experiment=widowx_peg",
+        "hardware=simulated",
+        "human=on_widowx",
+        "env.num_envs=1",
+        "env.max_episode_steps=5",
+    ]
+    rows = train(smoke(tmp_path, *desk, *PEOPLE["human=on_widowx"], *SCRIPT))
     assert list(rows) == ["initial policy", "learnt policy"]
     outcomes, unfinished = read_runs([tmp_path])
     assert not unfinished
@@ -207,7 +213,7 @@ RECIPES += [
     (env, *recipe.rsplit("_", 1))
     for env in ("button_press", "peg_insert")
     for recipe in names("train")
-    if recipe != "checkpoint" and "dqn" not in recipe
+    if recipe != "checkpoint" and "dqn" not in recipe and "recorded" not in recipe  # see tests/test_record.py
 ]
 
 
@@ -236,7 +242,7 @@ def test_special_recipes_are_for_what_exists():
         env, recipe = next((env, name.removeprefix(f"{env}_")) for env in names("env") if name.startswith(f"{env}_"))
         assert env in names("env")
         assert recipe in names("train")
-    assert set(names("demos")) - {"recorded"} <= set(names("role"))
+    assert set(names("demos")) <= set(names("role"))
 
 
 SHIPPED = {  # what the issue of each environment asks for: mean return or success rate

@@ -35,7 +35,7 @@ def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_clone
     steps = demonstrations(make_env("lunarlander"), tmp_path / "shown")
     assert set(steps["episode"].tolist()) == {1, 2}  # the failure is kept, and not cloned
     few = ["train.steps=5", "evaluation.num_episodes=1", f"output={tmp_path / 'initial'}"]
-    shown = ["role=initial", "demos=recorded", f"demos.folder={tmp_path / 'shown'}"]
+    shown = ["role=initial", "algorithm=recorded", f"train.demonstrate.folder={tmp_path / 'shown'}"]
     pretrain(composed("pretrain", *shown, *few))
     assert describe_checkpoint(tmp_path / "initial")["role"] == "initial"
 

@@ -96,6 +96,7 @@ class CartesianKeymap:
         legend: what is pressed, and what it does.
         buttons: key and label, for a touch screen.
         speed: of a key.
+        gripper: at an episode's start, 1 closed and −1 open.
     """
 
     keys: Sequence[tuple[Sequence[str], Sequence[str]]]
@@ -105,6 +106,7 @@ class CartesianKeymap:
     legend: Sequence[tuple[str, str]]
     buttons: Sequence[tuple[str, str]]
     speed: float = 1.0
+    gripper: float = -1.0
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest; see `Keymap`."""
@@ -113,7 +115,7 @@ class CartesianKeymap:
 
     def action(self, controls: Controls, last: Tensor | None) -> Tensor:
         """Return motion and gripper; see `Keymap`."""
-        gripper = -1.0 if last is None else float(last[3])
+        gripper = self.gripper if last is None else float(last[3])
         gripper = 1.0 if controls.held(self.close) else -1.0 if controls.held(self.open) else gripper
         return torch.tensor([*self._motion(controls), gripper])
 
@@ -188,6 +190,7 @@ WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
         ("pad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
     ],
     buttons=ARM.buttons,
+    gripper=1.0,  # it begins with the block
 )
 KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX}
 
