@@ -10,7 +10,8 @@ import numpy as np
 from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyKernel
 from mile.hardware.simulated.widowx import FAULTS, inject, simulated_widowx
-from mile.hardware.widowx import ARM, CENTRE, HIGH, LOW, READY, TURN, WidowX
+from mile.hardware.widowx import WidowX
+from mile.hardware.wx250s import ARM, HIGH, LOW, READY, angles_of
 
 
 def play(fault):
@@ -18,7 +19,7 @@ def play(fault):
     way = []
 
     def follow(wanted, period):
-        way.append((bus.time, [(wanted[it] - CENTRE) * 2 * np.pi / TURN for it in ARM]))
+        way.append((bus.time, angles_of([wanted[it] for it in ARM])))
         return wanted, {}
 
     bus = simulated_widowx(follow)

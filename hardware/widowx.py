@@ -6,7 +6,6 @@ Source: Trossen's tables of the arm; Robotis' e-manual.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,51 +15,29 @@ from mile.hardware.dynamixel import Bus, ServoError
 from mile.hardware.interfaces import Clock, RobotState
 from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
+from mile.hardware.wx250s import (
+    ALONE,
+    ARM,
+    GRIPPER,
+    GRIPPER_RAW,
+    HIGH,
+    LOW,
+    MODES,
+    NAMES,
+    READY,
+    SERVOS,
+    SLEEP,
+    angles_of,
+    raw_of,
+)
 
-XM430, XL430 = 1020, 1060  # model numbers
 WATCHDOG = 10  # × 20 ms without a word from here, and the servos hold
 SLACK = 20  # raw, between a servo and its shadow: 1.8°
 ASTRAY = 230  # raw, between where a servo was sent and is: 20°
 NEAR_REST = 0.3  # rad, from SLEEP
-ALONE = 255  # SECONDARY_ID of who shadows nobody
 LISTEN = 0.05  # s between two looks at the servos while time passes
-CENTRE, TURN = 2048, 4096  # raw
 POINTS_DOWN = -0.95  # z of the gripper's direction
 GRIPPER_PWM = 250  # of 885: what squeezes and does not burn
-
-
-class ServoFacts(NamedTuple):
-    """One servo of the arm: raw limits; the servo that it shadows, if it does; whether its direction is reversed."""
-
-    name: str
-    model: int
-    low: int
-    high: int
-    shadows: int | None = None
-    reversed: bool = False
-
-
-SERVOS = {
-    1: ServoFacts("waist", XM430, 0, 4095),
-    2: ServoFacts("shoulder", XM430, 819, 3345),
-    3: ServoFacts("shoulder shadow", XM430, 819, 3345, 2, True),
-    4: ServoFacts("elbow", XM430, 648, 3094),
-    5: ServoFacts("elbow shadow", XM430, 648, 3094, 4, True),
-    6: ServoFacts("forearm roll", XM430, 0, 4095),
-    7: ServoFacts("wrist angle", XM430, 910, 3447, None, True),
-    8: ServoFacts("wrist rotate", XL430, 0, 4095),
-    9: ServoFacts("gripper", XL430, 0, 4095),
-}
-NAMES = {number: it.name for number, it in SERVOS.items()}
-ARM: tuple[int, ...] = (1, 2, 4, 6, 7, 8)
-GRIPPER = 9
-MODES = {GRIPPER: dxl.PWM}
-GRIPPER_RAW = (1500, 2900)  # shut and open
-LOW, HIGH = (
-    np.array([(getattr(SERVOS[it], end) - CENTRE) * 2 * np.pi / TURN for it in ARM]) for end in ("low", "high")
-)
-SLEEP = np.array([0, -1.80, 1.55, 0, 0.8, 0])  # rad
-READY = np.array([0, -0.1961, 0.2240, 0, 1.5429, 0])  # rad: gripper down, 0.2 m above the middle of the workspace
 
 
 class WallClock:
@@ -252,7 +229,7 @@ class WidowX:
     def _send(self, angles: NDArray[np.float64]) -> None:
         """Send the joints somewhere, and see that it has arrived: nobody acknowledges a goal."""
         assert self.bus is not None
-        goal = dict(zip(ARM, _raw(angles), strict=True))
+        goal = dict(zip(ARM, raw_of(angles), strict=True))
         for _ in range(dxl.TRIES):
             self.bus.write(dxl.GOAL_POSITION, goal)
             states = self._look()
@@ -273,7 +250,7 @@ class WidowX:
         assert self.bus is not None
         state = self._measure()
         self.angles, self.target = state.angles, state.position
-        for number, raw in zip(ARM, _raw(state.angles), strict=True):
+        for number, raw in zip(ARM, raw_of(state.angles), strict=True):
             self.bus.set(dxl.BUS_WATCHDOG, number, 0)
             self.bus.set(dxl.PROFILE_VELOCITY, number, round(1000 * self.period))
             self.bus.set(dxl.GOAL_POSITION, number, raw)
@@ -300,7 +277,7 @@ class WidowX:
         states = self._states()
         self.kernel.check(NAMES, states)
         if self.awake:
-            for number, raw in zip(ARM, _raw(self.angles), strict=True):
+            for number, raw in zip(ARM, raw_of(self.angles), strict=True):
                 name, state = f"servo {number} ({NAMES[number]})", states[number]
                 if not state.torque:
                     raise SafetyError(
@@ -341,11 +318,7 @@ class WidowX:
     def _measure(self) -> RobotState:
         assert self.bus is not None
         raw = self.bus.read(dxl.PRESENT_POSITION, (*ARM, GRIPPER))
-        angles = (np.array([raw[it] for it in ARM]) - CENTRE) * 2 * np.pi / TURN
+        angles = angles_of([raw[it] for it in ARM])
         shut, opened = GRIPPER_RAW
         gripper = float(np.clip((raw[GRIPPER] - shut) / (opened - shut), 0, 1))
         return RobotState(forward(angles)[:3, 3], angles, gripper, self.clock.now())
-
-
-def _raw(angles: NDArray[np.float64]) -> list[int]:
-    return [round(float(angle) * TURN / (2 * np.pi)) + CENTRE for angle in angles]

@@ -1,5 +1,6 @@
 """A desk with an arm, a box and a camera that are not there; the arm is driven through its real driver."""
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from mile.hardware.dynamixel import PRESENT_POSITION
 from mile.hardware.simulated.scene import BLOCK, BOX, HOLE, scene
 from mile.hardware.simulated.servo import SHUT
 from mile.hardware.simulated.widowx import simulated_widowx
-from mile.hardware.widowx import ARM, CENTRE, GRIPPER, GRIPPER_RAW, SLEEP, TURN, WidowX
+from mile.hardware.widowx import WidowX
+from mile.hardware.wx250s import ARM, CENTRE, GRIPPER, GRIPPER_RAW, SLEEP, TURN, angles_of
 
 DEEP = 0.02  # m below the rim, from where the block counts as inserted
 SPREAD = 0.04  # m, of the box's place in each direction
@@ -31,8 +33,6 @@ class SimulatedBench:
     """
 
     def __init__(self, rate: float = 5.0, fault: str | None = None) -> None:
-        if sys.platform == "linux":
-            os.environ.setdefault("MUJOCO_GL", "egl")
         import mujoco  # noqa: PLC0415
 
         self._mujoco: Any = mujoco
@@ -47,7 +47,7 @@ class SimulatedBench:
 
     def move(self, wanted: dict[int, float], period: float) -> tuple[Mapping[int, float], Mapping[int, int]]:
         """Drive the shafts, and return where they are; see `SimulatedBus`."""
-        self.data.ctrl[:] = [(wanted[number] - CENTRE) * 2 * np.pi / TURN for number in ARM]
+        self.data.ctrl[:] = angles_of([wanted[number] for number in ARM])
         if wanted[GRIPPER] > np.mean(GRIPPER_RAW):  # what is let go of falls
             self.data.eq_active[0] = False
         for _ in range(max(1, round(period / self.model.opt.timestep))):
@@ -108,6 +108,9 @@ class SimulatedCamera:
         if self.renderer is None:
             import mujoco  # noqa: PLC0415
 
+            if sys.platform == "linux":
+                os.environ.setdefault("MUJOCO_GL", "egl")
+                importlib.reload(mujoco.gl_context)  # which was imported, and chose, before
             try:
                 self.renderer = mujoco.Renderer(self.bench.model, 224, 224)
             except Exception as error:  # each OpenGL backend has errors of its own

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from mile.hardware import dynamixel as dxl
 from mile.hardware.simulated.bus import SimulatedBus
 from mile.hardware.simulated.servo import Servo
-from mile.hardware.widowx import ALONE, ARM, CENTRE, MODES, SERVOS, SLEEP, TURN
+from mile.hardware.wx250s import ALONE, ARM, CENTRE, MODES, SERVOS, SLEEP, raw_of
 
 Plant = Callable[[dict[int, float], float], tuple[Mapping[int, float], Mapping[int, int]]]
 
@@ -23,11 +21,10 @@ def simulated_widowx(plant: Plant | None = None, fault: str | None = None) -> Si
     Raises:
         ValueError: nobody knows the fault.
     """
-    angles = dict(zip(ARM, SLEEP, strict=True))
+    at_rest = dict(zip(ARM, raw_of(SLEEP), strict=True))
     servos = {}
     for number, facts in SERVOS.items():
-        angle = angles.get(facts.shadows or number, 0.0)
-        servo = servos[number] = Servo(facts.model, round(angle * TURN / (2 * np.pi)) + CENTRE)
+        servo = servos[number] = Servo(facts.model, at_rest.get(facts.shadows or number, CENTRE))
         servo.put(dxl.DRIVE_MODE, dxl.TIMED | dxl.REVERSED * facts.reversed)  # as the driver left them
         servo.put(dxl.OPERATING_MODE, MODES.get(number, dxl.POSITION))
         servo.put(dxl.SECONDARY_ID, facts.shadows or ALONE)

@@ -4,7 +4,6 @@ import pytest
 
 os.environ["SDL_VIDEODRIVER"] = "dummy"  # no screen
 os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
-os.environ.setdefault("MUJOCO_GL", "egl")  # before anybody imports MuJoCo
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from mile.hardware.dynamixel import ServoError
 from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 from mile.hardware.simulated.widowx import FAULTS, inject, simulated_widowx
-from mile.hardware.widowx import ARM, CENTRE, HIGH, LOW, READY, SERVOS, SLEEP, TURN, WidowX
+from mile.hardware.widowx import WidowX
+from mile.hardware.wx250s import ARM, HIGH, LOW, READY, SERVOS, SLEEP, angles_of
 
 
 class Bench:
@@ -18,7 +19,7 @@ class Bench:
         self.arm = WidowX(self.bus.port, clock=self.bus, **options)
 
     def follow(self, wanted, period):
-        self.way.append((self.bus.time, [(wanted[it] - CENTRE) * 2 * np.pi / TURN for it in ARM]))
+        self.way.append((self.bus.time, angles_of([wanted[it] for it in ARM])))
         return wanted, {}
 
     def amid(self, happens):

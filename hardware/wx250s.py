@@ -1,0 +1,58 @@
+"""What a WidowX 250 (6 DoF) is made of: its servos, their limits, and two poses.
+
+Source: Trossen's tables of the arm.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mile.hardware import dynamixel as dxl
+
+XM430, XL430 = 1020, 1060  # model numbers
+CENTRE, TURN = 2048, 4096  # raw
+ALONE = 255  # SECONDARY_ID of who shadows nobody
+
+
+def angles_of(raw: Sequence[float]) -> NDArray[np.float64]:
+    """Return joint angles, rad, of raw positions."""
+    return (np.array(raw) - CENTRE) * 2 * np.pi / TURN
+
+
+def raw_of(angles: NDArray[np.float64]) -> list[int]:
+    """Return the raw positions of joint angles, rad."""
+    return [round(float(angle) * TURN / (2 * np.pi)) + CENTRE for angle in angles]
+
+
+class ServoFacts(NamedTuple):
+    """One servo of the arm: raw limits; the servo that it shadows, if it does; whether its direction is reversed."""
+
+    name: str
+    model: int
+    low: int
+    high: int
+    shadows: int | None = None
+    reversed: bool = False
+
+
+SERVOS = {
+    1: ServoFacts("waist", XM430, 0, 4095),
+    2: ServoFacts("shoulder", XM430, 819, 3345),
+    3: ServoFacts("shoulder shadow", XM430, 819, 3345, 2, True),
+    4: ServoFacts("elbow", XM430, 648, 3094),
+    5: ServoFacts("elbow shadow", XM430, 648, 3094, 4, True),
+    6: ServoFacts("forearm roll", XM430, 0, 4095),
+    7: ServoFacts("wrist angle", XM430, 910, 3447, None, True),
+    8: ServoFacts("wrist rotate", XL430, 0, 4095),
+    9: ServoFacts("gripper", XL430, 0, 4095),
+}
+NAMES = {number: it.name for number, it in SERVOS.items()}
+ARM: tuple[int, ...] = (1, 2, 4, 6, 7, 8)
+GRIPPER = 9
+MODES = {GRIPPER: dxl.PWM}
+GRIPPER_RAW = (1500, 2900)  # shut and open
+LOW, HIGH = (angles_of([getattr(SERVOS[it], end) for it in ARM]) for end in ("low", "high"))
+SLEEP = np.array([0, -1.80, 1.55, 0, 0.8, 0])  # rad
+READY = np.array([0, -0.1961, 0.2240, 0, 1.5429, 0])  # rad: gripper down, 0.2 m above the middle of the workspace
