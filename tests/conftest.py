@@ -1,5 +1,7 @@
 """Shared fixtures; shapes in signatures of the pure functions are checked while the tests run."""
 
+import signal
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -69,3 +71,13 @@ def every_third() -> EveryThird:
 def act_by_step(step):
     """A robot that acts by the parity of the step."""
     return step.set("action", (step["observation"][..., 1] % 2).long())
+
+
+@pytest.fixture
+def as_a_program(monkeypatch):
+    """An entry point is called in this process: what it does to signals and variables ends with the test."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -58,6 +58,7 @@ def test_a_frozen_camera_and_an_absent_port_are_named():
     assert first == ("port", False, "/dev/nothing is not there; plug the adapter in, and see: ls /dev/ttyUSB*")
 
 
+@pytest.mark.usefixtures("as_a_program")
 def test_at_the_command_line_it_exits_with_1(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["mile-doctor", "hardware=simulated", "hardware.fault=overheat"])
     with pytest.raises(SystemExit) as left:

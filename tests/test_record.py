@@ -25,6 +25,7 @@ def record(monkeypatch, folder, wanted):
     return InterventionBuffer(folder, "lunarlander")
 
 
+@pytest.mark.usefixtures("as_a_program")
 def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_cloned_from_them(tmp_path, monkeypatch):
     buffer = record(monkeypatch, tmp_path / "shown", 2)
     assert [(it.round, it.episode, it.length) for it in buffer.episodes] == [(-1, 0, 4), (-1, 1, 4), (-1, 2, 4)]
