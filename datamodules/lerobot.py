@@ -49,7 +49,7 @@ def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
     lengths = np.array([len(steps) for steps in parts])
     ends = lengths.cumsum()
     whole: Any = torch.cat(parts)
-    period = np.median(np.concatenate([np.diff(steps["timestamp"].numpy()) for steps in parts] or [[0.0]]))
+    period = np.median(np.concatenate([np.diff(steps["timestamp"].numpy()) for steps in parts]))
     fps = max(1, round(1 / period)) if period > 0 else 1
     frame = np.concatenate([np.arange(length) for length in lengths])
     columns = {COLUMNS.get(key, key): _flat(whole[tuple(key.split("."))].numpy()) for key in _entries()}

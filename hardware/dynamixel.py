@@ -28,12 +28,10 @@ MODEL_NUMBER = Register(0, 2)
 DRIVE_MODE = Register(10, 1)
 OPERATING_MODE = Register(11, 1)
 SECONDARY_ID = Register(12, 1)
-HOMING_OFFSET = Register(20, 4, signed=True)
 TORQUE_ENABLE = Register(64, 1)
 HARDWARE_ERROR = Register(70, 1)
 BUS_WATCHDOG = Register(98, 1, signed=True)  # 20 ms; −1: it has stopped the servo
 GOAL_PWM = Register(100, 2, signed=True)
-PROFILE_ACCELERATION = Register(108, 4)
 PROFILE_VELOCITY = Register(112, 4)  # ms of a motion, if DRIVE_MODE says so
 GOAL_POSITION = Register(116, 4, signed=True)
 PRESENT_LOAD = Register(126, 2, signed=True)  # 0.1 % of an XL430's, mA (2.69 each) of an XM430's
@@ -142,10 +140,6 @@ class Bus:
                 return
         why = self.packets.getTxRxResult(result) if result else self.packets.getRxPacketError(error & 0x7F)
         raise ServoError(f"{self._called([servo])} does not take {value} at address {register.address}: {why}")
-
-    def reboot(self, servo: int) -> None:
-        """Have a servo forget its error."""
-        self.packets.reboot(self.port, servo)
 
     def close(self) -> None:
         """Close the port."""

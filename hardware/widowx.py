@@ -151,8 +151,6 @@ class WidowX:
         Raises:
             SafetyError: the arm holds.
         """
-        if self.frozen:
-            raise SafetyError("the arm holds since an earlier fault; see to it, and start again")
         with self._holding_on_faults():
             self._resume()
             wish = self.kernel.limits.step * np.asarray(action[:3], float)
@@ -257,7 +255,13 @@ class WidowX:
             self.bus.set(dxl.BUS_WATCHDOG, number, WATCHDOG)
 
     def _resume(self) -> None:
-        """Go on from where the arm is, if it was left alone for so long that its watchdogs made it hold."""
+        """Go on from where the arm is, if it was left alone for so long that its watchdogs made it hold.
+
+        Raises:
+            SafetyError: it holds since a fault.
+        """
+        if self.frozen:
+            raise SafetyError("the arm holds since an earlier fault; see to it, and start again")
         if any(state.watchdog < 0 for state in self._states().values()):
             self._start_watchdogs()
 

@@ -170,6 +170,8 @@ def test_a_fault_is_named_and_the_arm_holds(make, fault):
     bench.amid(lambda: inject(bench.bus, fault))
     with pytest.raises((SafetyError, ServoError), match="servo"):
         bench.arm.send_action(np.array([1, 1, -1, 1], np.float32))
+    with pytest.raises(SafetyError, match="earlier fault"):
+        bench.arm.reset()
     bench.wait(1)
     silent = {"dead_servo", "unplugged"}  # who does not hear ends the step, until their watchdogs stop them
     assert bench.moved_last(then) <= (0.2 if fault in silent else 0.07)  # the fault came after 50 ms
