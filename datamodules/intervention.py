@@ -99,11 +99,12 @@ class InterventionDataModule(LightningDataModule):
         return sorted(episode for episode in self.buffer.episodes if chosen is None or episode.round in chosen)
 
     def steps(self) -> TensorDict:
-        """Return all recorded steps, from where they are read."""
+        """Return all recorded steps without their pictures, from where they are read."""
+        recorded: Any = self.buffer.steps.exclude("frame", ("next", "frame"))
         if not self.on_device:
-            return self.buffer.steps
+            return recorded
         if len(self._copy) < len(self.buffer):  # which only grows
-            self._copy = self.buffer.steps.clone().to(self.trainer.strategy.root_device)
+            self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
 
     def _weighed(self) -> tuple[Tensor, Tensor | None, Tensor | None]:

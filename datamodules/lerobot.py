@@ -29,7 +29,7 @@ VECTORS = {"observation.state", "next.state", "action", "robot_action", "human_a
 
 
 def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
-    """Write a dataset without videos: recordings hold no pictures.
+    """Write a dataset without videos; pictures stay in the recording.
 
     Args:
         buffer: at least one episode.

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from mile.frames import FRAME_BYTES, compress
 from mile.hardware.interfaces import Camera, Robot
 from mile.hardware.safety import SafetyError
 
@@ -49,9 +50,9 @@ class RobotEnv(gym.Env):
     """The peg insertion of Sec. VI: the robot begins with the block in its gripper.
 
     An observation is four time steps, oldest first, of the hand's position (0:3, m), the gripper's opening (3), and the
-    box's position (4:6, m); with an encoder, of the picture's embedding and then the hand's position. An action is
-    (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was sent instead, after clipping, is observed
-    as `executed_action`. The reward is 1 for success.
+    box's position (4:6, m); with an encoder, of the picture's embedding and then the hand's position, and the numbers
+    are reported as `state`. An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was
+    sent instead, after clipping, is reported as `executed_action`. The reward is 1 for success.
 
     Nothing is connected before the first reset.
 
@@ -59,6 +60,7 @@ class RobotEnv(gym.Env):
         bench: makes the arm and what is around it.
         encoder: makes what turns a picture into numbers; None: where the box is must be known.
         embedding: how many numbers it makes.
+        frames: report each picture, compressed, as `frame`.
         max_episode_steps: end after so many.
         render_mode: "rgb_array" for pictures.
 
@@ -67,7 +69,6 @@ class RobotEnv(gym.Env):
     """
 
     rated_by = "success"
-    reports_action = True
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012 (Gymnasium's own way)
 
     def __init__(
@@ -75,6 +76,7 @@ class RobotEnv(gym.Env):
         bench: Callable[[], Bench] | None,
         encoder: Callable[[], Callable[[NDArray[np.uint8]], NDArray[np.float32]]] | None = None,
         embedding: int = 2048,
+        frames: bool = False,
         max_episode_steps: int = 60,
         render_mode: str | None = None,
     ) -> None:
@@ -82,12 +84,20 @@ class RobotEnv(gym.Env):
             raise ValueError("a robot needs a desk; choose hardware=simulated or hardware=widowx")
         self.make, self.bench = bench, None
         self.encoder = encoder and encoder()
-        self.width = WIDTH if encoder is None else embedding + 3
+        self.frames = frames
+        width = WIDTH if encoder is None else embedding + 3
         self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * self.width,), np.float32)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * width,), np.float32)
         self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
-        self.history: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
+        self.reports: dict[str, gym.spaces.Box] = {"executed_action": self.action_space}
+        if encoder is not None:
+            self.reports["state"] = gym.spaces.Box(-np.inf, np.inf, (STACKED * WIDTH,), np.float32)
+        if frames:
+            self.reports["frame"] = gym.spaces.Box(0, 255, (FRAME_BYTES,), np.uint8)
+        self.numbers: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
+        self.embeddings: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
         self.steps, self.taken = 0, 0.0
+        self.frame: NDArray[np.uint8] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[NDArray[np.float32], dict]:
         """Move to where episodes begin, and set the task up."""
@@ -99,18 +109,21 @@ class RobotEnv(gym.Env):
             self.bench.robot.reset()
         self.bench.prepare(0 if seed is None else seed)
         self.steps = 0
-        self.history.extend([self._look()] * STACKED)
-        return self._observation(), {}
+        self._look()
+        for history in (self.numbers, self.embeddings):
+            history.extend(list(history)[-1:] * STACKED)
+        return self._observation(), self._info()
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict]:
         """Move, and wait until the step's time is over."""
         assert self.bench is not None, "reset comes first"
         sent = self.bench.robot.send_action(np.asarray(action, np.float32))
         self.steps += 1
-        self.history.append(self._look())
+        self._look()
         success = self.bench.success()
         truncated = not success and self.steps >= self.max_episode_steps
-        return self._observation(), float(success), success, truncated, {"success": success, "executed_action": sent}
+        info = {"success": success, "executed_action": sent, **self._info()}
+        return self._observation(), float(success), success, truncated, info
 
     def render(self) -> Any:
         """Return the camera's picture, `[height, width, 3]`."""
@@ -124,31 +137,35 @@ class RobotEnv(gym.Env):
             self.bench = None
 
     def scripted(self) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
-        """Return a policy from the newest time step's numbers, and how many these are.
+        """Return a policy from the newest time step's numbers, and how many these are."""
+        return insert, WIDTH
+
+    def _look(self) -> None:
+        """Measure, and take a picture if one is wanted.
 
         Raises:
-            ValueError: it would have to see.
+            SafetyError: the camera stands still.
         """
-        if self.encoder is not None:
-            raise ValueError("the scripted policy needs to know where the box is; leave the encoder out")
-        return insert, self.width
-
-    def _look(self) -> NDArray[np.float32]:
         assert self.bench is not None
         state = self.bench.robot.observe()
+        self.numbers.append(np.array([*state.position, state.gripper, *self.bench.box()], np.float32))
+        if self.encoder is None and not self.frames:
+            return
+        picture, taken = self.bench.camera.read()
+        if self.steps and taken <= self.taken:
+            self.bench.robot.hold()
+            raise SafetyError("the camera shows the same picture again: the arm holds; plug it in anew, mile-doctor")
+        self.taken = taken
         if self.encoder is not None:
-            picture, taken = self.bench.camera.read()
-            if self.steps and taken <= self.taken:
-                self.bench.robot.hold()
-                raise SafetyError(
-                    "the camera shows the same picture again: the arm holds; plug it in anew, mile-doctor"
-                )
-            self.taken = taken
-            return np.concatenate([self.encoder(picture), state.position], dtype=np.float32)
-        return np.array([*state.position, state.gripper, *self.bench.box()], np.float32)
+            self.embeddings.append(np.concatenate([self.encoder(picture), state.position], dtype=np.float32))
+        if self.frames:
+            self.frame = compress(picture)
 
     def _observation(self) -> NDArray[np.float32]:
-        return np.concatenate(self.history)
+        return np.concatenate(self.numbers if self.encoder is None else self.embeddings)
+
+    def _info(self) -> dict[str, Any]:
+        return {"state": np.concatenate(self.numbers), "frame": self.frame}
 
 
 def insert(state: NDArray[np.float64]) -> NDArray[np.float64]:

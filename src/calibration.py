@@ -106,7 +106,7 @@ def calibrate_cost(
         raise ValueError(f"relative_scale must be above 0, got {relative_scale}")
     alone = collect_episodes(env, policy, num_episodes, seed=seed)
     with torch.no_grad():
-        gap = expected_gap(expert(alone["observation"]), mental_model(alone["observation"])).double()
+        gap = expected_gap(expert(alone[expert.sees]), mental_model(alone[mental_model.sees])).double()
     low, quartile, three_quarters, high = gap.quantile(gap.new_tensor([0, 0.25, 0.75, 1])).tolist()
     scale = relative_scale * (three_quarters - quartile)
     if not scale > 0:

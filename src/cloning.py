@@ -68,7 +68,7 @@ def clone_rollouts(
         The student, and its number of gradient steps.
     """
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
-    clone_policy(student, rollouts["observation"], rollouts["robot_action"], steps=steps, seed=seed)
+    clone_policy(student, rollouts[student.sees], rollouts["robot_action"], steps=steps, seed=seed)
     return student, steps
 
 

@@ -16,7 +16,7 @@ from mile.collectors import BLOCK, Batches, InProcess, Player, Robot, WorkerDied
 from mile.envs import InterventionTransform, policy_kind
 from mile.humans import DiscardedError
 from mile.policies import Policy
-from mile.transitions import TransitionError, check_transitions, no_action
+from mile.transitions import REPORTED, TransitionError, check_transitions, no_action
 
 
 def collect_episodes(
@@ -105,7 +105,7 @@ def _whole_episodes(env: EnvBase, played: Batches, wanted: list[int]) -> Iterato
 
 def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Robot:
     """Deploy a copy in float64: rounding, which differs between batch sizes, must not make another episode."""
-    kind, observation_dim, action_dim = policy_kind(env)
+    kind, observation_dim, action_dim = policy_kind(env, policy.sees)
     architecture = policy.architecture
     if not isinstance(policy, kind) or (architecture["observation_dim"], architecture["action_dim"]) != (
         observation_dim,
@@ -120,10 +120,10 @@ def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Robot:
 
 
 def _act(policy: Policy, deterministic: bool, step: TensorDictBase) -> TensorDictBase:
-    observation = step["observation"]
+    observation = step[policy.sees]
     if not observation.isfinite().all():
         broken = observation[~observation.isfinite().all(-1)].reshape(-1, observation.shape[-1])[0]
-        raise TransitionError(f"'observation' must be finite, got {broken.tolist()}")
+        raise TransitionError(f"'{policy.sees}' must be finite, got {broken.tolist()}")
     action = policy.act(observation.double(), step.get("robot_noise", None), deterministic)
     return step.set("action", action.to(observation.dtype) if action.is_floating_point() else action)
 
@@ -145,6 +145,8 @@ def _transitions(raw: Any, env: EnvBase, number: int, deployment_round: int) -> 
         "step": torch.arange(length),
         "timestamp": raw["timestamp"],
     }
+    for key in REPORTED.keys() & raw.keys():
+        steps[key], steps["next"][key] = raw[key], outcome[key]
     if "intervened" in outcome.keys():  # an InterventionTransform wrote them beside the step's outcome
         steps |= {key: outcome[key] for key in InterventionTransform.WRITTEN}
     else:

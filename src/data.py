@@ -23,7 +23,7 @@ from mile.datamodules.lerobot import read_lerobot, write_lerobot
 from mile.evaluation import summarize
 from mile.replay import draw_episode, replay
 from mile.transitions import DEMONSTRATION
-from mile.video import write_video
+from mile.video import recorded_frames, write_video
 
 WRITERS: dict[str, Callable[[InterventionBuffer, str], None]] = {
     "minari": write_minari,
@@ -78,8 +78,8 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
         held = ", ".join(f"{it.episode} (round {it.round})" for it in sorted(buffer.episodes))
         raise ValueError(f"there is no such episode; there are {held}")
     steps = buffer.steps[chosen[0].start : chosen[0].start + chosen[0].length]
-    frames = None
-    if (folder / "config.yaml").exists():
+    frames = recorded_frames(steps) if "frame" in steps.keys() else None
+    if frames is None and (folder / "config.yaml").exists():
         cfg = OmegaConf.load(folder / "config.yaml")
         demonstrated = chosen[0].round == DEMONSTRATION
         seed = cfg.demonstration_seed if demonstrated else cfg.callbacks.deployment.seed
@@ -88,7 +88,7 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
     if output.suffix != ".gif":
         draw_episode(steps, frames).savefig(output)
     elif frames is None:
-        raise ValueError(f"'{folder}' is no run's folder: its episodes cannot be played again for pictures")
+        raise ValueError(f"'{folder}' is no run's folder, and has no pictures: it cannot be played again for some")
     else:
         write_video(output, frames)
 

@@ -22,7 +22,7 @@ class ScriptedPolicy:
 
     Args:
         policy: from the newest time step's numbers to an action in [−1, 1].
-        width: how many numbers a time step has; they come last in an observation.
+        width: how many numbers a time step has; they come last in a state, or an observation where there is none.
         noise: standard deviation of Gaussian noise on the executed action, in units of the action.
         bias: standard deviation, m, of an offset on what is seen, drawn once for each episode.
         biased: which of these numbers the offset is added to.
@@ -45,24 +45,20 @@ class ScriptedPolicy:
         self.seed = seed
 
     def __call__(self, step: TensorDictBase) -> TensorDictBase:
-        """Set "action", `[copies, 4]`, from "observation", "episode" and "robot_noise"."""
-        action = self.clean_actions(step["observation"], step["episode"])
+        """Set "action", `[copies, 4]`, from the state, "episode" and "robot_noise"."""
+        action = self.clean_actions(step)
         normal = torch.from_numpy(ndtri(step["robot_noise"].clamp(1e-6, 1 - 1e-6).numpy()))
         return step.set("action", (action + self.noise * normal).clamp(-1, 1))
 
-    def clean_actions(self, observation: Tensor, episode: Tensor) -> Tensor:
-        """Return the policy's actions without noise, in [−1, 1].
-
-        Args:
-            observation: `[steps, observation_dim]`.
-            episode: number of each step's episode, `[steps]`.
-        """
-        states: Any = observation[:, -self.width :].double().numpy().copy()
+    def clean_actions(self, steps: TensorDictBase) -> Tensor:
+        """Return the policy's actions without noise, in [−1, 1], for `[steps]`."""
+        seen, episode = steps.get("state", steps["observation"]), steps["episode"]
+        states: Any = seen[:, -self.width :].double().numpy().copy()
         offsets = {number: self._offset(number) for number in episode.unique().tolist()}
         states[:, self.biased] += np.stack([offsets[number] for number in episode.tolist()])
         with warnings.catch_warnings(action="ignore"):  # the suite's own, about actions beyond ±1
             actions = np.stack([self.policy(state) for state in states])
-        return torch.from_numpy(actions).clamp(-1, 1).to(observation.dtype)
+        return torch.from_numpy(actions).clamp(-1, 1).to(seen.dtype)
 
     def _offset(self, episode: int) -> np.ndarray:
         return np.random.default_rng((self.seed, max(episode, 0))).normal(0, self.bias, len(self.biased))
@@ -106,7 +102,7 @@ def demonstrate(
     scripted = ScriptedPolicy(policy, width, noise, bias, biased, seed)
     whole = collect_episodes(env, scripted, num_episodes, seed=seed)
     steps: Any = whole[whole["step"] < max_steps]
-    steps["human_action"] = scripted.clean_actions(steps["observation"], steps["episode"])
+    steps["human_action"] = scripted.clean_actions(steps)
     steps["intervened"] = torch.ones_like(steps["intervened"])
     return steps
 

@@ -201,4 +201,15 @@ class Plan:
 
 def quick(folder: Path) -> Plan:
     """Return a small part of the plan."""
-    return Plan(folder, ("lunarlander", "drawer_open"), ("drawer_open",), ("drawer_open",), (5, 6), 30, 3, (5,), 20, ("lunarlander",), ())
+    return Plan(
+        folder,
+        tasks=("lunarlander", "drawer_open"),
+        iterative=("drawer_open",),
+        seeds=(5, 6),
+        epochs=30,
+        rounds=3,
+        demonstrations=(5,),
+        evaluation=20,
+        rlif=("lunarlander",),
+        ablated=(),
+    )

@@ -30,6 +30,13 @@ ENTRIES = {
 }
 
 
+REPORTED = {  # and the same of the following step, under "next"; of environments that report them
+    "state": "[state_dim], what the simulated human sees, where that is not the observation; NaN where nobody knows",
+    "frame": "[mile.frames.FRAME_BYTES] uint8, the picture, as JPEG",
+}
+OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED}
+
+
 class TransitionError(ValueError):
     """Recorded steps that break the rules above."""
 
@@ -42,7 +49,7 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     """
     if not len(steps):
         raise TransitionError("at least one step is expected, got none")
-    present, expected = set(steps.keys(True, True)), set(ENTRIES)
+    present, expected = set(steps.keys(True, True)) - OPTIONAL, set(ENTRIES)
     if present != expected:
         raise TransitionError(
             f"steps lack {sorted(map(str, expected - present))} and have unknown {sorted(map(str, present - expected))}"

@@ -10,6 +10,7 @@ from tensordict import TensorDictBase
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from mile.collection import collect_episodes
+from mile.frames import decompress
 from mile.policies import Policy
 
 HUMAN_COLOUR = (220, 40, 40)
@@ -30,14 +31,25 @@ class FrameRecorder(Transform):
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         frame = np.array(self.parent.base_env.render())  # pyright: ignore
         if "intervened" in next_tensordict.keys() and next_tensordict["intervened"].any():
-            inside = frame[BORDER:-BORDER, BORDER:-BORDER].copy()
-            frame[:] = HUMAN_COLOUR
-            frame[BORDER:-BORDER, BORDER:-BORDER] = inside
+            frame = bordered(frame)
         self.frames.append(frame)
         return next_tensordict
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         return tensordict_reset
+
+
+def bordered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture `[height, width, 3]` with the border that says: the human acts."""
+    framed = np.full_like(picture, HUMAN_COLOUR)
+    framed[BORDER:-BORDER, BORDER:-BORDER] = picture[BORDER:-BORDER, BORDER:-BORDER]
+    return framed
+
+
+def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8]:
+    """Return the pictures that an episode `[steps]` was recorded with; see `record_video`."""
+    pictures = (decompress(frame) for frame in steps["next", "frame"])
+    return np.stack([bordered(it) if by else it for it, by in zip(pictures, steps["intervened"], strict=True)])
 
 
 def record_video(env: EnvBase, policy: Policy, seed: int, deterministic: bool = True) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tensordict import TensorDict
 
 from mile.demonstrations import ScriptedPolicy, clone_demonstrations, demonstrate
 from mile.envs import make_env, make_policy
@@ -28,13 +29,13 @@ def test_the_label_is_the_clean_action_and_the_executed_one_has_the_noise():
 def test_a_bias_is_constant_in_an_episode_and_differs_between_episodes():
     scripted = ScriptedPolicy(*scripted_policy("drawer-open-v3"), bias=0.1, biased=(4, 5, 6), seed=1)
     observation = show()["observation"][:1].expand(4, -1)
-    actions = scripted.clean_actions(observation, torch.tensor([0, 0, 1, 2]))
+    actions = scripted.clean_actions(TensorDict(observation=observation, episode=torch.tensor([0, 0, 1, 2])))
     assert torch.equal(actions[0], actions[1])
     assert len(actions.unique(dim=0)) == 3
     shifted = observation.clone()
     shifted[:, -35:-32] += torch.tensor(scripted._offset(0), dtype=torch.float32)
     straight = ScriptedPolicy(*scripted_policy("drawer-open-v3")).clean_actions(
-        shifted, torch.zeros(4, dtype=torch.long)
+        TensorDict(observation=shifted, episode=torch.zeros(4, dtype=torch.long))
     )
     torch.testing.assert_close(actions[0], straight[0])
 

@@ -48,7 +48,8 @@ class ScheduledEpisodes(gym.Wrapper):
     * `human_noise`: the same for a simulated human, and one before them for the decision to intervene;
     * `success`: whether the step just made solved the task: the simulator's `info["success"]`, or, where the
       task is rated by its return, that the episode ended with at least `reward_threshold`;
-    * `executed_action`: what was really done, of an environment that says so (`reports_action`).
+    * what the simulator `reports`, by name and space, and puts into `info`: `executed_action`, what was really done,
+      and the entries of `mile.transitions.REPORTED`.
 
     Args:
         env: one simulator.
@@ -73,11 +74,9 @@ class ScheduledEpisodes(gym.Wrapper):
             "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
             "success": gym.spaces.Box(0, 1, (), np.bool_),  # pyright: ignore
         }
-        self.executed: NDArray[np.float32] | None = None
-        if getattr(env.unwrapped, "reports_action", False):
-            spaces["executed_action"] = action
-            self.executed = np.zeros(self.action_parts, np.float32)
-        self.observation_space = gym.spaces.Dict(spaces)
+        reports: dict[str, gym.spaces.Box] = getattr(env.unwrapped, "reports", {})
+        self.reported: dict[str, NDArray[Any]] = {name: np.zeros(it.shape, it.dtype) for name, it in reports.items()}
+        self.observation_space = gym.spaces.Dict(spaces | reports)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
         """Start the schedule's next episode; `seed` is not used, because the schedule has its own."""
@@ -85,7 +84,8 @@ class ScheduledEpisodes(gym.Wrapper):
         self.episode_return = 0.0
         if self.episode != PARKED:
             self.rng = np.random.default_rng((self.schedule.seed, self.episode))
-            self.last, _ = self.env.reset(seed=int(self.rng.integers(2**31)), options=options)
+            self.last, info = self.env.reset(seed=int(self.rng.integers(2**31)), options=options)
+            self._hear(info)
         return self._observe(success=False), {}
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict]:
@@ -96,16 +96,18 @@ class ScheduledEpisodes(gym.Wrapper):
             raise TransitionError(f"an action must be finite, got {action} in episode {self.episode}")
         self.last, reward, terminated, truncated, info = self.env.step(action)
         self.episode_return += float(reward)
-        self.executed = info.get("executed_action")
+        self._hear(info)
         success = bool(info.get("success", False))
         if self.threshold is not None and (terminated or truncated):
             success = self.episode_return >= self.threshold
         return self._observe(success), float(reward), terminated, truncated, {}
 
+    def _hear(self, info: dict[str, Any]) -> None:
+        self.reported |= {name: info[name] for name in self.reported if name in info}
+
     def _observe(self, success: bool) -> dict[str, Any]:
         noise = self.rng.random(1 + 2 * self.action_parts, dtype=np.float32)
-        reported = {} if self.executed is None else {"executed_action": self.executed}
-        return reported | {
+        return self.reported | {
             "observation": self.last,
             "episode": self.episode,
             "robot_noise": noise[: self.action_parts],

@@ -25,7 +25,7 @@ class InterventionTransform(Transform):
     A human may also end the episode: it is then terminated, and a success or not as they say.
 
     Args:
-        human: decides from the observation alone.
+        human: decides from what they see alone, which is the observation but where a simulated human sees more.
 
     Example:
         >>> env = TransformedEnv(make_env("lunarlander"), InterventionTransform(human))
@@ -40,7 +40,7 @@ class InterventionTransform(Transform):
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
         robot_action = tensordict["action"]
-        decision = self.human.decide(tensordict["observation"], tensordict.get("human_noise", None))
+        decision = self.human.decide(tensordict[self.human.sees], tensordict.get("human_noise", None))
         human_action = decision.action.to(robot_action.dtype)
         intervened = expand_as_right(decision.intervened, robot_action)
         executed = self.parent.action_spec.project(torch.where(intervened, human_action, robot_action))

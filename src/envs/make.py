@@ -103,20 +103,31 @@ def simulator(name: str) -> Callable[..., gym.Env]:
     )
 
 
-def make_policy(env: EnvBase, **options: Any) -> Policy:
+def make_policy(env: EnvBase, sees: str = "observation", **options: Any) -> Policy:
     """Make a policy with random weights that fits an environment's observations and actions.
 
     Args:
         env: decides between a `CategoricalPolicy` and a `GaussianPolicy`.
+        sees: the entry of a step that it acts on; see `Policy`.
         options: further arguments of the policy; `hidden_dims` are Table I's by default.
     """
-    kind, observation_dim, action_dim = policy_kind(env)
-    return kind(observation_dim, action_dim, **options)
+    kind, observation_dim, action_dim = policy_kind(env, sees)
+    policy = kind(observation_dim, action_dim, **options)
+    policy.sees = sees
+    return policy
 
 
-def policy_kind(env: EnvBase) -> tuple[type[CategoricalPolicy] | type[GaussianPolicy], int, int]:
-    """Return the class of policy that fits an environment, and its observation_dim and action_dim."""
-    observation_dim = env.observation_spec["observation"].shape[-1]
+def policy_kind(
+    env: EnvBase, sees: str = "observation"
+) -> tuple[type[CategoricalPolicy] | type[GaussianPolicy], int, int]:
+    """Return the class of policy that fits an environment, and its observation_dim and action_dim.
+
+    Raises:
+        ValueError: there is no such entry to be seen.
+    """
+    if sees not in env.observation_spec.keys():
+        raise ValueError(f"a policy that sees '{sees}' does not fit '{getattr(env, 'name', env)}', which has none")
+    observation_dim = env.observation_spec[sees].shape[-1]
     action = env.action_spec
     if isinstance(action, Categorical):
         return CategoricalPolicy, observation_dim, int(action.n)

@@ -27,7 +27,12 @@ class Human(Protocol):
     """Oversees the robot and may take over at any time step.
 
     The signature holds the paper's assumption: a human decides without seeing the robot's action (Sec. III).
+
+    Attributes:
+        sees: the entry of a step that they decide on.
     """
+
+    sees: str = "observation"
 
     def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
         """Decide for observations `[*batch, observation_dim]`.

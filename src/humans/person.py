@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
-from mile.humans.human import Decision, DiscardedError
+from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.takeover import TakeOver
 
 Command = Literal["start", "success", "failure", "discard", "pause", "stop"]
@@ -45,7 +45,7 @@ class Console(Protocol):
         ...
 
 
-class Person:
+class Person(Human):
     """Oversees one robot through a console, at a fixed control rate.
 
     Each step waits for its time; a late step makes no later one early. The person starts every episode, may pause it,

@@ -28,7 +28,7 @@ class SimulatedHuman(nn.Module, Human):
         first_impression: the one they were made with.
 
     Raises:
-        ValueError: cost or scale is not finite, or scale is not above 0.
+        ValueError: cost or scale is not finite, scale is not above 0, or the policies see different entries of a step.
 
     Source: Sec. V, "Experiment Setup"; App. B.
     """
@@ -36,6 +36,9 @@ class SimulatedHuman(nn.Module, Human):
     def __init__(self, expert: Policy, mental_model: Policy, cost: float, scale: float) -> None:
         super().__init__()
         check_cost_and_scale(cost, scale)
+        if expert.sees != mental_model.sees:
+            raise ValueError(f"the expert sees '{expert.sees}', the mental model '{mental_model.sees}'; choose one")
+        self.sees = expert.sees
         self.expert = deepcopy(expert).double()
         self.mental_model = self.first_impression = deepcopy(mental_model).double()
         self.cost = cost

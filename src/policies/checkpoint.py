@@ -78,12 +78,15 @@ def describe_checkpoint(name: str | Path) -> dict[str, Any]:
     return description
 
 
-def load_policy(name: str | Path, environment: str | None = None, **architecture: Any) -> Policy:
+def load_policy(
+    name: str | Path, environment: str | None = None, sees: str = "observation", **architecture: Any
+) -> Policy:
     """Build a policy from its checkpoint.
 
     Args:
         name: a path, or the name of a policy that ships: "lunarlander/expert".
         environment: refuse a policy that was made for another environment.
+        sees: the entry of a step that it acts on; see `Policy`.
         architecture: entries to replace in the stored architecture, such as `temperature`.
 
     Returns:
@@ -119,4 +122,5 @@ def load_policy(name: str | Path, environment: str | None = None, **architecture
         ) from None
     if not all(value.isfinite().all() for value in policy.state_dict().values()):
         raise CheckpointError(f"'{path}' holds weights that are not finite; train the policy again")
+    policy.sees = sees
     return policy

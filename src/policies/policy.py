@@ -23,7 +23,10 @@ class Policy(nn.Module, ABC):
 
     Attributes:
         architecture: the constructor's arguments, which a checkpoint stores to build the policy again.
+        sees: the entry of a step that it acts on: "observation"; or "state", where a simulated human sees more.
     """
+
+    sees: str = "observation"
 
     def __init__(
         self, observation_dim: int, action_dim: int, hidden_dims: Sequence[int], output_dim: int, **options: Any

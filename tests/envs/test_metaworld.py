@@ -5,6 +5,7 @@ import pytest
 import torch
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.types import Task
+from tensordict import TensorDict
 from torchrl.envs import TransformedEnv, check_env_specs
 
 from mile.collection import collect_episodes
@@ -53,7 +54,8 @@ def test_success_is_the_suites_own(task):
         theirs.reset(seed=seed)
         terminated = truncated = False
         while not (terminated or truncated):
-            action = robot.clean_actions(torch.from_numpy(observation)[None], torch.zeros(1, dtype=torch.long))[0]
+            step = TensorDict(observation=torch.from_numpy(observation)[None], episode=torch.zeros(1, dtype=torch.long))
+            action = robot.clean_actions(step)[0]
             observation, _, terminated, truncated, info = ours.step(action.numpy())
             _, reward, *_, told = theirs.step(action.numpy())
             assert info == told

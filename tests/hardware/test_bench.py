@@ -1,18 +1,26 @@
+import sys
+
 import mujoco
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
+from mile.data import main as mile_data
+from mile.datamodules import InterventionBuffer, InterventionDataModule
 from mile.demonstrations import ScriptedPolicy
 from mile.envs import InterventionTransform, make_env
+from mile.frames import decompress
 from mile.hardware.kinematics import forward
 from mile.hardware.robot_env import insert
 from mile.hardware.safety import Limits, SafetyError
 from mile.hardware.simulated.bench import SimulatedBench
 from mile.hardware.simulated.widowx import inject
+from mile.humans import SimulatedHuman
 from mile.humans.human import Decision, Human
+from mile.policies import load_policy
 from tests.graphics import needs_graphics
 
 
@@ -99,16 +107,60 @@ def test_a_fault_ends_the_program_in_a_line_and_the_arm_holds():
 
 @needs_graphics
 def test_pictures_are_observed_as_embeddings_beside_the_hand():
-    def mean_colours():
-        return lambda picture: picture.mean((0, 1))
-
-    env = make_env("widowx_peg", bench=SimulatedBench, encoder=mean_colours, embedding=3, max_episode_steps=3)
+    env = make_env("widowx_peg", bench=SimulatedBench, encoder=brightness, embedding=3, max_episode_steps=3)
     steps = collect_episodes(env, lambda step: step.set("action", torch.tensor([[0.0, 1.0, 0.0, 1.0]])), 1, seed=0)
     newest, before = steps["next", "observation"].reshape(3, 4, 6), steps["observation"].reshape(3, 4, 6)
     assert torch.equal(newest[:, :3], before[:, 1:])
     assert ((newest[:, 3, :3] > 5) & (newest[:, 3, :3] < 250)).all()
     torch.testing.assert_close(newest[:, 3, 4].diff(), torch.full((2,), Limits().step), atol=3e-3, rtol=0)
     env.close()
+
+
+def brightness():
+    return lambda picture: picture.mean((0, 1))
+
+
+@needs_graphics
+def test_a_human_sees_the_state_where_the_robot_sees_pictures():
+    """The same expert does the same, whether the state is the observation or beside it."""
+    plain = make_env("widowx_peg", bench=SimulatedBench)
+    pictured = make_env("widowx_peg", bench=SimulatedBench, encoder=brightness, embedding=3, frames=True)
+    steps = {}
+    for env, sees in ((plain, "observation"), (pictured, "state")):
+        expert, mental_model = (load_policy(f"widowx_peg/{it}", sees=sees) for it in ("expert", "initial"))
+        human = SimulatedHuman(expert, mental_model, cost=5.0, scale=2.0)
+        supervised = TransformedEnv(env, InterventionTransform(human))
+        steps[sees] = collect_episodes(supervised, mental_model, 1, seed=3)
+        env.close()
+    assert steps["observation"]["intervened"].any()
+    torch.testing.assert_close(steps["state"]["state"], steps["observation"]["observation"], atol=2e-3, rtol=0)
+    assert torch.equal(steps["state"]["intervened"], steps["observation"]["intervened"])
+    assert steps["state"]["observation"].shape[-1] == 4 * (3 + 3)
+    with pytest.raises(ValueError, match="the expert sees 'state', the mental model 'observation'"):
+        SimulatedHuman(load_policy("widowx_peg/expert", sees="state"), load_policy("widowx_peg/initial"), 5.0, 2.0)
+
+
+@needs_graphics
+def test_what_the_camera_saw_is_recorded_and_shown_but_not_learnt_from(tmp_path, monkeypatch):
+    env = make_env("widowx_peg", bench=SimulatedBench, frames=True, render_mode="rgb_array", max_episode_steps=6)
+    scripted = ScriptedPolicy(*env.simulator.scripted())
+    steps = collect_episodes(env, scripted, 1, seed=0)
+    last = env.render()
+    env.close()
+    data = InterventionDataModule(tmp_path, "widowx_peg")
+    data.buffer.append(steps)
+    again = InterventionBuffer(tmp_path, "widowx_peg").steps
+    assert torch.equal(again["next", "frame"][:-1], again["frame"][1:])
+    seen = decompress(again["next", "frame"][-1])
+    assert seen.shape == last.shape
+    assert np.abs(seen.astype(int) - last).mean() < 4  # of 255: what JPEG loses
+    (batch,) = data.batches()
+    assert not {"frame", ("next", "frame")} & set(batch.keys(True, True))
+    drawn = tmp_path / "episode.gif"
+    monkeypatch.setattr(sys, "argv", ["mile-data", "show", str(tmp_path), "--episode", "0", "--output", str(drawn)])
+    mile_data()
+    with Image.open(drawn) as animation:
+        assert (animation.n_frames, animation.size) == (6, (224, 224))
 
 
 @needs_graphics
@@ -119,7 +171,7 @@ def test_a_frozen_camera_holds_the_arm():
         made.append(SimulatedBench(fault="frozen_camera"))
         return made[0]
 
-    env = make_env("widowx_peg", bench=frozen, encoder=lambda: lambda picture: picture[0, 0], embedding=3)
+    env = make_env("widowx_peg", bench=frozen, frames=True)
     with pytest.raises(SafetyError, match="same picture"):
         collect_episodes(env, lambda step: step.set("action", torch.zeros(1, 4)), 1, seed=0)
     assert made[0].robot.frozen
