@@ -2,6 +2,7 @@
 
 mile-devices
 mile-devices test gamepad
+mile-devices test quest
 """
 
 import argparse
@@ -11,14 +12,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from glob import glob
 
+import numpy as np
+
 from mile.hardware.gamepad import Gamepad, find_gamepads
 from mile.hardware.interfaces import InputDevice
+from mile.hardware.quest import Quest, find_quests
 from mile.hardware.spacemouse import SpaceMouse, find_spacemice
 from mile.humans.controls import Controls
 
-DEVICES: dict[str, Callable[[], InputDevice]] = {"gamepad": Gamepad, "spacemouse": SpaceMouse}
+DEVICES: dict[str, Callable[[], InputDevice]] = {"gamepad": Gamepad, "spacemouse": SpaceMouse, "quest": Quest}
 AXES = ("left ↔", "left ↕", "right ↔", "right ↕")
 MOVED = 0.5  # from rest; an axis that was tried gets there
+FAR = 0.1  # m; a hand that was tried has moved so far
 PERMISSIONS = {
     "/dev/input/js*": "sudo usermod -aG input $USER, and log in again",
     "/dev/hidraw*": """put 'KERNEL=="hidraw*", MODE="0666"' into /etc/udev/rules.d/70-hid.rules, and replug""",
@@ -37,6 +42,7 @@ def find() -> Iterator[str]:
     if not gamepads:
         yield "gamepad: none; plug one in or pair it (a PS3 pad: press PS)"
     yield from (f"SpaceMouse: {it}" for it in find_spacemice())
+    yield from (f"Meta Quest: {it}" for it in find_quests())
     for pattern, cure in PERMISSIONS.items():
         closed = [path for path in sorted(glob(pattern)) if not os.access(path, os.R_OK)]
         if closed:
@@ -48,7 +54,7 @@ def watch(device: InputDevice, seconds: float) -> Iterator[Controls | None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         controls = device.read()
-        shown = "gone" if controls is None else " ".join(f"{value:+.2f}" for value in controls.axes)
+        shown = "gone" if controls is None else " ".join(f"{value:+.2f}" for value in controls.hand or controls.axes)
         pressed = " ".join(sorted(controls.pressed)) if controls else ""
         print(f"\r{shown}  {pressed:<40}", end="", flush=True)
         yield controls
@@ -61,8 +67,11 @@ def judge(seen: Iterable[Controls | None]) -> list[str]:
     read = [it for it in seen if it is not None]
     if not read:
         return ["the device was not there"]
-    faults = []
-    for name, *values in zip(AXES, *(it.axes for it in read), strict=True):
+    faults, hands = [], [it.hand for it in read if it.hand]
+    if hands and np.ptp(hands, axis=0).max() < FAR:
+        faults.append(f"the hand never moved as far as {FAR} m while its clutch was closed")
+    sticks = [] if hands else zip(AXES, *(it.axes for it in read), strict=True)
+    for name, *values in sticks:
         if max(map(abs, values)) < MOVED:
             faults.append(f"{name} never moved beyond {max(map(abs, values)):.2f}: it is broken, or was not tried")
         elif min(map(abs, values)) > MOVED:

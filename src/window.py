@@ -100,7 +100,7 @@ class Window:
         self._listen()
         pressed, self.tapped = frozenset(self.held | self.tapped), set()
         state = (self.device.read() if self.device else None) or Controls()
-        return Controls(pressed | state.pressed, state.axes)
+        return state._replace(pressed=pressed | state.pressed)
 
     def commands(self) -> list[Command]:
         """Return what was commanded since the last call."""

@@ -59,11 +59,11 @@ def test_without_its_device_nobody_is_there(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     window = Window(Pad)
     press(pygame.K_a)
-    assert window.controls() == (frozenset({"KeyA", "Pad5"}), (0.5, 0, 0, 0))
+    assert window.controls() == Controls(frozenset({"KeyA", "Pad5"}), (0.5, 0, 0, 0))
     assert window.present()
     window.device.state = None
     assert not window.present()
-    assert window.controls() == (frozenset({"KeyA"}), (0.0,) * 4)  # the key is still down
+    assert window.controls() == Controls(frozenset({"KeyA"}))  # the key is still down
     window.close()
     assert window.device.state == "closed"
 

@@ -1,7 +1,7 @@
 """What keys and sticks mean: from controls to actions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
@@ -19,10 +19,12 @@ class Controls(NamedTuple):
         pressed: keys, named as browsers do (`KeyboardEvent.code`), and a pad's buttons in the order of the W3C's
             standard gamepad, "Pad0" (cross), "Pad1", …
         axes: of a pad's sticks, in [−1, 1]: left x, left y, right x, right y; right and down are positive.
+        hand: where a tracked hand is whose clutch is closed, `[3]`, m, with the robot's axes and an origin of its own.
     """
 
     pressed: frozenset[str] = frozenset()
     axes: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    hand: tuple[float, float, float] | None = None
 
     def held(self, names: Sequence[str]) -> bool:
         """Return whether one of these keys and buttons is down."""
@@ -88,6 +90,9 @@ class DiscreteKeymap:
 class CartesianKeymap:
     """(dx, dy, dz, gripper) in [−1, 1]: one pair of keys and one axis a direction; the gripper stays as it was.
 
+    Or the robot follows a tracked hand, from where both were when its clutch closed: by what was executed since then,
+    so that the robot neither jumps nor falls behind for good where it is slower than the hand.
+
     Args:
         keys: of dx, dy and dz: those that go back, those that go forth.
         axes: of dx, dy and dz, and their signs.
@@ -97,6 +102,7 @@ class CartesianKeymap:
         buttons: key and label, for a touch screen.
         speed: of a key.
         gripper: at an episode's start, 1 closed and −1 open.
+        reach: of an action of 1, m.
     """
 
     keys: Sequence[tuple[Sequence[str], Sequence[str]]]
@@ -107,9 +113,13 @@ class CartesianKeymap:
     buttons: Sequence[tuple[str, str]]
     speed: float = 1.0
     gripper: float = -1.0
+    reach: float = 0.01
+    _robot: Tensor | None = field(default=None, init=False)  # where it is, had the clutch closed where it was
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest; see `Keymap`."""
+        if controls.hand is not None:
+            return 1.0
         gripper = controls.held([*self.close, *self.open])
         return max(float(gripper), *(abs(value) for value in self._motion(controls)))
 
@@ -117,7 +127,12 @@ class CartesianKeymap:
         """Return motion and gripper; see `Keymap`."""
         gripper = self.gripper if last is None else float(last[3])
         gripper = 1.0 if controls.held(self.close) else -1.0 if controls.held(self.open) else gripper
-        return torch.tensor([*self._motion(controls), gripper])
+        if controls.hand is None:
+            self._robot = None
+            return torch.tensor([*self._motion(controls), gripper])
+        hand = torch.tensor(controls.hand)
+        self._robot = hand if self._robot is None or last is None else self._robot + self.reach * last[:3]
+        return torch.cat([((hand - self._robot) / self.reach).clamp(-1, 1), torch.tensor([gripper])])
 
     def _motion(self, controls: Controls) -> list[float]:
         pairs = ((controls.held(forth) - controls.held(back)) * self.speed for back, forth in self.keys)
@@ -191,6 +206,7 @@ WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
     ],
     buttons=ARM.buttons,
     gripper=1.0,  # it begins with the block
+    reach=0.02,  # where limits.step is; the arm goes half as far as the hand where that is 0.01
 )
 KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX}
 

@@ -22,6 +22,7 @@ from mile.humans import SimulatedHuman
 from mile.humans.human import Decision, Human
 from mile.policies import load_policy
 from tests.graphics import needs_graphics
+from tests.hardware.brightness import brightness
 
 
 @pytest.fixture
@@ -114,10 +115,6 @@ def test_pictures_are_observed_as_embeddings_beside_the_hand():
     assert ((newest[:, 3, :3] > 5) & (newest[:, 3, :3] < 250)).all()
     torch.testing.assert_close(newest[:, 3, 4].diff(), torch.full((2,), Limits().step), atol=3e-3, rtol=0)
     env.close()
-
-
-def brightness():
-    return lambda picture: picture.mean((0, 1))
 
 
 @needs_graphics

@@ -4,7 +4,7 @@ import pytest
 from easyhid import HIDException
 
 from mile.hardware.spacemouse import SpaceMouse, find_spacemice
-from mile.humans.controls import ARM
+from mile.humans.controls import ARM, Controls
 
 pyspacemouse = pytest.importorskip("pyspacemouse")
 
@@ -43,7 +43,7 @@ def moved(x, y, z):
 
 def test_the_cap_is_read_as_sticks_and_the_newest_report_counts(cable):
     mouse = SpaceMouse()
-    assert mouse.read() == (frozenset(), (0.0, 0.0, 0.0, 0.0))
+    assert mouse.read() == Controls()
     cable.reports = [moved(10, 10, 10), moved(350, 0, -350), b"\x03\x01"]  # right and up; the left button
     controls = mouse.read()
     assert controls.axes == pytest.approx((1, 0, 0, -1))
