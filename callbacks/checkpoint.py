@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class RoundCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoints of the last two rounds, and turns Ctrl-C and SIGTERM into one more.
+    """Keeps the checkpoints of the last two rounds, and turns Ctrl-C, SIGTERM and SIGHUP into one more.
 
     The first such signal lets the epoch end, so that the run that goes on is the one that was stopped; the second ends
     the program at once. Between epochs, where the robot is deployed, the first one does: what was recorded is on
@@ -35,8 +35,9 @@ class RoundCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen; Lightning restores the handlers of before when it is done."""
         super().on_train_start(trainer, pl_module)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup has ignored
+                signal.signal(number, self._stop)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on, to the end of the epoch, a signal waits."""

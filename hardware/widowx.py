@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mile.hardware import dynamixel as dxl
 from mile.hardware.dynamixel import Bus, ServoError
+from mile.hardware.guard import Guard
 from mile.hardware.interfaces import Clock, RobotState
 from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
@@ -38,6 +39,8 @@ NEAR_REST = 0.3  # rad, from SLEEP
 LISTEN = 0.05  # s between two looks at the servos while time passes
 POINTS_DOWN = -0.95  # z of the gripper's direction
 GRIPPER_PWM = 250  # of 885: what squeezes and does not burn
+EASED_PWM = 100  # what still holds a light block, for as long as it takes
+EASE = 10.0  # s alone, from where on that is enough
 
 
 class WallClock:
@@ -56,8 +59,8 @@ class WidowX:
     """Moves the arm by small Cartesian steps with the gripper pointing down; see `mile.hardware.interfaces.Robot`.
 
     Every motion, that to rest included, is made by the safety kernel. While time passes between two steps the servos
-    are looked at; if this process falls silent, they hold by themselves. After a `SafetyError` or a `ServoError` the
-    arm holds with its torque on, and moves no more.
+    are looked at, and by a `Guard` while the arm is left alone; if this process falls silent, they hold by themselves.
+    After a `SafetyError` or a `ServoError` the arm holds with its torque on, and moves no more.
 
     Args:
         port: of the adapter.
@@ -67,6 +70,8 @@ class WidowX:
 
     Attributes:
         clipped: by which limits the last action was cut.
+        frozen: whether it holds for good.
+        fault: why, if it happened while the arm was left alone.
 
     Raises:
         ValueError: the rate is not within 5 to 20 Hz.
@@ -84,8 +89,10 @@ class WidowX:
         self.bus: Bus | None = None
         self.clipped: tuple[str, ...] = ()
         self.awake = self.frozen = False
+        self.fault: Exception | None = None
+        self.guard = Guard(self._alone)
         self.kernel.path(SLEEP, READY, self.period)  # refuses limits in which the arm could not go to rest
-        self.angles, self.target, self.gripper = np.zeros(6), np.zeros(3), 0.0
+        self.angles, self.target, self.gripper, self.power = np.zeros(6), np.zeros(3), 0.0, GRIPPER_PWM
 
     def connect(self) -> None:
         """Find all servos, set them up, and move slowly to where episodes begin; see `Robot`.
@@ -116,6 +123,7 @@ class WidowX:
             self.bus.set(dxl.TORQUE_ENABLE, number, 1)
         self._start_watchdogs()
         self.awake = True
+        self.guard.start()
         self.reset()
 
     def _set_up(self, holding: set[int]) -> None:
@@ -143,7 +151,8 @@ class WidowX:
 
     def observe(self) -> RobotState:
         """Return what is measured now; see `Robot`."""
-        return self._measure()
+        with self.guard.view:
+            return self._measure()
 
     def send_action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         """Move, and wait until the step's time is over; see `Robot`.
@@ -182,18 +191,20 @@ class WidowX:
         self.frozen = True
         if self.bus is None or not self.awake:
             return
-        for servo in ARM:
-            if self.bus.ping(servo, tries=1) is None:
-                continue  # who is silent holds by its watchdog
-            try:
-                self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
-            except ServoError:
-                continue  # the others must hold all the same
+        with self.guard.view:
+            for servo in ARM:
+                if self.bus.ping(servo, tries=1) is None:
+                    continue  # who is silent holds by its watchdog
+                try:
+                    self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
+                except ServoError:
+                    continue  # the others must hold all the same
 
     def close(self) -> None:
         """Move slowly to rest unless a fault holds the arm, and close the port; see `Robot`."""
         if self.bus is None:
             return
+        self.guard.close()
         try:
             if self.awake and not self.frozen:
                 self.reset()
@@ -212,11 +223,12 @@ class WidowX:
 
     @contextmanager
     def _holding_on_faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (SafetyError, ServoError):
-            self.hold()
-            raise
+        with self.guard.view:
+            try:
+                yield
+            except (SafetyError, ServoError):
+                self.hold()
+                raise
 
     def _move(self, angles: NDArray[np.float64]) -> None:
         for part in self.kernel.path(self.angles, angles, self.period):
@@ -238,10 +250,15 @@ class WidowX:
 
     def grip(self, close: float) -> None:
         """Squeeze (above 0) or open (below); the gripper keeps on pressing."""
+        with self.guard.view:
+            if close and np.sign(close) != self.gripper:
+                self.gripper = float(np.sign(close))
+                self._squeeze(GRIPPER_PWM)
+
+    def _squeeze(self, power: int) -> None:
         assert self.bus is not None
-        if close and np.sign(close) != self.gripper:
-            self.bus.set(dxl.GOAL_PWM, GRIPPER, int(-GRIPPER_PWM * np.sign(close)))
-            self.gripper = float(np.sign(close))
+        self.power = power
+        self.bus.set(dxl.GOAL_PWM, GRIPPER, int(-power * self.gripper))
 
     def _start_watchdogs(self) -> None:
         """Have the arm stay where it is measured, with watchdogs that begin anew; all of it is acknowledged."""
@@ -261,16 +278,20 @@ class WidowX:
             SafetyError: it holds since a fault.
         """
         if self.frozen:
-            raise SafetyError("the arm holds since an earlier fault; see to it, and start again")
+            why = "an earlier fault" if self.fault is None else f"this was seen: {self.fault}"
+            raise SafetyError(f"the arm holds since {why}; see to it, and start again")
+        if self.power != GRIPPER_PWM:
+            self._squeeze(GRIPPER_PWM)
         if any(state.watchdog < 0 for state in self._states().values()):
             self._start_watchdogs()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and look at the servos meanwhile."""
         end = self.clock.now() + seconds
-        while (left := end - self.clock.now()) > 1e-6:
-            self._look()
-            self.clock.sleep(min(LISTEN, left))
+        with self.guard.view:
+            while (left := end - self.clock.now()) > 1e-6:
+                self._look()
+                self.clock.sleep(min(LISTEN, left))
 
     def _look(self) -> dict[int, ServoState]:
         """Return what the servos report; amid the arm's work, nothing may be wrong with them.
@@ -279,23 +300,42 @@ class WidowX:
             SafetyError: something is.
         """
         states = self._states()
-        self.kernel.check(NAMES, states)
+        self.guard.seen()
+        self._check(states)
         if self.awake:
-            for number, raw in zip(ARM, raw_of(self.angles), strict=True):
-                name, state = f"servo {number} ({NAMES[number]})", states[number]
-                if not state.torque:
+            for number in ARM:
+                if states[number].watchdog < 0:
                     raise SafetyError(
-                        f"{name} has lost its torque: it was restarted, or the supply dipped; support the arm"
-                    )
-                if state.watchdog < 0:
-                    raise SafetyError(
-                        f"{name} has stopped: this program was silent for {20 * WATCHDOG} ms amid a motion"
-                    )
-                if abs(state.position - raw) > ASTRAY:
-                    raise SafetyError(
-                        f"{name} is {abs(state.position - raw)} raw from where it was sent: what blocks it?"
+                        f"servo {number} ({NAMES[number]}) has stopped: this program was silent for "
+                        f"{20 * WATCHDOG} ms amid a motion"
                     )
         return states
+
+    def _check(self, states: dict[int, ServoState]) -> None:
+        self.kernel.check(NAMES, states)
+        if not self.awake:
+            return
+        for number, raw in zip(ARM, raw_of(self.angles), strict=True):
+            name, state = f"servo {number} ({NAMES[number]})", states[number]
+            if not state.torque:
+                raise SafetyError(
+                    f"{name} has lost its torque: it was restarted, or the supply dipped; support the arm"
+                )
+            if abs(state.position - raw) > ASTRAY:
+                raise SafetyError(f"{name} is {abs(state.position - raw)} raw from where it was sent: what blocks it?")
+
+    def _alone(self, seconds: float) -> None:
+        """Look at the servos while the arm is left alone; called by the guard."""
+        if self.frozen:
+            return
+        try:
+            self._check(self._states())
+            if seconds > EASE and self.power != EASED_PWM:
+                self._squeeze(EASED_PWM)
+        except (SafetyError, ServoError) as error:
+            self.fault = error
+            print(f"error: {error}; the arm holds", flush=True)
+            self.hold()
 
     def _states(self) -> dict[int, ServoState]:
         assert self.bus is not None

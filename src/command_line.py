@@ -37,8 +37,9 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup has ignored
+                signal.signal(number, _stop)
         for noisy in ("torchrl", "lightning.pytorch"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

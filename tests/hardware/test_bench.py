@@ -15,9 +15,10 @@ from mile.envs import InterventionTransform, make_env
 from mile.frames import decompress
 from mile.hardware.kinematics import forward
 from mile.hardware.robot_env import insert
-from mile.hardware.safety import Limits, SafetyError
+from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 from mile.hardware.simulated.bench import SimulatedBench
 from mile.hardware.simulated.widowx import inject
+from mile.hardware.wx250s import HIGH, LOW, READY, SLEEP
 from mile.humans import SimulatedHuman
 from mile.humans.human import Decision, Human
 from mile.policies import load_policy
@@ -41,6 +42,30 @@ def test_mujocos_arm_is_that_of_the_kinematics(bench):
         hand, pose = bench.data.site("hand"), forward(angles)
         np.testing.assert_allclose(hand.xpos, pose[:3, 3], atol=1e-9)
         np.testing.assert_allclose(hand.xmat.reshape(3, 3), pose[:3, :3], atol=1e-9)
+
+
+def lowest(bench, angles):
+    """Height of the lowest point of the links from the upper arm to the wrist, m."""
+    bench.data.qpos[bench.joints] = angles
+    mujoco.mj_kinematics(bench.model, bench.data)
+    links = [it for it in range(bench.model.ngeom) if 2 <= bench.model.geom_bodyid[it] <= 5]
+    assert len(links) == 4
+    radius, half = bench.model.geom_size[links, :2].T
+    return (bench.data.geom_xpos[links, 2] - half * np.abs(bench.data.geom_xmat[links, 8]) - radius).min()
+
+
+@pytest.mark.parametrize("rate", [5, 20])
+def test_where_the_hand_may_be_no_other_link_comes_near_the_table(bench, rate):
+    """The safety kernel looks at the hand alone: this is why that is enough."""
+    limits, kernel = Limits(), SafetyKernel(Limits(), LOW, HIGH)
+    assert min(lowest(bench, angles) for angles in kernel.path(SLEEP, READY, 1 / rate)) > 0.03
+    rng, angles, target, reached = np.random.default_rng(0), READY, forward(READY)[:3, 3], []
+    for goal in rng.uniform(limits.low, limits.high, (40, 3)):
+        for _ in range(40):
+            motion = kernel.step(target, angles, np.clip(goal - target, -limits.step, limits.step), 1 / rate)
+            target, angles = motion.target, motion.angles
+            reached.append(lowest(bench, angles))
+    assert min(reached) > 0.08  # where the upper arm begins
 
 
 def test_the_block_goes_into_the_hole_and_not_through_the_rim():

@@ -1,12 +1,12 @@
 import pytest
 
 from mile.hardware.gamepad import Gamepad
-from mile.humans.controls import ARM, LANDER, TAKE_OVER
+from mile.humans.controls import ARM, LANDER, TAKE_OVER, Controls
 
 
 def test_sticks_and_buttons_have_a_browsers_names(pad):
     gamepad = Gamepad()
-    assert gamepad.read() == (frozenset(), (0.0, 0.0, 0.0, 0.0))
+    assert gamepad.read() == Controls()
     pad.axis(0, -32768)
     pad.axis(3, 16384)
     for button in (0, 10, 11):  # SDL's A, right shoulder, up

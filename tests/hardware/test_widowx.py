@@ -1,3 +1,6 @@
+import re
+import time
+
 import numpy as np
 import pytest
 
@@ -179,6 +182,47 @@ def test_a_fault_is_named_and_the_arm_holds(make, fault):
     bench.bus.sleep(1)
     assert bench.moved_last(then) <= 0.2
     assert bench.holds_itself() == (fault != "restart")
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """A guard that does not wait for seconds."""
+    monkeypatch.setattr("mile.hardware.guard.PERIOD", 0.02)
+    monkeypatch.setattr("mile.hardware.guard.ALONE", 0.1)
+    monkeypatch.setattr("mile.hardware.widowx.EASE", 0.3)
+
+
+def soon(condition):
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.mark.parametrize("fault", ["overheat", "restart", "unplugged"])
+def test_a_fault_while_the_arm_is_left_alone_is_seen_and_ends_its_work(make, hurried, capsys, fault):
+    bench = make()
+    bench.arm.connect()
+    bench.wait(1.0)  # its watchdogs have made it hold, which is no fault
+    inject(bench.bus, fault)
+    assert soon(lambda: bench.arm.fault is not None)
+    assert f"error: {bench.arm.fault}; the arm holds" in capsys.readouterr().out
+    with pytest.raises(SafetyError, match=f"since this was seen: {re.escape(str(bench.arm.fault))}"):
+        bench.arm.send_action(np.zeros(4, np.float32))
+
+
+def test_an_arm_that_is_left_alone_squeezes_less_and_goes_on_as_before(make, hurried):
+    bench = make()
+    bench.arm.connect()
+    bench.arm.send_action(np.array([0, 0, 0, 1], np.float32))
+    power = bench.bus.servos[9]
+    assert power.get(dxl.GOAL_PWM) == -250
+    assert soon(lambda: power.get(dxl.GOAL_PWM) == -100)
+    assert not bench.arm.frozen
+    before = bench.angles()
+    bench.arm.send_action(np.array([1, 0, 0, 1], np.float32))
+    assert power.get(dxl.GOAL_PWM) == -250
+    assert np.abs(bench.angles() - before).max() > 0.01
 
 
 def test_an_arm_that_holds_after_a_fault_is_taken_over_without_letting_go(make):
