@@ -72,7 +72,7 @@ class Camera(Protocol):
     """Takes pictures."""
 
     def read(self) -> tuple[NDArray[np.uint8], float]:
-        """Return the newest picture, `[height, width, 3]` RGB, and when it was taken, s."""
+        """Return the newest picture, `[height, width, 3]` RGB, and when it was taken, s, on the robot's clock."""
         ...
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from mile.hardware.safety import SafetyError
 
 STACKED = 4  # time steps in an observation, App. D
 WIDTH = 6  # numbers in a time step
+STALE = 0.5  # s, of a picture; a webcam takes at least ten a second
 ALIGNED = 0.004  # m, beside the hole's middle, from where the scripted policy goes down
 ABOVE = 0.13  # m, where it moves sideways
 
@@ -96,7 +97,7 @@ class RobotEnv(gym.Env):
             self.reports["frame"] = gym.spaces.Box(0, 255, (FRAME_BYTES,), np.uint8)
         self.numbers: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
         self.embeddings: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
-        self.steps, self.taken = 0, 0.0
+        self.steps = 0
         self.frame: NDArray[np.uint8] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[NDArray[np.float32], dict]:
@@ -152,10 +153,11 @@ class RobotEnv(gym.Env):
         if self.encoder is None and not self.frames:
             return
         picture, taken = self.bench.camera.read()
-        if self.steps and taken <= self.taken:
+        if (age := state.time - taken) > STALE:
             self.bench.robot.hold()
-            raise SafetyError("the camera shows the same picture again: the arm holds; plug it in anew, mile-doctor")
-        self.taken = taken
+            raise SafetyError(
+                f"the camera's newest picture is {age:.1f} s old: the arm holds; plug the camera in anew, mile-doctor"
+            )
         if self.encoder is not None:
             self.embeddings.append(np.concatenate([self.encoder(picture), state.position], dtype=np.float32))
         if self.frames:

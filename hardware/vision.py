@@ -26,6 +26,7 @@ class R3M:
         folder: of the weights, `r3m_50.pt` and the like.
         model: which ResNet.
         sha256: of the weights, if it is known beforehand.
+        device: where the network is; None: a GPU if there is one.
 
     Raises:
         ModuleNotFoundError: torchvision is not installed.
@@ -38,6 +39,7 @@ class R3M:
         folder: str | Path = "~/.cache/mile/r3m",
         model: Literal["resnet18", "resnet34", "resnet50"] = "resnet50",
         sha256: str | None = None,
+        device: str | None = None,
     ) -> None:
         _make_torchvision_load()
         from torchrl.envs import R3MTransform  # noqa: PLC0415
@@ -56,13 +58,14 @@ class R3M:
                 f"R3M's weights cannot be downloaded ({error}); copy the official {weights.name} to {folder}"
             ) from None
         _check(weights, sha256)
-        self.transform.eval()
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.transform.to(self.device).eval()
 
     @torch.no_grad()
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the embedding `[width]` of a picture `[height, width, 3]`, RGB."""
-        seen = TensorDict({"pixels": torch.from_numpy(np.ascontiguousarray(picture)).unsqueeze(0)}, [1])
-        return self.transform(seen)["embedding"][0].numpy()
+        pixels = torch.from_numpy(np.ascontiguousarray(picture)).unsqueeze(0)
+        return self.transform(TensorDict({"pixels": pixels.to(self.device)}, [1]))["embedding"][0].cpu().numpy()
 
 
 def _check(weights: Path, expected: str | None) -> None:

@@ -43,6 +43,15 @@ def test_a_picture_is_embedded_by_the_network_in_the_file(weights):
 
 
 @needs_torchvision
+@pytest.mark.gpu
+def test_a_gpu_makes_the_same_numbers(weights):
+    picture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+    here, there = R3M(weights[0], "resnet18", device="cpu"), R3M(weights[0], "resnet18")
+    assert there.device.type == "cuda"
+    np.testing.assert_allclose(there(picture), here(picture), rtol=1e-2, atol=1e-2)
+
+
+@needs_torchvision
 def test_other_weights_than_the_first_time_are_refused(weights):
     folder, _ = weights
     R3M(folder, "resnet18")
