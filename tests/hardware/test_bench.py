@@ -119,15 +119,23 @@ def test_what_was_clipped_is_recorded():
     env.close()
 
 
-def test_a_fault_ends_the_program_in_a_line_and_the_arm_holds():
+def test_a_fault_ends_the_program_in_a_line_the_arm_holds_and_no_finished_episode_is_lost(tmp_path):
     env = make_env("widowx_peg", bench=SimulatedBench)
     scripted = ScriptedPolicy(*env.simulator.scripted())
-    collect_episodes(env, scripted, 1, seed=0)
-    bench = env.simulator.bench
-    inject(bench.bus, "overload")
+    buffer, bench = InterventionBuffer(tmp_path, "widowx_peg"), None
+
+    def keep(steps):
+        nonlocal bench
+        buffer.append(steps)
+        bench = env.simulator.bench
+        inject(bench.bus, "overload")  # amid the next episode
+
     with pytest.raises(SafetyError, match=r"servo 2 \(shoulder\) reports overload"):
-        collect_episodes(env, scripted, 1, seed=0)
+        collect_episodes(env, scripted, 3, seed=0, on_episode=keep)
     assert bench.robot.frozen
+    again = InterventionBuffer(tmp_path, "widowx_peg")
+    assert [it.episode for it in again.episodes] == [0]
+    assert again.steps["next", "success"][-1]
     env.close()
 
 
