@@ -3,11 +3,12 @@
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
+
+from mile.signals import on_stop
 
 
 class RoundCheckpoint(ModelCheckpoint):
@@ -35,9 +36,7 @@ class RoundCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen; Lightning restores the handlers of before when it is done."""
         super().on_train_start(trainer, pl_module)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup has ignored
-                signal.signal(number, self._stop)
+        on_stop(self._stop)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on, to the end of the epoch, a signal waits."""
@@ -54,7 +53,7 @@ class RoundCheckpoint(ModelCheckpoint):
             number = self.signal or signal.SIGTERM
             sys.exit(128 + number)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, number: int) -> None:
         if self.signal is not None or not self.learning:
             sys.exit(128 + number)
         self.signal = number

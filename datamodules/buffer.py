@@ -80,6 +80,11 @@ class InterventionBuffer:
         entries = {name: (array.dtype.str, list(array.shape[1:])) for name, array in arrays.items()}
         if not self.entries:
             self._write_schema(entries)
+        if missing := self.entries.keys() - entries.keys():
+            raise BufferError(f"'{self.folder}' was begun with {sorted(missing)}, these steps have none")
+        if more := sorted(entries.keys() - self.entries.keys()):
+            warnings.warn(f"'{self.folder}' was begun without {more}: these are not recorded", stacklevel=2)
+            arrays = {name: arrays[name] for name in self.entries}
         for name, entry in self.entries.items():
             if entries[name] != entry:
                 raise BufferError(f"'{name}' was recorded as {entry} in '{self.folder}', got {entries[name]}")

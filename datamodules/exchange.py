@@ -1,6 +1,7 @@
 """Recordings in the formats of others: Minari's datasets, and robomimic's HDF5 files.
 
-Both hold every entry of `mile.transitions`, so that nothing is lost on the way there and back.
+Both hold every entry of `mile.transitions` but those that few environments report (state, pictures): these stay in the
+recording, and nothing else is lost on the way there and back.
 """
 
 import json

@@ -5,15 +5,15 @@ import re
 import subprocess
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mile.humans.controls import Controls
 
 APP = "com.rail.oculus.teleop/com.rail.oculus.teleop.MainActivity"  # of RAIL Berkeley's oculus_reader
 TAG = "wE9ryARX"
 PATIENCE = 5.0  # s, for the first pose
-FRESH = 0.2  # s; the app prints some 70 poses a second
-GRIPPED = 0.5  # of the grip, from where the clutch is closed
+FRESH = 0.2  # s between poses, of which the app prints some 70 a second
+CLOSED, OPEN = 0.6, 0.4  # of the grip: the clutch closes above, and opens below
 RIGHT = re.compile(r"\br:((?:[-+.e\d]+ ){15}[-+.e\d]+)")
 BUTTONS = {"RTr": "Pad0", "B": "Pad1"}  # the trigger closes the gripper, B opens it
 
@@ -24,6 +24,8 @@ def find_quests(adb: str = "adb") -> list[str]:
         listed = subprocess.run([adb, "devices"], check=False, capture_output=True, text=True, timeout=20).stdout
     except FileNotFoundError:
         return ["cannot be looked for; install adb (Debian: adb)"]
+    except subprocess.TimeoutExpired:
+        return ["adb does not answer; adb kill-server, and try again"]
     return [" ".join(line.split()) for line in listed.splitlines()[1:] if line.strip()] or ["none"]
 
 
@@ -44,7 +46,7 @@ class Pose(NamedTuple):
 class Quest:
     """Reads the right controller's position while its grip is held, which is the clutch; see `Controls.hand`.
 
-    The headset stays where it lies: positions are relative to it.
+    The headset stays where it lies: positions are relative to it. One that was unplugged is taken up again.
 
     Args:
         facing: from where the headset looks to where the arm does, degrees anticlockwise seen from above.
@@ -57,18 +59,19 @@ class Quest:
     name = "Meta Quest"
 
     def __init__(self, facing: float = 0.0, adb: str = "adb") -> None:
-        self.turn = math.radians(facing)
+        self.turn, self.adb = math.radians(facing), adb
         self.newest: tuple[Pose, float] | None = None
-        self.seen = threading.Event()
+        self.clutch, self.closed = 0, False
+        self.seen, self.over = threading.Event(), threading.Event()
         try:
-            start, log = ["shell", "am", "start", "-n", APP], ["logcat", "-v", "raw", "-T", "1", "-s", f"{TAG}:I"]
-            subprocess.run([adb, *start], capture_output=True, text=True, check=True, timeout=20)
-            self.process = subprocess.Popen([adb, *log], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            start = [adb, "shell", "am", "start", "-n", APP]
+            subprocess.run(start, capture_output=True, text=True, check=True, timeout=20)
         except FileNotFoundError:
             raise ConnectionError("a Quest is read over adb, which is not installed (Debian: adb)") from None
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             why = str(error.stderr or error).strip().splitlines()[-1]
             raise ConnectionError(f"no Quest answers ({why}); plug it in, allow debugging there; adb devices") from None
+        self.process: subprocess.Popen | None = None
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
         if not self.seen.wait(PATIENCE):
@@ -77,7 +80,7 @@ class Quest:
 
     def read(self) -> Controls | None:
         """Return the hand and what is pressed; None while poses are missing. See `InputDevice`."""
-        if self.process.poll() is not None or self.newest is None or time.monotonic() - self.newest[1] > FRESH:
+        if self.newest is None or time.monotonic() - self.newest[1] > FRESH:
             return None
         pose = self.newest[0]
         right, up, backward = pose.position
@@ -85,22 +88,38 @@ class Quest:
         ahead = forward * math.cos(self.turn) + left * math.sin(self.turn)
         beside = left * math.cos(self.turn) - forward * math.sin(self.turn)
         pressed = frozenset(name for button, name in BUTTONS.items() if button in pose.pressed)
-        return Controls(pressed, hand=(ahead, beside, up) if pose.grip > GRIPPED else None)
+        return Controls(pressed, hand=(ahead, beside, up) if self.closed else None, clutch=self.clutch)
 
     def close(self) -> None:
         """Let go of the headset."""
-        self.process.kill()
-        self.process.wait()
+        self.over.set()
+        if self.process is not None:
+            self.process.kill()
         self.thread.join()
 
     def _listen(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as log:
-            for line in log:
-                pose = parse(line)
-                if pose is not None:
-                    self.newest = pose, time.monotonic()
-                    self.seen.set()
+        """Read the app's log, and begin again if it ends."""
+        log = [self.adb, "logcat", "-v", "raw", "-T", "1", "-s", f"{TAG}:I"]
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        while not self.over.wait(0.2):
+            with subprocess.Popen(log, text=True, errors="replace", **pipes) as self.process:
+                before = -math.inf  # the log begins with an old line
+                for line in self.process.stdout or ():
+                    pose, now = parse(line), time.monotonic()
+                    if self.over.is_set():
+                        self.process.kill()
+                    elif pose is not None:
+                        self._hear(pose, now, now - before < FRESH)
+                        before = now
+
+    def _hear(self, pose: Pose, now: float, flowing: bool) -> None:
+        """Take a pose, unless it may be an old one; after a gap the clutch must count as closed anew."""
+        held = pose.grip > (OPEN if self.closed and flowing else CLOSED)
+        self.clutch += held and not (self.closed and flowing)
+        self.closed = held
+        if flowing:
+            self.newest = pose, now
+            self.seen.set()
 
 
 def parse(line: str) -> Pose | None:

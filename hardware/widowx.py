@@ -5,7 +5,7 @@ Source: Trossen's tables of the arm; Robotis' e-manual.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +151,7 @@ class WidowX:
 
     def observe(self) -> RobotState:
         """Return what is measured now; see `Robot`."""
-        with self.guard.view:
+        with self._holding_on_faults():
             return self._measure()
 
     def send_action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -193,19 +193,19 @@ class WidowX:
             return
         with self.guard.view:
             for servo in ARM:
-                if self.bus.ping(servo, tries=1) is None:
-                    continue  # who is silent holds by its watchdog
-                try:
-                    self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
-                except ServoError:
-                    continue  # the others must hold all the same
+                with suppress(ServoError):  # who is silent holds by its watchdog; the others must hold all the same
+                    if self.bus.ping(servo, tries=1) is not None:
+                        self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
+            with suppress(ServoError):
+                if self.bus.ping(GRIPPER, tries=1) is not None:
+                    self._squeeze(EASED_PWM)
 
     def close(self) -> None:
         """Move slowly to rest unless a fault holds the arm, and close the port; see `Robot`."""
         if self.bus is None:
             return
-        self.guard.close()
         try:
+            self.guard.close()
             if self.awake and not self.frozen:
                 self.reset()
                 self._move(SLEEP)
@@ -250,7 +250,7 @@ class WidowX:
 
     def grip(self, close: float) -> None:
         """Squeeze (above 0) or open (below); the gripper keeps on pressing."""
-        with self.guard.view:
+        with self._holding_on_faults():
             if close and np.sign(close) != self.gripper:
                 self.gripper = float(np.sign(close))
                 self._squeeze(GRIPPER_PWM)
@@ -288,7 +288,7 @@ class WidowX:
     def wait(self, seconds: float) -> None:
         """Let time pass, and look at the servos meanwhile."""
         end = self.clock.now() + seconds
-        with self.guard.view:
+        with self._holding_on_faults():
             while (left := end - self.clock.now()) > 1e-6:
                 self._look()
                 self.clock.sleep(min(LISTEN, left))
@@ -332,10 +332,11 @@ class WidowX:
             self._check(self._states())
             if seconds > EASE and self.power != EASED_PWM:
                 self._squeeze(EASED_PWM)
-        except (SafetyError, ServoError) as error:
+        except Exception as error:  # this thread must neither die nor stay silent
             self.fault = error
-            print(f"error: {error}; the arm holds", flush=True)
             self.hold()
+            with suppress(OSError, ValueError):  # nobody may be left to read it
+                print(f"error: {error}; the arm holds", flush=True)
 
     def _states(self) -> dict[int, ServoState]:
         assert self.bus is not None

@@ -3,11 +3,9 @@
 import functools
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import hydra
@@ -15,6 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
+
+from mile.signals import on_stop
 
 
 def entry_point(config_name: str) -> Callable[[Callable[..., Any]], Callable[[], None]]:
@@ -37,9 +37,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any) -> Any:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup has ignored
-                signal.signal(number, _stop)
+        on_stop(_stop)
         for noisy in ("torchrl", "lightning.pytorch"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -64,7 +62,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int) -> None:
     sys.exit(128 + number)
 
 

@@ -123,7 +123,7 @@ def clone_demonstrations(
         The student, and its number of gradient steps.
     """
     shown = demonstrate(env)
-    clone_policy(student, shown["observation"], shown["human_action"], steps=steps, seed=seed)
+    clone_policy(student, shown[student.sees], shown["human_action"], steps=steps, seed=seed)
     return student, steps
 
 

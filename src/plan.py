@@ -70,7 +70,7 @@ class Plan:
         iterative: tasks of Fig. 4.
         seeds: of training, the same for every method.
         epochs: of ten batches, in a single round; split over the rounds of a baseline.
-        restarted: those of them where a round may also begin with the initial policy.
+        restarted: experiments where a round may also begin with the initial policy.
         rounds: N of the iterative experiments.
         demonstrations: of the ablation of Fig. 5.
         evaluation: episodes of the final table.
@@ -81,7 +81,7 @@ class Plan:
     folder: Path
     tasks: tuple[str, ...] = TASKS
     iterative: tuple[str, ...] = ITERATIVE
-    restarted: tuple[str, ...] = ITERATIVE[:1]
+    restarted: tuple[str, ...] = (*TASKS, "drawer_open_iterative")
     seeds: tuple[int, ...] = (5, 6, 7, 8, 9)
     epochs: int = 150
     rounds: int = 20
@@ -109,8 +109,18 @@ class Plan:
             for count in self.demonstrations:
                 yield from (self.single("drawer_open", method, seed, demonstrations=count) for method in helped)
         for seed in self.seeds:
-            yield from (self.single(task, method, seed, restart=True) for task in self.tasks for method in CLONING)
-            yield from (self.in_rounds(task, method, seed, True) for task in self.restarted for method in SUPERVISED)
+            yield from (
+                self.single(task, method, seed, restart=True)
+                for task in self.tasks
+                if task in self.restarted
+                for method in CLONING
+            )
+            yield from (
+                self.in_rounds(task, method, seed, restart=True)
+                for task in self.iterative
+                if f"{task}_iterative" in self.restarted
+                for method in SUPERVISED
+            )
 
     def single(self, task: str, method: str, seed: int, restart: bool = False, demonstrations: int = 0) -> Job:
         """Return a run of Fig. 3 or 5."""
@@ -152,7 +162,7 @@ class Plan:
             "human.watch.steps=500",
         ]
         more += self._rlif(task)[1:] if method == "rlif" else []
-        minutes = 10 if method == "rlif" else 6 if restart else 4
+        minutes = (10 if method == "rlif" else 6 if restart else 4) * self.rounds / 20
         name = f"{task}_iterative"
         return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
 
@@ -205,6 +215,7 @@ def quick(folder: Path) -> Plan:
         folder,
         tasks=("lunarlander", "drawer_open"),
         iterative=("drawer_open",),
+        restarted=(),
         seeds=(5, 6),
         epochs=30,
         rounds=3,

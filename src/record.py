@@ -17,7 +17,7 @@ from mile.datamodules import InterventionBuffer
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.humans import Person
 from mile.humans.controls import keymap_for
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, REPORTED
 
 
 def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_episodes: int, seed: int) -> None:
@@ -29,7 +29,15 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
         buffer: gets the episodes; those that it holds already count.
         num_episodes: successful ones that are wanted.
         seed: of the episodes.
+
+    Raises:
+        ValueError: the buffer was begun with pictures, and this environment takes none.
     """
+    if missing := REPORTED.keys() & buffer.entries.keys() - set(env.observation_spec.keys()):
+        raise ValueError(
+            f"'{buffer.folder}' was begun with {sorted(missing)}, this environment has none; give another output, or "
+            "the environment that it was begun with (env.frames=true)"
+        )
 
     def successes() -> int:
         rows = buffer.rows([DEMONSTRATION])

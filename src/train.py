@@ -43,7 +43,10 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
         raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
     if cfg.get("hardware") is not None:
         if cfg.human.person and "cost" not in cfg.human:
-            raise ValueError("nothing is calibrated on an arm that a person oversees; choose human=on_widowx")
+            raise ValueError(
+                "nothing is calibrated on an arm that a person oversees; choose human=on_widowx, or add +human.cost=70 "
+                "+human.scale=100 (Table I)"
+            )
         if not cfg.human.person and cfg.hardware._target_.endswith(".Desk"):
             raise ValueError(
                 "a simulated human's expert must not move a real arm; choose hardware=simulated, or a person"

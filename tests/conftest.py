@@ -16,6 +16,7 @@ with install_import_hook(["mile.intervention", "mile.losses"], "tests.shapes.che
 import torch
 
 from mile.humans import Decision, Human
+from mile.signals import STOPPING
 
 
 class Counting(gym.Env):
@@ -77,7 +78,7 @@ def act_by_step(step):
 def as_a_program(monkeypatch):
     """An entry point is called in this process: what it does to signals and variables ends with the test."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPPING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

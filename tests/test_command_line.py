@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from mile import evaluate, pretrain, train
+from mile.signals import STOPPING
 
 ROOT = Path(__file__).parent.parent
 MAIN = {"train": train.main, "evaluate": evaluate.main, "pretrain": pretrain.main}
@@ -59,7 +60,7 @@ def test_a_mistake_gets_one_line(tmp_path, monkeypatch, capsys, program, overrid
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr("sys.argv", [f"{program}.py", *overrides, "hydra.run.dir=."])
     monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPPING}
     with pytest.raises(SystemExit) as left:
         MAIN[program]()
     for number, handler in before.items():

@@ -17,6 +17,7 @@ SIMULATING = COLLECTING | {"metaworld"}
 LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
 LAYERS = [
     (("intervention", "losses", "transitions", "policies"), NUMERIC),
+    (("signals",), set()),
     (("frames",), NUMERIC | {"PIL"}),
     (
         (

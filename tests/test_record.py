@@ -6,6 +6,7 @@ from mile.envs import make_env
 from mile.policies import describe_checkpoint
 from mile.pretrain import pretrain
 from mile.record import main
+from mile.record import record as begin
 from tests.humans.script import Script
 from tests.test_configs import composed
 
@@ -44,3 +45,10 @@ def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_clone
 def test_where_nothing_good_was_shown_it_is_said(tmp_path):
     with pytest.raises(ValueError, match="holds no successful demonstration"):
         demonstrations(make_env("lunarlander"), tmp_path)
+
+
+def test_a_recording_with_pictures_is_not_gone_on_with_where_there_are_none(tmp_path):
+    buffer = InterventionBuffer(tmp_path, "lunarlander")
+    buffer.entries["frame"] = ("|u1", [8])
+    with pytest.raises(ValueError, match=r"begun with \['frame'\], this environment has none.*env.frames=true"):
+        begin(make_env("lunarlander"), None, buffer, 1, 0)

@@ -20,11 +20,13 @@ class Controls(NamedTuple):
             standard gamepad, "Pad0" (cross), "Pad1", …
         axes: of a pad's sticks, in [−1, 1]: left x, left y, right x, right y; right and down are positive.
         hand: where a tracked hand is whose clutch is closed, `[3]`, m, with the robot's axes and an origin of its own.
+        clutch: grows each time it closes.
     """
 
     pressed: frozenset[str] = frozenset()
     axes: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     hand: tuple[float, float, float] | None = None
+    clutch: int = 0
 
     def held(self, names: Sequence[str]) -> bool:
         """Return whether one of these keys and buttons is down."""
@@ -115,6 +117,7 @@ class CartesianKeymap:
     gripper: float = -1.0
     reach: float = 0.01
     _robot: Tensor | None = field(default=None, init=False)  # where it is, had the clutch closed where it was
+    _clutch: int = field(default=-1, init=False)
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest; see `Keymap`."""
@@ -131,7 +134,10 @@ class CartesianKeymap:
             self._robot = None
             return torch.tensor([*self._motion(controls), gripper])
         hand = torch.tensor(controls.hand)
-        self._robot = hand if self._robot is None or last is None else self._robot + self.reach * last[:3]
+        if self._robot is None or last is None or controls.clutch != self._clutch:
+            self._robot, self._clutch = hand, controls.clutch
+        else:
+            self._robot = self._robot + self.reach * last[:3]
         return torch.cat([((hand - self._robot) / self.reach).clamp(-1, 1), torch.tensor([gripper])])
 
     def _motion(self, controls: Controls) -> list[float]:
@@ -206,7 +212,7 @@ WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
     ],
     buttons=ARM.buttons,
     gripper=1.0,  # it begins with the block
-    reach=0.02,  # where limits.step is; the arm goes half as far as the hand where that is 0.01
+    reach=0.02,  # the default of limits.step; with another the arm goes limits.step / 0.02 times as far as the hand
 )
 KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX}
 

@@ -89,6 +89,7 @@ class Person(Human):
         self.progress: Callable[[], dict[str, Any]] = dict
         self.watching = False
         self.title: str | None = None
+        self.anchors = 0  # how often what a tracked hand did so far has ceased to count
         self.begin()
 
     def begin(self) -> None:
@@ -128,9 +129,12 @@ class Person(Human):
         if not self.console.present():
             self._wait("away", float(prob))
         controls = self.console.controls()
+        before = self.takeover.in_control
         in_control = self.takeover.update(controls.held(TAKE_OVER), self.keymap.deflection(controls))
         if self.watching:
             in_control = self.takeover.in_control = False
+        self.anchors += in_control and not before
+        controls = controls._replace(clutch=controls.clutch + self.anchors)
         action = self.keymap.action(controls, None if self.last is None else self.last[0])
         return Decision(torch.tensor([in_control]), action.unsqueeze(0), prob)
 
@@ -201,6 +205,7 @@ class Person(Human):
     def _wait(self, phase: str, prob: float) -> None:
         """Wait until the person starts, or goes on."""
         self.heed_stop()
+        self.anchors += 1
         self._show(phase, prob)
         while True:
             for command in self._commands():

@@ -39,6 +39,7 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
         "policy": type(policy).__name__,
         "architecture": policy.architecture,
         "environment": environment,
+        "sees": policy.sees,
         **facts,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -79,14 +80,14 @@ def describe_checkpoint(name: str | Path) -> dict[str, Any]:
 
 
 def load_policy(
-    name: str | Path, environment: str | None = None, sees: str = "observation", **architecture: Any
+    name: str | Path, environment: str | None = None, sees: str | None = None, **architecture: Any
 ) -> Policy:
     """Build a policy from its checkpoint.
 
     Args:
         name: a path, or the name of a policy that ships: "lunarlander/expert".
         environment: refuse a policy that was made for another environment.
-        sees: the entry of a step that it acts on; see `Policy`.
+        sees: the entry of a step that it acts on, see `Policy`; None: the one it was made for.
         architecture: entries to replace in the stored architecture, such as `temperature`.
 
     Returns:
@@ -122,5 +123,5 @@ def load_policy(
         ) from None
     if not all(value.isfinite().all() for value in policy.state_dict().values()):
         raise CheckpointError(f"'{path}' holds weights that are not finite; train the policy again")
-    policy.sees = sees
+    policy.sees = sees or description.get("sees", policy.sees)
     return policy

@@ -54,6 +54,28 @@ def test_steps_are_mapped_not_read(recorded):
     assert InterventionBuffer(recorded.folder, "counting").steps["observation"][0, 0] != 77.0
 
 
+def pictured(number):
+    steps = episode(number)
+    steps["frame"] = steps["next", "frame"] = torch.zeros(len(steps), 8, dtype=torch.uint8)
+    return steps
+
+
+def test_a_recording_begun_without_pictures_goes_on_without(recorded):
+    with pytest.warns(UserWarning, match=r"begun without \['frame', 'next/frame'\]"):
+        recorded.append(pictured(4))
+    again = InterventionBuffer(recorded.folder, "counting")
+    assert 4 in again.recorded(0)
+    assert "frame" not in again.steps.keys()
+
+
+def test_a_recording_begun_with_pictures_refuses_steps_without_and_stays_whole(tmp_path):
+    buffer = InterventionBuffer(tmp_path, "counting")
+    buffer.append(pictured(0))
+    with pytest.raises(BufferError, match=r"begun with \['frame', 'next/frame'\], these steps have none"):
+        buffer.append(episode(1))
+    assert InterventionBuffer(tmp_path, "counting").recorded(0) == {0}  # no torn files, which would warn
+
+
 @pytest.mark.parametrize("where", ["numbers", "name"])
 def test_a_torn_last_episode_is_left_out_and_the_rest_intact(recorded, where):
     before = len(recorded)

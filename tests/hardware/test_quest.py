@@ -1,6 +1,7 @@
 import math
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,7 +61,8 @@ def test_the_hand_has_the_robots_axes_and_the_grip_is_the_clutch(headset):
     quest = Quest(adb=adb)
     assert soon(quest.read).hand == pytest.approx((0.3, -0.1, 0.2))  # forward, left, up
     poses.write_text(line(0.1, 0.2, -0.3, "R,RTr,B,rightTrig 1.0,rightGrip 0.1"))
-    assert soon(lambda: quest.read() == Controls(frozenset({"Pad0", "Pad1"})))
+    assert soon(lambda: (quest.read() or Controls()).hand is None)
+    assert soon(quest.read).pressed == {"Pad0", "Pad1"}
     quest.close()
     poses.write_text(line(0.1, 0.2, -0.3))
     turned = Quest(facing=90, adb=adb)  # the arm looks to the left of the headset
@@ -76,9 +78,35 @@ def test_a_stale_pose_is_none_and_so_is_a_headset_that_is_gone(headset):
     assert quest.read() is None
     poses.write_text(line(0, 0, 0))
     assert soon(lambda: quest.read() is not None)
-    poses.unlink()
-    assert soon(lambda: quest.process.poll() is not None)
-    assert quest.read() is None
+    clutch = soon(quest.read).clutch
+    poses.unlink()  # unplugged
+    assert soon(lambda: quest.read() is None)
+    poses.write_text(line(0, 0, 0))
+    assert soon(quest.read).clutch > clutch  # closed anew, wherever the hand is now
+    quest.close()
+
+
+def test_one_old_line_is_no_pose(headset, monkeypatch):
+    monkeypatch.setattr("mile.hardware.quest.PATIENCE", 0.6)
+    adb, poses = headset
+    Path(adb).write_text(Path(adb).read_text().replace("time.sleep(0.01)", "time.sleep(0.3)"))
+    with pytest.raises(ConnectionError, match="prints no poses"):
+        Quest(adb=adb)
+    assert poses.exists()
+
+
+def test_a_trembling_grip_does_not_flutter(headset):
+    adb, poses = headset
+    quest = Quest(adb=adb)
+    assert soon(quest.read).hand is not None
+    poses.write_text(line(0.1, 0.2, -0.3, "rightGrip 0.5"))
+    time.sleep(0.2)
+    assert soon(quest.read).hand is not None
+    poses.write_text(line(0.1, 0.2, -0.3, "rightGrip 0.3"))
+    assert soon(lambda: quest.read() is not None and quest.read().hand is None)
+    poses.write_text(line(0.1, 0.2, -0.3, "rightGrip 0.5"))
+    time.sleep(0.2)
+    assert soon(quest.read).hand is None
     quest.close()
 
 
@@ -146,4 +174,5 @@ def test_a_clutch_that_closes_elsewhere_or_in_a_new_episode_moves_nothing():
     WIDOWX.action(Controls(), last)  # open
     assert WIDOWX.action(Controls(hand=(0.5, -0.4, 0.3)), last).tolist() == [0, 0, 0, 1]
     assert WIDOWX.action(Controls(hand=(-0.5, 0.4, 0.3)), None).tolist() == [0, 0, 0, 1]
+    assert WIDOWX.action(Controls(hand=(0.5, 0.4, 0.3), clutch=1), last).tolist() == [0, 0, 0, 1]  # between two reads
     assert TakeOver("hold").update(False, WIDOWX.deflection(Controls(hand=(0.0, 0.0, 0.0))))

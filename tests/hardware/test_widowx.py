@@ -199,6 +199,36 @@ def soon(condition):
     return condition()
 
 
+def test_the_guard_holds_whatever_it_meets_and_whoever_listens(make, hurried, monkeypatch):
+    """The adapter is pulled out, and the terminal is gone: the port raises, and so does print."""
+    bench = make()
+    bench.arm.connect()
+    bench.arm.send_action(np.array([0, 0, 0, 1], np.float32))
+
+    def gone(*arguments, **options):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("builtins.print", gone)
+    port = bench.arm.bus.port
+    write, port.writePort = port.writePort, gone
+    assert soon(lambda: bench.arm.frozen)
+    port.writePort = write  # back in
+    assert bench.arm.guard.thread.is_alive()
+    with pytest.raises(SafetyError, match="since this was seen: the servos' port is gone"):
+        bench.arm.send_action(np.zeros(4, np.float32))
+
+
+def test_a_fault_outside_of_a_motion_holds_too_and_the_gripper_is_eased(make):
+    bench = make()
+    bench.arm.connect()
+    bench.arm.grip(1.0)
+    inject(bench.bus, "low_voltage")
+    with pytest.raises(SafetyError, match="servo 1"):
+        bench.arm.wait(0.5)
+    assert bench.arm.frozen
+    assert bench.bus.servos[9].get(dxl.GOAL_PWM) == -100
+
+
 @pytest.mark.parametrize("fault", ["overheat", "restart", "unplugged"])
 def test_a_fault_while_the_arm_is_left_alone_is_seen_and_ends_its_work(make, hurried, capsys, fault):
     bench = make()
@@ -206,6 +236,7 @@ def test_a_fault_while_the_arm_is_left_alone_is_seen_and_ends_its_work(make, hur
     bench.wait(1.0)  # its watchdogs have made it hold, which is no fault
     inject(bench.bus, fault)
     assert soon(lambda: bench.arm.fault is not None)
+    bench.arm.guard.close()  # which has said so by then
     assert f"error: {bench.arm.fault}; the arm holds" in capsys.readouterr().out
     with pytest.raises(SafetyError, match=f"since this was seen: {re.escape(str(bench.arm.fault))}"):
         bench.arm.send_action(np.zeros(4, np.float32))

@@ -9,7 +9,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.evaluation import evaluate_policy
 from mile.humans import Person, Spectator
-from mile.humans.controls import Controls, keymap_for
+from mile.humans.controls import WIDOWX, Controls, keymap_for
 from mile.humans.person import check_form
 from mile.humans.takeover import TakeOver
 from tests.conftest import act_by_step
@@ -137,3 +137,43 @@ def test_a_slow_renderer_takes_half_of_the_time_at_most():
 def test_a_rate_of_nothing_is_refused():
     with pytest.raises(ValueError, match="rate"):
         Person(Script(), lambda: np.zeros((1, 1, 3), np.uint8), keymap_for("lunarlander", None), rate=0)
+
+
+class Hand(Script):
+    """A person with a tracked hand: what is pressed and where it is, at each step, which `follow` counts."""
+
+    def controls(self):
+        pressed, hand = self.plan[self.reads]
+        return Controls(frozenset(pressed), hand=hand)
+
+
+def follow(console, mode, robot_action):
+    """Return who was in control and what they did, at each step of an arm."""
+    person = Person(console, lambda: np.zeros((4, 4, 3), np.uint8), WIDOWX, rate=1000, takeover=TakeOver(mode))
+    steps = []
+    for console.reads in range(len(console.plan)):
+        intervened, action, _ = person.decide(torch.zeros(1, 2))
+        person.judge(action if intervened else robot_action)
+        steps.append((bool(intervened), action[0].tolist()))
+    return steps
+
+
+STILL = [0, 0, 0, 1]
+
+
+def test_where_a_hand_moved_during_a_pause_the_arm_does_not_go_after_it():
+    plan = [((), (0.0, 0.0, 0.0)), ((), (0.01, 0.0, 0.0)), ((), (0.5, -0.3, -0.1)), ((), (0.5, -0.29, -0.1))]
+    paused = follow(Hand(plan, commands={2: "pause"}), "hold", None)
+    assert all(by for by, _ in paused)
+    assert paused[2][1] == STILL
+    assert paused[3][1] == pytest.approx([0, 0.5, 0, 1], abs=1e-5)
+    away = follow(Hand(plan, away={2}), "always", None)
+    assert away[2][1] == STILL
+
+
+def test_a_hand_that_takes_over_does_not_undo_what_the_robot_did_before():
+    plan = [((), (0.0, 0.0, 0.0))] * 3 + [(("Space",), (0.0, 0.0, 0.0)), ((), (0.0, 0.0, 0.01))]
+    steps = follow(Hand(plan), "toggle", torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+    assert [by for by, _ in steps] == [False, False, False, True, True]
+    assert steps[3][1] == STILL
+    assert steps[4][1] == pytest.approx([0, 0, 0.5, 1], abs=1e-5)
