@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mile.comparison import OURS, SAME_DATA, Series, better, shown
 from mile.intervals import mean, standard_error
@@ -78,6 +79,7 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
             spent = [[o.interventions for o in outcomes if (*o.series, o.round) == (*it.series, n)] for n in rounds]
             below.plot(rounds, [sum(each) / len(each) for each in spent], color=COLORS[method])
         below.set(xlabel="round", ylabel="steps with ν=1 so far")
+        below.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(axes, outcomes, experiment)
         axes.legend(fontsize=7)
     return figure

@@ -151,7 +151,8 @@ def follow(console, mode, robot_action):
     """Return who was in control and what they did, at each step of an arm."""
     person = Person(console, lambda: np.zeros((4, 4, 3), np.uint8), WIDOWX, rate=1000, takeover=TakeOver(mode))
     steps = []
-    for console.reads in range(len(console.plan)):
+    for number in range(len(console.plan)):
+        console.reads = number
         intervened, action, _ = person.decide(torch.zeros(1, 2))
         person.judge(action if intervened else robot_action)
         steps.append((bool(intervened), action[0].tolist()))
