@@ -60,7 +60,7 @@ class Quest:
 
     def __init__(self, facing: float = 0.0, adb: str = "adb") -> None:
         self.turn, self.adb = math.radians(facing), adb
-        self.newest: tuple[Pose, float] | None = None
+        self.newest: tuple[Controls, float] | None = None
         self.clutch, self.closed = 0, False
         self.seen, self.over = threading.Event(), threading.Event()
         try:
@@ -80,15 +80,8 @@ class Quest:
 
     def read(self) -> Controls | None:
         """Return the hand and what is pressed; None while poses are missing. See `InputDevice`."""
-        if self.newest is None or time.monotonic() - self.newest[1] > FRESH:
-            return None
-        pose = self.newest[0]
-        right, up, backward = pose.position
-        forward, left = -backward, -right
-        ahead = forward * math.cos(self.turn) + left * math.sin(self.turn)
-        beside = left * math.cos(self.turn) - forward * math.sin(self.turn)
-        pressed = frozenset(name for button, name in BUTTONS.items() if button in pose.pressed)
-        return Controls(pressed, hand=(ahead, beside, up) if self.closed else None, clutch=self.clutch)
+        newest = self.newest
+        return newest[0] if newest is not None and time.monotonic() - newest[1] < FRESH else None
 
     def close(self) -> None:
         """Let go of the headset."""
@@ -117,9 +110,15 @@ class Quest:
         held = pose.grip > (OPEN if self.closed and flowing else CLOSED)
         self.clutch += held and not (self.closed and flowing)
         self.closed = held
-        if flowing:
-            self.newest = pose, now
-            self.seen.set()
+        if not flowing:
+            return
+        right, up, backward = pose.position
+        forward, left = -backward, -right
+        ahead = forward * math.cos(self.turn) + left * math.sin(self.turn)
+        beside = left * math.cos(self.turn) - forward * math.sin(self.turn)
+        pressed = frozenset(name for button, name in BUTTONS.items() if button in pose.pressed)
+        self.newest = Controls(pressed, hand=(ahead, beside, up) if held else None, clutch=self.clutch), now
+        self.seen.set()
 
 
 def parse(line: str) -> Pose | None:
@@ -137,5 +136,7 @@ def parse(line: str) -> Pose | None:
         numbers = [float(it) for it in found[1].split()]
         grip = next((float(it[1]) for it in parts if len(it) == 2 and it[0] == "rightGrip"), 0.0)
     except ValueError:
+        return None
+    if not all(map(math.isfinite, (*numbers, grip))):
         return None
     return Pose((numbers[3], numbers[7], numbers[11]), frozenset(it[0] for it in parts if len(it) == 1), grip)

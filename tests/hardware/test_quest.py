@@ -129,6 +129,7 @@ def test_truncated_and_strange_lines_say_nothing():
     assert parse("&") is None
     assert parse(whole[: whole.index("|r:") + 40]) is None
     assert parse(whole.replace("0.100000", "1.0e.2")) is None
+    assert parse(whole.replace("0.100000", "1.0e999")) is None
 
 
 def follow(hands, executed):
