@@ -136,7 +136,7 @@ class Plan:
         ]
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
         learning = self._rlif(task) if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
-        minutes = 8 if method == "rlif" and task != "lunarlander" else 1
+        minutes = 8 if method == "rlif" and task != "lunarlander" else None
         return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes)
 
     def offline(self, task: str, method: str, seed: int) -> Job:
@@ -174,9 +174,10 @@ class Plan:
         *more: str,
         label: str = "",
         like: str | None = None,
-        minutes: float = 1,
+        minutes: float | None = None,
     ) -> Job:
         task = experiment.removesuffix("_iterative")
+        minutes = minutes or (0.4 if task == "lunarlander" else 0.9)
         rates: dict[str, float] = RATES[task] if experiment == task else dict.fromkeys(SUPERVISED, ITERATIVE_RATE)
         rate = rates.get(method) or rates.get(method.removesuffix("_silence"))
         name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
