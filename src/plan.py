@@ -48,7 +48,7 @@ class Job:
         name: of its folder.
         overrides: of the command line.
         needs: names of the jobs that must have finished before.
-        minutes: it is expected to take on one core.
+        minutes: it is expected to take on one core of an otherwise idle machine.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Plan:
         ]
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
         learning = self._rlif(task) if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
-        minutes = 8 if method == "rlif" and task != "lunarlander" else None
+        minutes = 5 if method == "rlif" and task != "lunarlander" else None
         return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes)
 
     def offline(self, task: str, method: str, seed: int) -> Job:
@@ -162,7 +162,7 @@ class Plan:
             "human.watch.steps=500",
         ]
         more += self._rlif(task)[1:] if method == "rlif" else []
-        minutes = (10 if method == "rlif" else 6 if restart else 4) * self.rounds / 20
+        minutes = (12 if method == "rlif" else 3 if restart else 2.5) * self.rounds / 20
         name = f"{task}_iterative"
         return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
 
@@ -177,7 +177,7 @@ class Plan:
         minutes: float | None = None,
     ) -> Job:
         task = experiment.removesuffix("_iterative")
-        minutes = minutes or (0.4 if task == "lunarlander" else 0.9)
+        minutes = minutes or (0.3 if task == "lunarlander" else 0.65)
         rates: dict[str, float] = RATES[task] if experiment == task else dict.fromkeys(SUPERVISED, ITERATIVE_RATE)
         rate = rates.get(method) or rates.get(method.removesuffix("_silence"))
         name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])

@@ -54,15 +54,14 @@ def lowest(bench, angles):
     return (bench.data.geom_xpos[links, 2] - half * np.abs(bench.data.geom_xmat[links, 8]) - radius).min()
 
 
-@pytest.mark.parametrize("rate", [5, 20])
-def test_where_the_hand_may_be_no_other_link_comes_near_the_table(bench, rate):
+def test_where_the_hand_may_be_no_other_link_comes_near_the_table(bench):
     """The safety kernel looks at the hand alone: this is why that is enough."""
     limits, kernel = Limits(), SafetyKernel(Limits(), LOW, HIGH)
-    assert min(lowest(bench, angles) for angles in kernel.path(SLEEP, READY, 1 / rate)) > 0.03
+    assert min(lowest(bench, angles) for angles in kernel.path(SLEEP, READY, 0.2)) > 0.03
     rng, angles, target, reached = np.random.default_rng(0), READY, forward(READY)[:3, 3], []
-    for goal in rng.uniform(limits.low, limits.high, (40, 3)):
-        for _ in range(40):
-            motion = kernel.step(target, angles, np.clip(goal - target, -limits.step, limits.step), 1 / rate)
+    for goal in rng.uniform(limits.low, limits.high, (30, 3)):
+        for _ in range(20):
+            motion = kernel.step(target, angles, np.clip(goal - target, -limits.step, limits.step), 0.2)
             target, angles = motion.target, motion.angles
             reached.append(lowest(bench, angles))
     assert min(reached) > 0.08  # where the upper arm begins
