@@ -13,6 +13,9 @@ from mile.hardware.kinematics import UnreachableError, forward, inverse, pointin
 Array = NDArray[np.float64]
 
 
+LEAST = 0.05  # of a wish; what would have to be cut further is not done
+
+
 class SafetyError(RuntimeError):
     """A reason to hold the arm; it says which part, and what to do."""
 
@@ -117,17 +120,20 @@ class SafetyKernel:
         inside = self.within(target, target + short)
         if not np.allclose(inside, target + short, atol=1e-9):
             clipped.append("workspace")
-        fastest = self.limits.joint_speed * period
-        for part in (1.0, 0.5):
+        fastest, part = self.limits.joint_speed * period, 1.0
+        while part > LEAST and clipped.count("reach") < 2:
             goal = target + part * (inside - target)
             try:
                 found = inverse(pointing_down(goal), angles, self.low, self.high, iterations=10)
             except UnreachableError:
                 clipped.append("reach")
+                part /= 2
                 continue
-            if np.abs(found - angles).max() <= fastest:
+            excess = np.abs(found - angles).max() / fastest
+            if excess <= 1:
                 return Motion(goal, found, tuple(dict.fromkeys(clipped)))
             clipped.append("joint speed")
+            part /= 1.1 * excess
         return Motion(target, angles, tuple(dict.fromkeys(clipped)))
 
     def within(self, before: Array, wanted: Array) -> Array:

@@ -172,18 +172,16 @@ class WidowX:
         return np.append(sent, self.gripper).astype(np.float32)
 
     def reset(self) -> None:
-        """Move slowly up, and then to where episodes begin; see `Robot`."""
-        high = forward(READY)[2, 3]
+        """Move slowly up, then level, to where episodes begin; see `Robot`.
+
+        On straight lines, which stay in the workspace; the joints' own way between two of its corners may not.
+        """
+        goal = forward(READY)[:3, 3]
         with self._holding_on_faults():
             self._resume()
-            while forward(self.angles)[2, 0] < POINTS_DOWN and self.target[2] < high - 1e-3:
-                wish = np.array([0, 0, min(self.kernel.limits.step / 2, high - self.target[2])])
-                motion = self.kernel.step(self.target, self.angles, wish, self.period)
-                if motion.clipped:
-                    break
-                self._send(motion.angles)
-                self.target = motion.target
-                self.wait(self.period)
+            if forward(self.angles)[2, 0] < POINTS_DOWN:
+                self._approach(np.array([*self.target[:2], max(self.target[2], goal[2])]))
+                self._approach(goal)
             self._move(READY)
 
     def hold(self) -> None:
@@ -229,6 +227,17 @@ class WidowX:
             except (SafetyError, ServoError):
                 self.hold()
                 raise
+
+    def _approach(self, goal: NDArray[np.float64]) -> None:
+        """Move slowly on a straight line, as far as it can be gone."""
+        while (away := np.abs(goal - self.target).max()) > 1e-3:
+            wish = (goal - self.target) * min(1.0, self.kernel.limits.step / 2 / away)
+            motion = self.kernel.step(self.target, self.angles, wish, self.period)
+            if np.abs(motion.target - self.target).max() < 1e-6:
+                return
+            self._send(motion.angles)
+            self.target = motion.target
+            self.wait(self.period)
 
     def _move(self, angles: NDArray[np.float64]) -> None:
         for part in self.kernel.path(self.angles, angles, self.period):

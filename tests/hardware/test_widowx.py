@@ -1,3 +1,4 @@
+import itertools
 import re
 import time
 
@@ -118,6 +119,22 @@ def test_nothing_leads_out_of_the_workspace(make):
         np.abs(np.diff([angles for _, angles in bench.way], axis=0)).max() / np.diff([t for t, _ in bench.way]).max()
     )
     assert speed < 1.5 * Limits().joint_speed
+
+
+def test_from_all_over_the_workspace_it_gets_back_to_where_episodes_begin(make):
+    bench = make()
+    bench.arm.connect()
+    low, high = np.array(Limits().low), np.array(Limits().high)
+    far_above = [(0.4, 0.05, 0.25), (0.4, -0.017, 0.25), (0.35, 0.25, 0.25)]  # the joints' own way arcs above the box
+    for corner in [*itertools.product(*zip(low, high, strict=True)), *far_above]:
+        for _ in range(25):
+            wish = (np.array(corner) - bench.arm.target) / Limits().step
+            bench.arm.send_action(np.array([*wish.clip(-1, 1), 1], np.float32))
+        assert np.abs(bench.arm.target - forward(READY)[:3, 3]).max() > 0.05
+        bench.arm.reset()
+        np.testing.assert_allclose(bench.arm.angles, READY, atol=1e-6)
+    assert (bench.positions()[200:] > low - 2e-3).all()  # after it came from its sleep
+    assert (bench.positions()[200:] < high + 2e-3).all()
 
 
 def test_an_interrupt_amid_a_transaction_ends_at_rest(make):
