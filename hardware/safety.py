@@ -11,8 +11,6 @@ from mile.hardware.dynamixel import ERRORS
 from mile.hardware.kinematics import UnreachableError, forward, inverse, pointing_down
 
 Array = NDArray[np.float64]
-
-
 LEAST = 0.05  # of a wish; what would have to be cut further is not done
 
 

@@ -135,7 +135,8 @@ class Plan:
             f"demonstrations={demonstrations}",
         ]
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
-        learning = self._rlif(task) if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
+        updates = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)]
+        learning = updates if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
         minutes = 5 if method == "rlif" and task != "lunarlander" else None
         return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes)
 
@@ -161,7 +162,7 @@ class Plan:
             "human.watch.num_episodes=10",
             "human.watch.steps=500",
         ]
-        more += self._rlif(task)[1:] if method == "rlif" else []
+        more += self._updates(task) if method == "rlif" else []
         minutes = (12 if method == "rlif" else 3 if restart else 2.5) * self.rounds / 20
         name = f"{task}_iterative"
         return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
@@ -198,10 +199,9 @@ class Plan:
             "data.batches_per_epoch=10",
         ]
 
-    def _rlif(self, task: str) -> list[str]:
-        """Return the overrides for RLIF, whose gradient steps follow from the steps played, without a look at them."""
-        updates = [] if task == "lunarlander" else [f"data.updates_per_step={RLIF_UPDATES}"]
-        return [f"callbacks.evaluation.every_n_epochs={NEVER}", *updates]
+    def _updates(self, task: str) -> list[str]:
+        """Return the overrides for RLIF, whose gradient steps follow from the steps played."""
+        return [] if task == "lunarlander" else [f"data.updates_per_step={RLIF_UPDATES}"]
 
     def _mile(self, task: str, seed: int) -> str:
         return f"{task}/mile/seed_{seed}"
