@@ -1,10 +1,12 @@
 """Meta-World's tasks with true world states, as in Sec. V of the paper."""
 
+import copy
 import difflib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -70,7 +72,7 @@ class MetaWorld(gym.Env):
         self.render_mode = render_mode
         self.upside_down = camera.startswith("corner")
         self.shaped_reward = shaped_reward
-        self.env = tasks[task](render_mode=render_mode, camera_name=camera, width=width, height=height)
+        self.env = _compiled_once(tasks[task])(render_mode=render_mode, camera_name=camera, width=width, height=height)
         self.env.max_path_length = max_episode_steps
         self.env._partially_observable = False  # the goal is part of the true state
         del self.env.sawyer_observation_space  # cached from when the goal was none; it clips
@@ -129,6 +131,24 @@ def task_classes() -> dict[str, Any]:
     with _optional():
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: PLC0415 (slow to import)
     return ALL_V3_ENVIRONMENTS
+
+
+@cache
+def _compiled_once(task_class: Any) -> Any:
+    """Return a class whose environments share one compilation of the task's model, which takes most of making one."""
+    with _optional():
+        import mujoco  # noqa: PLC0415
+    compiled: dict[tuple[int, int], Any] = {}  # by size of pictures
+
+    class Task(task_class):
+        def _initialize_simulation(self) -> tuple[Any, Any]:
+            size = self.width, self.height
+            if size not in compiled:
+                compiled[size], _ = super()._initialize_simulation()
+            model = copy.copy(compiled[size])  # a task moves the goal in its model
+            return model, mujoco.MjData(model)
+
+    return Task
 
 
 def scripted_policy(task: str) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
