@@ -88,6 +88,13 @@ def better(series: Sequence[Series], experiment: str, method: str) -> Series | N
     return max(chosen, key=lambda it: mean(list(it.scores.values())).value, default=None)
 
 
+def offline(series: Sequence[Series], experiment: str, method: str) -> Series | None:
+    """Return the runs that learnt from MILE's recordings: MILE's own with or without silence, others' `SAME_DATA`."""
+    variants = ("", SAME_DATA) if method in (OURS, SILENCE) else (SAME_DATA,)
+    chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in variants]
+    return chosen[-1] if chosen else None
+
+
 def improvement(ours: Series | None, theirs: Series | None) -> Estimate | None:
     """Return how often ours is better at the seeds that both have; None if there are none."""
     pair = _paired(ours, theirs)
@@ -158,21 +165,26 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def over_tasks(series: Sequence[Series], experiments: Sequence[str]) -> str:
+def over_tasks(
+    series: Sequence[Series],
+    experiments: Sequence[str],
+    choose: Callable[[Sequence[Series], str, str], Series | None] = better,
+) -> str:
     """Return a Markdown table of each method's mean over several tasks, stratified, and of MILE against it.
 
     Args:
         series: all of them.
         experiments: judged by success alike.
+        choose: which runs stand for a method, `better` or `offline`.
     """
     lines = ["| method | mean [95 %] | IQM [95 %] | P(MILE better) [95 %] |", "|---|---|---|---|"]
     for method in shown(series):
-        chosen = [better(series, experiment, method) for experiment in experiments]
+        chosen = [choose(series, experiment, method) for experiment in experiments]
         if not all(it and it.scores for it in chosen):
             lines.append(f"| {method} | missing | | |")
             continue
         found = [list(it.scores.values()) for it in chosen if it]
-        ours = [better(series, experiment, OURS) for experiment in experiments]
+        ours = [choose(series, experiment, OURS) for experiment in experiments]
         pairs = [pair for pair in map(_paired, ours, chosen) if pair]
         wins = probability_of_improvement(*pairs) if len(pairs) == len(experiments) and method != OURS else None
         text = [_interval(mean(*found)), _interval(middle(*found)), _interval(wins) if wins else ""]

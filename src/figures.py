@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mile.comparison import OURS, SAME_DATA, Series, better, shown
+from mile.comparison import OURS, Series, better, offline, shown
 from mile.intervals import mean, standard_error
 from mile.runs import METHODS, SILENCE, Outcome
 
@@ -23,14 +23,8 @@ def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Seq
 
 
 def same_data_bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
-    """Draw final scores of methods that learnt offline from MILE's recordings; MILE's own runs are those."""
-
-    def choose(experiment: str, method: str) -> Series | None:
-        variants = ("", SAME_DATA) if method in (OURS, SILENCE) else (SAME_DATA,)
-        chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in variants]
-        return chosen[-1] if chosen else None
-
-    return _bars(outcomes, experiments, shown(series), choose)
+    """Draw final scores of methods that learnt offline from MILE's recordings."""
+    return _bars(outcomes, experiments, shown(series), lambda experiment, method: offline(series, experiment, method))
 
 
 def _bars(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mile.comparison import SAME_DATA, gather, markdown, over_tasks
+from mile.comparison import SAME_DATA, better, gather, markdown, offline, over_tasks
 from mile.figures import ablation, bars, curves, demonstrations, same_data_bars
 from mile.runs import read_runs, write_table
 
@@ -30,7 +30,7 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
     names = list(dict.fromkeys(it.experiment for it in series))
     iterative = [name for name in names if name.endswith("_iterative")]
     single = [name for name in names if name not in iterative]
-    offline = [name for name in single if any(it.experiment == name and SAME_DATA in it.variant for it in series)]
+    same_data = [name for name in single if any(it.experiment == name and it.variant == SAME_DATA for it in series)]
     shown = [name for name in single if any(it.experiment == name and demonstrations(it.variant) for it in series)]
     figures: dict[str, Figure] = {}
     if single:
@@ -39,17 +39,21 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
         figures["fig4"] = curves(series, outcomes, iterative)
     if shown:
         figures["fig5"] = ablation(series, outcomes, shown[0])
-    if offline:
-        figures["same_data"] = same_data_bars(series, outcomes, offline)
+    if same_data:
+        figures["same_data"] = same_data_bars(series, outcomes, same_data)
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{name}{suffix}" for name in figures for suffix in (".png", ".svg")]
     for path in written:
         figures[path.stem].savefig(path, dpi=150)
     text = markdown(series, outcomes, unfinished)
-    for title, group in (("One round", single), ("In rounds", iterative)):
+    for title, group, choose in (
+        ("One round", single, better),
+        ("In rounds", iterative, better),
+        ("The same data", same_data, offline),
+    ):
         rated = [name for name in group if any(it.experiment == name and it.of == "success" for it in outcomes)]
         if len(rated) > 1:
-            text += f"\n## {title}: {', '.join(rated)} together\n\n{over_tasks(series, rated)}"
+            text += f"\n## {title}: {', '.join(rated)} together\n\n{over_tasks(series, rated, choose)}"
     (folder / "report.md").write_text(text)
     write_table(folder / "runs.csv", outcomes)
     return [folder / "report.md", folder / "runs.csv", *written]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mile.comparison import better, gather, markdown, over_tasks
+from mile.comparison import better, gather, markdown, offline, over_tasks
 from mile.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
 from mile.report import report
 from mile.runs import Outcome, read_runs, write_table
@@ -81,6 +81,24 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     (changed,) = (line for line in text.splitlines() if line.startswith("| MILE (frozen mental model, same data)"))
     assert "| 0.83 [" in changed  # plain MILE is better twice in three and ties once
     assert "RLIF | missing" in over_tasks(series, ["drawer_open"])
+
+
+def test_methods_are_compared_on_the_same_data_over_tasks():
+    """MILE's own runs made the data; a baseline's runs that collected their own do not count."""
+    series = gather(
+        [
+            *outcomes({5: 0.9, 6: 0.5}),
+            *outcomes({5: 0.1, 6: 0.1}, experiment="peg_insert"),
+            *outcomes({5: 1.0, 6: 1.0}, method="IWR"),
+            *outcomes({5: 0.2, 6: 0.6}, method="IWR", variant="same data"),
+            *outcomes({5: 0.3, 6: 0.3}, method="IWR", variant="same data", experiment="peg_insert"),
+        ]
+    )
+    table = over_tasks(series, ["drawer_open", "peg_insert"], offline)
+    assert "| MILE | 0.40 [" in table
+    assert "| IWR | 0.35 [" in table
+    assert "| 0.25 [" in table  # MILE is better in one pair of four
+    assert "| Sirius | missing" in table
 
 
 def test_a_report_has_all_figures_and_reads_its_own_table(tmp_path):
