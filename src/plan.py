@@ -137,7 +137,8 @@ class Plan:
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
         updates = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)]
         learning = updates if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
-        minutes = 5 if method == "rlif" and task != "lunarlander" else None
+        longer = 5.0 if method == "rlif" else 2.0 if restart else None  # a restart learns as long in each round
+        minutes = None if task == "lunarlander" else longer
         return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes)
 
     def offline(self, task: str, method: str, seed: int) -> Job:
