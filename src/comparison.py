@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from mile.intervals import Estimate, mean, middle, probability_of_improvement, standard_error
 from mile.runs import METHODS, SILENCE, Outcome
@@ -83,9 +84,9 @@ def shown(series: Sequence[Series]) -> list[str]:
 
 
 def better(series: Sequence[Series], experiment: str, method: str) -> Series | None:
-    """Return the variant of `ROUNDS` with the higher mean over seeds; None if the method has not been run."""
+    """Return the variant of `ROUNDS` with the higher mean, of those with most seeds; None if the method was not run."""
     chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in ROUNDS]
-    return max(chosen, key=lambda it: mean(list(it.scores.values())).value, default=None)
+    return max(chosen, key=lambda it: (len(it.scores), fmean(it.scores.values() or [0])), default=None)
 
 
 def offline(series: Sequence[Series], experiment: str, method: str) -> Series | None:

@@ -70,6 +70,10 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     chosen = better(series, "drawer_open", "HG-DAgger")
     assert chosen is not None
     assert chosen.variant == "restart"
+    lucky = gather([*outcomes({5: 0.4, 6: 0.8}), *outcomes({5: 0.9}, variant="restart")])
+    chosen = better(lucky, "drawer_open", "MILE")
+    assert chosen is not None
+    assert chosen.variant == ""  # a variant is not better by the seeds that it lacks
     text = markdown(series, SERIES, ["somewhere"])
     assert "| HG-DAgger | 2, missing 7 |" in text
     assert "Missing: BC intervention, RLIF." in text
