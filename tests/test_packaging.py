@@ -13,7 +13,7 @@ FOLDERS = {"src": "mile", **{name: f"mile.{name}" for name in ("datamodules", "c
 # layer: what its modules may import besides the standard library, NumPy, SciPy, jaxtyping and lower layers
 NUMERIC = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors"}
 COLLECTING = NUMERIC | {"torchrl", "gymnasium", "torchmetrics"}
-SIMULATING = COLLECTING | {"metaworld"}
+SIMULATING = COLLECTING | {"metaworld", "mujoco"}
 LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
 LAYERS = [
     (("intervention", "losses", "transitions", "policies"), NUMERIC),
