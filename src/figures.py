@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,12 +20,12 @@ def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Seq
 
     Each method has the better of its variants, carried over or restarted.
     """
-    return _bars(outcomes, experiments, shown(series), lambda experiment, method: better(series, experiment, method))
+    return _bars(outcomes, experiments, shown(series), partial(better, series))
 
 
 def same_data_bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
     """Draw final scores of methods that learnt offline from MILE's recordings."""
-    return _bars(outcomes, experiments, shown(series), lambda experiment, method: offline(series, experiment, method))
+    return _bars(outcomes, experiments, shown(series), partial(offline, series))
 
 
 def _bars(
