@@ -196,7 +196,7 @@ def test_nothing_is_lost_when_the_person_vanishes_or_stops(tmp_path):
             step = page.until(lambda it: it["phase"] == "away")["step"]
             assert step < 25 + 30  # a second's steps, and some
             page.page.keyboard.press("Enter")
-            page.until(lambda it: it["phase"] == "playing" and it["step"] == step + 10)
+            page.until(lambda it: it["step"] >= step + 10 or it["episode"] == 2)  # it may land by itself
             page.page.keyboard.press("KeyY")
             page.page.on("dialog", lambda dialog: dialog.accept())
             page.play((1, 2), (5, "press", "Escape"))
