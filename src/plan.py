@@ -137,7 +137,7 @@ class Plan:
         label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
         updates = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)]
         learning = updates if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
-        longer = 5.0 if method == "rlif" else 2.0 if restart else None  # a restart learns as long in each round
+        longer = 5.0 if method == "rlif" else 1.6 if restart else None  # a restart learns as long in each round
         minutes = None if task == "lunarlander" else longer
         return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes)
 
@@ -164,7 +164,7 @@ class Plan:
             "human.watch.steps=500",
         ]
         more += self._updates(task) if method == "rlif" else []
-        minutes = (12 if method == "rlif" else 3 if restart else 2.5) * self.rounds / 20
+        minutes = (12 if method == "rlif" else 4 if restart else 2.5) * self.rounds / 20
         name = f"{task}_iterative"
         return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
 
