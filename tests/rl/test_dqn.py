@@ -12,12 +12,12 @@ from mile.rl import pretrain, train_dqn
 def cart_pole(folder, stop_after=None, stop_at=None, total_frames=8_064):
     torch.manual_seed(0)
     env = make_env("CartPole-v1", num_envs=8, seed=1)
-    options = {"total_frames": total_frames, "frames_per_checkpoint": 2_000, "learning_rate": 1e-3, "warmup_frames": 500}
+    options = {"frames_per_checkpoint": 2_000, "learning_rate": 1e-3, "warmup_frames": 500}
     return pretrain(
         env,
         make_env("CartPole-v1", num_envs=8),
         make_policy(env, hidden_dims=(64, 64), temperature=0.1),
-        partial(train_dqn, **options),
+        partial(train_dqn, total_frames=total_frames, **options),
         folder=folder,
         deterministic=True,
         stop_at=stop_at,
