@@ -41,8 +41,8 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         for noisy in ("torchrl", "lightning.pytorch"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-        for noise in (r"`isinstance\(treespec", "Checkpoint directory .* exists and is not empty"):
-            warnings.filterwarnings("ignore", noise)  # Lightning's own
+        for noise in LIGHTNINGS_NOISE:
+            warnings.filterwarnings("ignore", noise)
         if FULL_ERROR:
             return function(*args)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
@@ -66,4 +66,11 @@ def _stop(number: int) -> None:
     sys.exit(128 + number)
 
 
+LIGHTNINGS_NOISE = (
+    r"`isinstance\(treespec",
+    "Checkpoint directory .* exists and is not empty",  # it is the run's folder
+    ".*does not have many workers",  # batches are rows of a memory map
+    "GPU available but not used",  # networks this small learn as fast without
+    "The AccumulateGrad node's stream does not match",  # it makes DDP's model on a stream of its own
+)
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"

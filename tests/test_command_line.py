@@ -106,9 +106,12 @@ def test_evaluate_prints_a_table_and_writes_json_and_video(tmp_path):
 
 def test_a_sweep_survives_a_job_that_fails_and_skips_what_has_finished(tmp_path):
     sweep = ["-m", "experiment=lunarlander", "debug=smoke", "data.batch_size=0,8"]
-    first, again = run(tmp_path, "train", *sweep), run(tmp_path, "train", *sweep)
+    many_cores = "import os\nos.sched_getaffinity = lambda pid: set(range(16))\n"
+    (tmp_path / "sitecustomize.py").write_text(many_cores)  # where Lightning would advise more workers
+    first, again = run(tmp_path, "train", *sweep, PYTHONPATH=str(tmp_path)), run(tmp_path, "train", *sweep)
     assert first.returncode == again.returncode == 1
     assert "batch_size must be at least 1, got 0" in first.stderr
+    assert "warning" not in first.stderr
     (finished,) = tmp_path.glob("outputs/lunarlander_sweep/*/results.json")
     assert "batch_size=8" in finished.parent.name
     assert "is finished" in again.stdout

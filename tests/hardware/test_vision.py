@@ -31,7 +31,7 @@ def weights(tmp_path_factory):
 @needs_torchvision
 def test_a_picture_is_embedded_by_the_network_in_the_file(weights):
     folder, network = weights
-    encoder = R3M(folder, "resnet18")
+    encoder = R3M(folder, "resnet18", device="cpu")
     picture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
     mean, std = (torch.tensor(it).view(3, 1, 1) for it in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.no_grad():
