@@ -11,29 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mile.hardware import dynamixel as dxl
-from mile.hardware.dynamixel import Bus, ServoError
+from mile.hardware.dynamixel import ServoError
 from mile.hardware.guard import Guard
 from mile.hardware.interfaces import Clock, RobotState
 from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
-from mile.hardware.wx250s import (
-    ALONE,
-    ARM,
-    GRIPPER,
-    GRIPPER_RAW,
-    HIGH,
-    LOW,
-    MODES,
-    NAMES,
-    READY,
-    SERVOS,
-    SLEEP,
-    angles_of,
-    raw_of,
-)
+from mile.hardware.servos import WATCHDOG, Servos, check_shadows
+from mile.hardware.wx250s import ARM, GRIPPER, HIGH, LOW, NAMES, READY, SERVOS, SLEEP, raw_of
 
-WATCHDOG = 10  # × 20 ms without a word from here, and the servos hold
-SLACK = 20  # raw, between a servo and its shadow: 1.8°
 ASTRAY = 230  # raw, between where a servo was sent and is: 20°
 NEAR_REST = 0.3  # rad, from SLEEP
 LISTEN = 0.05  # s between two looks at the servos while time passes
@@ -86,7 +71,7 @@ class WidowX:
         self.port, self.period = port, 1 / rate
         self.kernel = SafetyKernel(limits or Limits(), LOW, HIGH)
         self.clock: Clock = clock or WallClock()
-        self.bus: Bus | None = None
+        self.bus: Servos | None = None
         self.clipped: tuple[str, ...] = ()
         self.awake = self.frozen = False
         self.fault: Exception | None = None
@@ -103,51 +88,22 @@ class WidowX:
             ConnectionError: the port or a servo is missing.
             SafetyError: a servo is in trouble, or the arm cannot get there.
         """
-        self.bus = Bus(self.port, NAMES)
-        for number, facts in SERVOS.items():
-            model = self.bus.ping(number)
-            if model != facts.model:
-                what = "does not answer" if model is None else f"is model {model}, expected {facts.model}"
-                raise ServoError(f"servo {number} ({facts.name}) {what}; run mile-doctor")
+        self.bus = Servos(self.port)
+        self.bus.find()
         holding = {number for number, state in self._look().items() if state.torque}
-        self._set_up(holding)
-        states = self._look()
-        for number, facts in SERVOS.items():
-            if facts.shadows and abs(states[number].position - states[facts.shadows].position) > SLACK:
-                raise ServoError(
-                    f"servo {number} ({facts.name}) does not read as servo {facts.shadows}; run mile-doctor"
+        if not self.bus.are_set_up():  # for which they must let go
+            if holding and np.abs(self.bus.measure()[0] - SLEEP).max() > NEAR_REST:
+                raise SafetyError(
+                    "the arm holds itself up, and has servos to set up: support it, and switch it off and on"
                 )
-        if GRIPPER not in holding:
-            self.bus.set(dxl.GOAL_PWM, GRIPPER, 0)
-        for number in SERVOS.keys() - holding:
-            self.bus.set(dxl.TORQUE_ENABLE, number, 1)
-        self._start_watchdogs()
+            self.bus.set_up()
+            holding = set()
+        check_shadows(self._look())
+        self.bus.enable(SERVOS.keys() - holding)
+        self._stay()
         self.awake = True
         self.guard.start()
         self.reset()
-
-    def _set_up(self, holding: set[int]) -> None:
-        """Write the settings of those servos that have others; for that they must let go."""
-        assert self.bus is not None
-        settings = {
-            number: bytes(
-                [dxl.TIMED | dxl.REVERSED * it.reversed, MODES.get(number, dxl.POSITION), it.shadows or ALONE]
-            )
-            for number, it in SERVOS.items()
-        }
-        found = self.bus.read_bytes(dxl.DRIVE_MODE.address, 3, SERVOS)
-        if found == settings:
-            return
-        if holding and np.abs(self._measure().angles - SLEEP).max() > NEAR_REST:
-            raise SafetyError("the arm holds itself up, and has servos to set up: support it, and switch it off and on")
-        for number in SERVOS:  # a shadow obeys its master's id, too, until it is told not to
-            self.bus.set(dxl.TORQUE_ENABLE, number, 0)
-            self.bus.set(dxl.SECONDARY_ID, number, ALONE)
-        holding.clear()
-        for number, (drive, mode, shadows) in settings.items():
-            self.bus.set(dxl.DRIVE_MODE, number, drive)
-            self.bus.set(dxl.OPERATING_MODE, number, mode)
-            self.bus.set(dxl.SECONDARY_ID, number, shadows)
 
     def observe(self) -> RobotState:
         """Return what is measured now; see `Robot`."""
@@ -190,10 +146,7 @@ class WidowX:
         if self.bus is None or not self.awake:
             return
         with self.guard.view:
-            for servo in ARM:
-                with suppress(ServoError):  # who is silent holds by its watchdog; the others must hold all the same
-                    if self.bus.ping(servo, tries=1) is not None:
-                        self.bus.write(dxl.GOAL_POSITION, self.bus.read(dxl.PRESENT_POSITION, [servo]))
+            self.bus.stop()
             with suppress(ServoError):
                 if self.bus.ping(GRIPPER, tries=1) is not None:
                     self._squeeze(EASED_PWM)
@@ -207,9 +160,7 @@ class WidowX:
             if self.awake and not self.frozen:
                 self.reset()
                 self._move(SLEEP)
-                self.bus.set(dxl.GOAL_PWM, GRIPPER, 0)
-                for number in SERVOS:
-                    self.bus.set(dxl.TORQUE_ENABLE, number, 0)
+                self.bus.let_go()
         except BaseException:  # a fault, or a second Ctrl-C
             self.hold()
             raise
@@ -247,7 +198,6 @@ class WidowX:
 
     def _send(self, angles: NDArray[np.float64]) -> None:
         """Send the joints somewhere, and see that it has arrived: nobody acknowledges a goal."""
-        assert self.bus is not None
         goal = dict(zip(ARM, raw_of(angles), strict=True))
         for _ in range(dxl.TRIES):
             self.bus.write(dxl.GOAL_POSITION, goal)
@@ -265,20 +215,14 @@ class WidowX:
                 self._squeeze(GRIPPER_PWM)
 
     def _squeeze(self, power: int) -> None:
-        assert self.bus is not None
         self.power = power
         self.bus.set(dxl.GOAL_PWM, GRIPPER, int(-power * self.gripper))
 
-    def _start_watchdogs(self) -> None:
-        """Have the arm stay where it is measured, with watchdogs that begin anew; all of it is acknowledged."""
-        assert self.bus is not None
+    def _stay(self) -> None:
+        """Have the arm stay where it is measured."""
         state = self._measure()
         self.angles, self.target = state.angles, state.position
-        for number, raw in zip(ARM, raw_of(state.angles), strict=True):
-            self.bus.set(dxl.BUS_WATCHDOG, number, 0)
-            self.bus.set(dxl.PROFILE_VELOCITY, number, round(1000 * self.period))
-            self.bus.set(dxl.GOAL_POSITION, number, raw)
-            self.bus.set(dxl.BUS_WATCHDOG, number, WATCHDOG)
+        self.bus.stay(self.angles, self.period)
 
     def _resume(self) -> None:
         """Go on from where the arm is, if it was left alone for so long that its watchdogs made it hold.
@@ -291,8 +235,8 @@ class WidowX:
             raise SafetyError(f"the arm holds since {why}; see to it, and start again")
         if self.power != GRIPPER_PWM:
             self._squeeze(GRIPPER_PWM)
-        if any(state.watchdog < 0 for state in self._states().values()):
-            self._start_watchdogs()
+        if any(state.watchdog < 0 for state in self.bus.states().values()):
+            self._stay()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and look at the servos meanwhile."""
@@ -308,7 +252,7 @@ class WidowX:
         Raises:
             SafetyError: something is.
         """
-        states = self._states()
+        states = self.bus.states()
         self.guard.seen()
         self._check(states)
         if self.awake:
@@ -338,7 +282,7 @@ class WidowX:
         if self.frozen:
             return
         try:
-            self._check(self._states())
+            self._check(self.bus.states())
             if seconds > EASE and self.power != EASED_PWM:
                 self._squeeze(EASED_PWM)
         except Exception as error:  # this thread must neither die nor stay silent
@@ -347,32 +291,6 @@ class WidowX:
             with suppress(OSError, ValueError):  # nobody may be left to read it
                 print(f"error: {error}; the arm holds", flush=True)
 
-    def _states(self) -> dict[int, ServoState]:
-        assert self.bus is not None
-        first = dxl.TORQUE_ENABLE.address
-        found = self.bus.read_bytes(first, dxl.TEMPERATURE.address + 1 - first, SERVOS)
-
-        def value(data: bytes, register: dxl.Register) -> int:
-            at = register.address - first
-            return int.from_bytes(data[at : at + register.size], "little", signed=register.signed)
-
-        return {
-            number: ServoState(
-                bool(value(data, dxl.TORQUE_ENABLE)),
-                value(data, dxl.HARDWARE_ERROR),
-                value(data, dxl.BUS_WATCHDOG),
-                value(data, dxl.GOAL_POSITION),
-                value(data, dxl.PRESENT_POSITION),
-                value(data, dxl.INPUT_VOLTAGE) / 10,
-                value(data, dxl.TEMPERATURE),
-            )
-            for number, data in found.items()
-        }
-
     def _measure(self) -> RobotState:
-        assert self.bus is not None
-        raw = self.bus.read(dxl.PRESENT_POSITION, (*ARM, GRIPPER))
-        angles = angles_of([raw[it] for it in ARM])
-        shut, opened = GRIPPER_RAW
-        gripper = float(np.clip((raw[GRIPPER] - shut) / (opened - shut), 0, 1))
+        angles, gripper = self.bus.measure()
         return RobotState(forward(angles)[:3, 3], angles, gripper, self.clock.now())

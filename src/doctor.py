@@ -20,7 +20,7 @@ from mile.hardware.dynamixel import Bus
 from mile.hardware.gamepad import find_gamepads
 from mile.hardware.interfaces import Clock
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
-from mile.hardware.widowx import SLACK
+from mile.hardware.servos import SLACK
 from mile.hardware.wx250s import HIGH, LOW, NAMES, SERVOS
 
 QUICK = 1  # ms, of the adapter's latency timer

@@ -112,26 +112,40 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
         return {}
 
     deployed, evaluated = callbacks["deployment"].outcomes, callbacks["evaluation"].evaluations
+    evaluate_learnt = None if at_desk else partial(evaluate, env)  # at a desk the person who judges has left
+    return conclude(cfg, method, deployed, evaluated, references, evaluate_learnt, env.rated_by)
+
+
+def conclude(
+    cfg: DictConfig,
+    method: Method,
+    deployed: list[Evaluation],
+    evaluated: dict[int, Evaluation],
+    references: dict[str, Evaluation],
+    evaluate: Callable[[Policy], Evaluation] | None,
+    rated_by: str,
+) -> dict[str, Evaluation]:
+    """Leave a run's outcomes and its policy in its folder, evaluate that policy, and print all of it."""
+    output = Path(cfg.output_dir)
     write_json(output / "deployment.json", {str(i): outcome for i, outcome in enumerate(deployed)})
     write_json(output / "evaluation.json", {str(i): outcome for i, outcome in evaluated.items()})
     save_policy(
         method.policy,
         output / "policy",
         environment=cfg.env.name,
-        rated_by=env.rated_by,
+        rated_by=rated_by,
         role="learnt",
         seed=cfg.seed,
         command=cfg.command,
-        training_steps=trainer.global_step,
+        training_steps=method.trainer.global_step,
     )
-
-    print_rounds(deployed, evaluated, env.rated_by)
+    print_rounds(deployed, evaluated, rated_by)
     print("evaluating the learnt policy …", flush=True)
-    learnt = list(evaluated.values())[-1] if at_desk else evaluate(env, method.policy)  # the person has left
-    expert = {name: references.pop(name) for name in ("expert (sampled)",) if name in references}
-    rows = {**references, "learnt policy": learnt, **expert}
+    rows = {**references, "learnt policy": evaluate(method.policy) if evaluate else list(evaluated.values())[-1]}
+    if "expert (sampled)" in rows:
+        rows["expert (sampled)"] = rows.pop("expert (sampled)")  # last
     write_json(output / "results.json", rows)
-    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, env.rated_by)
+    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, rated_by)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(f"{output}: policy, results, deployment and evaluation by round, buffer; tensorboard --logdir {output}")
     return rows
