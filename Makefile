@@ -16,7 +16,7 @@ demo: .venv/installed  ## a weak lander learns from interventions, in minutes
 	$(BIN)/python src/train.py experiment=lunarlander
 
 test: .venv/installed  ## prove that it works
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: .venv/installed  ## format, lint and types
 	$(BIN)/ruff format --check .
