@@ -164,7 +164,7 @@ class Plan:
             "human.watch.steps=500",
         ]
         more += self._updates(task) if method == "rlif" else []
-        minutes = (12 if method == "rlif" else 4 if restart else 2.5) * self.rounds / 20
+        minutes = (10 if method == "rlif" else 4 if restart else 2.5) * self.rounds / 20
         name = f"{task}_iterative"
         return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
 
