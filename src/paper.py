@@ -83,6 +83,10 @@ def main() -> None:
     folder = given.folder.absolute()
     jobs = {job.name: job for job in (quick if given.quick else Plan)(folder)}
     wanted = [name for name in jobs if given.only in name]
+    if not wanted:
+        sys.exit(f"error: no run has '{given.only}' in its name; --list prints them all")
+    if given.processes < 1:
+        sys.exit(f"error: --processes must be at least 1, got {given.processes}")
     for name in wanted:
         wanted += [needed for needed in jobs[name].needs if needed not in wanted]
     chosen = [job for name, job in jobs.items() if name in wanted]
@@ -97,12 +101,15 @@ def main() -> None:
         flush=True,
     )
     failed = run(chosen, folder, given.processes)
-    for path in report([folder], folder / "report"):
-        print(path)
-    if failed:
-        sys.exit(
-            f"error: {len(failed)} runs failed; see log.txt in {', '.join(str(folder / job.name) for job in failed)}"
-        )
+    where = ", ".join(str(folder / job.name) for job in failed)
+    troubles = [f"{len(failed)} of {len(chosen)} runs failed; see log.txt in {where}"] if failed else []
+    try:
+        for path in report([folder], folder / "report"):
+            print(path)
+    except ValueError as error:
+        troubles.append(str(error))
+    if troubles:
+        sys.exit(f"error: {'; '.join(troubles)}")
 
 
 if __name__ == "__main__":

@@ -116,9 +116,18 @@ def _read_table(path: Path) -> list[Outcome]:
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Outcome)} | {"final": "True".__eq__}
     with path.open(newline="") as file:
         try:
-            return [Outcome(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in csv.DictReader(file)]
+            table = [Outcome(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in csv.DictReader(file)]
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f"'{path}' is no table of runs ({error!r}); make it with mile-report") from None
+    runs = {(*it.series, it.seed) for it in table}
+    for number, complete in (
+        ("round 0", {(*it.series, it.seed) for it in table if it.round == 0}),
+        ("its last round", {(*it.series, it.seed) for it in table if it.round and it.final}),
+    ):
+        if runs > complete:
+            run = " ".join(map(str, min(runs - complete)))
+            raise ValueError(f"'{path}' is a part of a table: {run} has no line for {number}; make it with mile-report")
+    return table
 
 
 def _read_run(folder: Path) -> list[Outcome]:

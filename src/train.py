@@ -47,6 +47,13 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
                 "nothing is calibrated on an arm that a person oversees; choose human=on_widowx, or add +human.cost=70 "
                 "+human.scale=100 (Table I)"
             )
+        deployment, evaluation = cfg.callbacks.deployment, cfg.callbacks.evaluation
+        epochs = deployment.num_rounds * deployment.epochs_per_round
+        if cfg.human.person and evaluation.every_n_epochs > epochs:
+            raise ValueError(
+                "the person at the desk must see the learnt policy before they leave: "
+                f"callbacks.evaluation.every_n_epochs must be at most {epochs}, got {evaluation.every_n_epochs}"
+            )
         if not cfg.human.person and cfg.hardware._target_.endswith(".Desk"):
             raise ValueError(
                 "a simulated human's expert must not move a real arm; choose hardware=simulated, or a person"

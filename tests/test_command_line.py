@@ -49,6 +49,11 @@ def run(folder, program, *overrides, **environment):
         ("pretrain", ["role=mental_model", "algorithm=sac"], "Could not find 'train/mental_model_sac'"),
         ("train", ["experiment=widowx_peg", "human=browser"], "nothing is calibrated on an arm"),
         ("train", ["experiment=widowx_peg", "human=calibrated"], "expert must not move a real arm"),
+        (
+            "train",
+            ["experiment=widowx_peg", "callbacks.evaluation.every_n_epochs=9999"],
+            "must see the learnt policy before they leave: callbacks.evaluation.every_n_epochs must be at most ",
+        ),
         ("train", ["env=widowx_peg"], "a robot needs a desk; choose hardware=simulated"),
         ("train", ["experiment=lunarlander", "human=browser", "trainer=ddp"], "a person oversees one process"),
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),

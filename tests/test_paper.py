@@ -64,3 +64,21 @@ def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(
     assert sorted(begun) == ["b", "bad", "d"]
     assert begun.index("b") < begun.index("d")
     assert "bad: FAILED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--only", "lunar_lander"], "no run has 'lunar_lander' in its name"),
+        (["--only", "lunarlander/mile/", "--processes", "0"], "--processes must be at least 1, got 0"),
+        (["--only", "lunarlander/mile/"], "1 of 5 runs failed; see log.txt in .*; no finished run in"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_one_line(tmp_path, monkeypatch, given, message):
+    def fail(job, folder):
+        raise RuntimeError
+
+    monkeypatch.setattr(paper, "_run_one", fail)
+    monkeypatch.setattr("sys.argv", ["mile-paper", str(tmp_path), *given])
+    with pytest.raises(SystemExit, match=f"^error: {message}"):
+        paper.main()

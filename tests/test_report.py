@@ -1,6 +1,8 @@
+import csv
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,3 +169,17 @@ def test_a_folder_without_runs_and_a_foreign_table_are_refused(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="is no table of runs"):
         read_runs([tmp_path / "other.csv"])
+
+
+@pytest.mark.parametrize(("first", "lacking"), [(True, "round 0"), (False, "its last round")])
+def test_a_part_of_a_table_is_refused(tmp_path, first, lacking):
+    whole = Path(__file__).parent.parent / "docs" / "paper" / "runs.csv"
+    assert read_runs([whole])[0]
+    with whole.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (tmp_path / "part.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(row for row in rows if row["final"] == "False" or (row["round"] == "0") != first)
+    with pytest.raises(ValueError, match=f"is a part of a table: .* has no line for {lacking}"):
+        read_runs([tmp_path / "part.csv"])

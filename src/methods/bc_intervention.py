@@ -43,7 +43,7 @@ class BCIntervention(Method):
     Raises:
         ValueError: λ lies outside [0, 1].
 
-    Source: Sec. V, "Baselines"; the head is the neural-network estimator of Fig. 7.
+    Source: Sec. V, "Baselines".
     """
 
     def __init__(self, policy: Policy, intervention_weight: float = 0.5, optimizer: MakeOptimizer = ADAM) -> None:

@@ -41,7 +41,10 @@ class Method(LightningModule, ABC):
 
     @abstractmethod
     def loss(self, batch: TensorDictBase) -> Any:
-        """Return `loss`, and any terms it is made of, as a named tuple of scalars, for steps `[batch_size]`."""
+        """Return `loss`, and any terms it is made of, as a named tuple of scalars, for steps `[batch_size]`.
+
+        A method with a `training_step` of its own may return what that needs.
+        """
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor | None:
         """Return how often each of the steps `[steps]` is drawn, relative to the others; None: all equally often."""

@@ -64,8 +64,10 @@ def train_sac(
         The number of environment steps made, so that the caller can evaluate and save the policy on the way.
 
     Raises:
-        ValueError: the policy is not squashed.
+        ValueError: the policy is not squashed, or RLPD is to make a part of an update for each environment step.
     """
+    if rlpd and (updates_per_frame < 1 or updates_per_frame % 1):
+        raise ValueError(f"RLPD's updates_per_frame must be a whole number from 1 on, got {updates_per_frame}")
     scaled = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
     copies = env.batch_size.numel()
     replay = _replay(replay_size, batch_size if demonstrate is None else batch_size - batch_size // 2)

@@ -65,7 +65,10 @@ def test_half_of_a_batch_are_demonstrations():
     assert all(weight.isfinite().all() for weight in policy.parameters())
 
 
-def test_an_unbounded_policy_is_refused():
+def test_an_unbounded_policy_and_a_part_of_an_update_are_refused():
     env = make_env("CountingBox-v0")
+    short = {"total_frames": 1, "frames_per_checkpoint": 1, "max_reward": 1.0}
     with pytest.raises(ValueError, match="squash=True"):
-        next(train_sac(env, make_policy(env), total_frames=1, frames_per_checkpoint=1, max_reward=1.0))
+        next(train_sac(env, make_policy(env), **short))
+    with pytest.raises(ValueError, match=r"a whole number from 1 on, got 0\.5"):
+        next(train_sac(env, make_policy(env, squash=True), rlpd=True, updates_per_frame=0.5, **short))
