@@ -14,7 +14,10 @@ RESAMPLES = 10_000
 
 
 class Estimate(NamedTuple):
-    """A figure and its 95 % bootstrap interval, NaN where one seed is too few for one."""
+    """A figure and its 95 % interval, by percentile bootstrap over seeds; NaN where there is one seed.
+
+    With five seeds it is narrower than Student's, and of no width where all seeds agree.
+    """
 
     value: float
     low: float
