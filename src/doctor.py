@@ -16,11 +16,10 @@ from omegaconf import DictConfig
 
 from mile.command_line import entry_point
 from mile.hardware import dynamixel as dxl
-from mile.hardware.dynamixel import Bus
 from mile.hardware.gamepad import find_gamepads
 from mile.hardware.interfaces import Clock
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
-from mile.hardware.servos import SLACK
+from mile.hardware.servos import SLACK, Servos
 from mile.hardware.wx250s import HIGH, LOW, NAMES, SERVOS
 
 QUICK = 1  # ms, of the adapter's latency timer
@@ -51,7 +50,7 @@ def examine(robot: Any, camera: Any) -> Iterator[Finding]:
     yield from port
     if all(finding.well for finding in port if finding.what == "port"):
         try:
-            bus = Bus(robot.port, NAMES)
+            bus = Servos(robot.port)
         except ConnectionError as error:
             yield Finding("port", False, str(error))
         else:
@@ -78,7 +77,7 @@ def _port(port: str) -> Iterator[Finding]:
         yield Finding("latency timer", found <= QUICK, f"{found} ms{cure}")
 
 
-def _servos(bus: Bus, limits: Limits) -> Iterator[Finding]:
+def _servos(bus: Servos, limits: Limits) -> Iterator[Finding]:
     present = []
     for number, facts in SERVOS.items():
         what, model = f"servo {number} ({facts.name})", bus.ping(number)
@@ -110,7 +109,7 @@ def _servos(bus: Bus, limits: Limits) -> Iterator[Finding]:
             )
 
 
-def _health(bus: Bus, number: int, what: str, limits: Limits) -> Finding:
+def _health(bus: Servos, number: int, what: str, limits: Limits) -> Finding:
     error, temperature, voltage = (
         bus.read(register, [number])[number] for register in (dxl.HARDWARE_ERROR, dxl.TEMPERATURE, dxl.INPUT_VOLTAGE)
     )

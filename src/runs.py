@@ -124,8 +124,8 @@ def _read_table(path: Path) -> list[Outcome]:
         ("round 0", {(*it.series, it.seed) for it in table if it.round == 0}),
         ("its last round", {(*it.series, it.seed) for it in table if it.round and it.final}),
     ):
-        if runs > complete:
-            run = " ".join(map(str, min(runs - complete)))
+        if lacking := runs - complete:
+            run = " ".join(map(str, min(lacking)))
             raise ValueError(f"'{path}' is a part of a table: {run} has no line for {number}; make it with mile-report")
     return table
 
