@@ -22,9 +22,10 @@ class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Method` may have some steps drawn more often than others, or not at all. In a
-    distributed run every rank has a buffer of its own, with the same episodes, and the ranks take turns at the batches
-    of one pass: all get equally many, and no two the same before all are served.
+    e depends on (seed, e) alone. A `Method` may have some steps drawn more often than others, or not at all.
+
+    In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
+    batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
 
     Args:
         folder: of the buffer; made if it does not exist. Rank r > 0 has `<folder>_rank_<r>`.
@@ -71,15 +72,21 @@ class InterventionDataModule(LightningDataModule):
         return DataLoader(_Batches(self), batch_size=None, collate_fn=_as_it_is)  # pyright: ignore
 
     def batches(self) -> Iterator[TensorDict]:
-        """Yield the next epoch's batches, each of batch size `[batch_size]` (the last of a pass may be shorter)."""
+        """Yield the next epoch's batches, each of batch size `[batch_size]`.
+
+        One pass over the rows follows another, and batches are cut from the chain of passes: all of them are full.
+        """
         rank, ranks = self.share()
         generator = self.next_generator()
         rows, draw, weight = self._weighed()
         if not len(rows):
             return
-        served = self.batches_per_epoch or math.ceil(len(rows) / self.batch_size / ranks)
-        passes = (_order(len(rows), draw, generator).split(self.batch_size) for _ in itertools.count())
-        for chosen in itertools.islice(itertools.chain.from_iterable(passes), rank, served * ranks, ranks):
+
+        joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
+        served = self.batches_per_epoch or math.ceil(len(rows) / joint)
+        own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
+        for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
+            chosen = shared[own]
             batch = self.steps()[rows[chosen]]
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
@@ -145,8 +152,22 @@ def _as_it_is(batch: TensorDict) -> TensorDict:
     return batch
 
 
-def _order(count: int, draw: Tensor | None, generator: torch.Generator) -> Tensor:
+def _batches_of(size: int, count: int, draw: Tensor | None, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield `[size]` row numbers at a time, without end, from one pass over `count` rows after another."""
+    left = torch.empty(0, dtype=torch.int64)
+    while True:
+        if len(left) < size:
+            passes = [_pass(count, draw, generator) for _ in range(math.ceil((size - len(left)) / count))]
+            left = torch.cat([left, *passes])
+        yield left[:size]
+        left = left[size:]
+
+
+def _pass(count: int, draw: Tensor | None, generator: torch.Generator) -> Tensor:
     """Return the rows of one pass: each once, or drawn with replacement."""
     if draw is None:
         return torch.randperm(count, generator=generator)
-    return torch.multinomial(draw, count, replacement=True, generator=generator)
+    # by inversion of the cumulative weights: torch.multinomial ends at 2²⁴ rows
+    ends = draw.double().cumsum(0)
+    chance = torch.rand(count, dtype=torch.float64, generator=generator) * ends[-1]
+    return torch.searchsorted(ends, chance, right=True).clamp_max(count - 1)

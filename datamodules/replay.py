@@ -32,7 +32,7 @@ class ReplayDataModule(InterventionDataModule):
         self.updates_per_step = updates_per_step
 
     def batches(self) -> Iterator[TensorDict]:
-        """Yield the next epoch's batches of transitions: observation, action and what came next."""
+        """Yield the next epoch's batches of transitions: observation, action and what came next, `success` included."""
         rank, ranks = self.share()
         generator = self.next_generator(rank)
         deployed = [episode for episode in self.episodes() if episode.round != DEMONSTRATION]
@@ -53,7 +53,9 @@ class ReplayDataModule(InterventionDataModule):
     def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
         steps = self.steps()[rows].cpu()
-        replay.extend(for_torchrl(steps, intervention_rewards(steps)))
+        transitions = for_torchrl(steps, intervention_rewards(steps))
+        transitions["next", "success"] = steps["next", "success"]
+        replay.extend(transitions)
         return replay
 
 

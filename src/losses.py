@@ -31,6 +31,7 @@ def discrete_intervention_loss(
     intervened: Bool[Tensor, "*batch"],
     cost: float,
     scale: float,
+    num_interventions: Float[Tensor, ""] | None = None,
 ) -> InterventionLoss:
     """Cross-entropy over the actions and the extra class "no intervention" (Eq. 3).
 
@@ -44,12 +45,14 @@ def discrete_intervention_loss(
         intervened: ν.
         cost: c, nats.
         scale: σ of Φ, nats.
+        num_interventions: see `action_nll`.
 
     Source: Sec. IV, Eq. 3, with the labels of Fig. 2.
     """
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
-    policy_loss = action_nll(policy, human_action, intervened)
-    loss = intervention_loss + intervened.float().mean() * policy_loss
+    count = intervened.sum().float() if num_interventions is None else num_interventions
+    policy_loss = action_nll(policy, human_action, intervened, count)
+    loss = intervention_loss + count / intervened.numel() * policy_loss
     return InterventionLoss(loss, intervention_loss, policy_loss)
 
 
@@ -61,6 +64,7 @@ def continuous_intervention_loss(
     cost: float,
     scale: float,
     intervention_weight: float = 0.5,
+    num_interventions: Float[Tensor, ""] | None = None,
 ) -> InterventionLoss:
     """Weighted sum of the BCE of ν and the NLL of the human's actions, λ J₁ + (1 − λ) J₂ (Eq. 5).
 
@@ -72,11 +76,12 @@ def continuous_intervention_loss(
         cost: c, nats.
         scale: σ of Φ, nats.
         intervention_weight: λ.
+        num_interventions: see `action_nll`.
 
     Source: Sec. IV, Eq. 4 and 5.
     """
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
-    policy_loss = action_nll(policy, human_action, intervened)
+    policy_loss = action_nll(policy, human_action, intervened, num_interventions)
     loss = intervention_weight * intervention_loss + (1 - intervention_weight) * policy_loss
     return InterventionLoss(loss, intervention_loss, policy_loss)
 
@@ -125,8 +130,21 @@ def with_silence(
     return LossWithSilence(terms.loss + weight * spread / max(cost, spread) * nll, *terms[1:], nll)
 
 
-def action_nll(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
-    """Return the mean NLL over steps with ν=1; other steps get a valid action so that no NaN enters a gradient."""
+def action_nll(
+    policy: Distribution, human_action: Tensor, intervened: Tensor, num_interventions: Tensor | None = None
+) -> Tensor:
+    """Return the mean NLL of the human's actions over the steps with ν=1, nats (Eq. 4); 0 if there is none.
+
+    Args:
+        policy: π_θ(·|s).
+        human_action: a_h; anything, NaN included, where ν=0.
+        intervened: ν.
+        num_interventions: Number of steps that the sum is divided by, a scalar; None: those with ν=1 here. A process of
+            several that share a batch divides by the mean of their numbers: the mean of their losses, and of their
+            gradients, is then that of the whole batch.
+    """
     shown = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))
+    # other steps get a valid action, so that no NaN enters a gradient
     log_prob = policy.log_prob(torch.where(shown, human_action, torch.zeros_like(human_action)))
-    return -torch.where(intervened, log_prob, 0.0).sum() / intervened.sum().clamp_min(1)
+    count = intervened.sum() if num_interventions is None else num_interventions
+    return -torch.where(intervened, log_prob, 0.0).sum() / torch.where(count > 0, count, 1)

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mile.evaluation import Evaluation
-from mile.tables import write_text
+from mile.files import write_text
 
 # in these a run may differ from one that it takes its human and its references from
 FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mile.datamodules import InterventionBuffer
+from mile.policies import load_policy
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ["experiment=lunarlander", "debug=smoke", "callbacks.deployment.episodes_per_round=3", "data.batch_size=8"]
@@ -46,3 +47,17 @@ def test_two_processes_hold_the_same_episodes_and_end_with_one_policy(tmp_path, 
     rows, others = first.rows([0]), one.rows([0])
     assert torch.equal(first.steps["observation"][rows], one.steps["observation"][others])
     assert (tmp_path / "two" / "policy.safetensors").exists()
+
+
+def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_path):
+    """Eq. 3 of the joint batch, to what rounding leaves of ten steps of Adam."""
+    train(tmp_path / "recording")
+    recording = ["protocol=same_data", f"data.from={tmp_path / 'recording'}", "callbacks.deployment.num_rounds=1"]
+    train(tmp_path / "two", *recording, "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    train(tmp_path / "one", *recording, "data.batch_size=16")
+    initial = load_policy("lunarlander/initial")
+    one, two = (load_policy(tmp_path / name / "policy") for name in ("one", "two"))
+    for name, weights in two.state_dict().items():
+        torch.testing.assert_close(weights, one.state_dict()[name], atol=1e-5, rtol=0)
+    moved = max((one.state_dict()[name] - weights).abs().max() for name, weights in initial.state_dict().items())
+    assert moved > 5e-4

@@ -16,8 +16,8 @@ COLLECTING = NUMERIC | {"torchrl", "gymnasium", "torchmetrics"}
 SIMULATING = COLLECTING | {"metaworld", "mujoco"}
 LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
 LAYERS = [
+    (("signals", "files"), set()),
     (("intervention", "losses", "transitions", "policies"), NUMERIC),
-    (("signals",), set()),
     (("frames",), NUMERIC | {"PIL"}),
     (
         (

@@ -57,10 +57,13 @@ class BCIntervention(Method):
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`; demonstrations say nothing of ν."""
         observation, intervened = batch["observation"], batch["intervened"]
-        deployed = (batch["round"] != DEMONSTRATION).float()
+        deployed = batch["round"] != DEMONSTRATION
         bce = binary_cross_entropy_with_logits(self.head(observation), intervened.float(), reduction="none")
-        intervention_loss = (bce * deployed).sum() / deployed.sum().clamp_min(1)
-        policy_loss = action_nll(self.policy(observation), batch["human_action"], intervened)
+        count = self.count(deployed)
+        intervention_loss = torch.where(deployed, bce, 0.0).sum() / torch.where(count > 0, count, 1)
+        policy_loss = action_nll(
+            self.policy(observation), batch["human_action"], intervened, num_interventions=self.count(intervened)
+        )
         weight = self.intervention_weight
         loss = weight * intervention_loss + (1 - weight) * policy_loss
         return InterventionLoss(loss, intervention_loss, policy_loss)

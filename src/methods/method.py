@@ -61,6 +61,15 @@ class Method(LightningModule, ABC):
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return terms.loss
 
+    def count(self, where: Tensor) -> Tensor:
+        """Return the number of steps `[batch_size]` at which a condition holds, as a mean divides by it.
+
+        In training on several ranks this is the mean of their numbers: what DDP then averages over the ranks is the
+        mean over the steps of the joint batch, however these are spread.
+        """
+        count = where.sum().float()
+        return self.trainer.strategy.reduce(count, reduce_op="mean") if self._trainer else count
+
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks that are trained, by name."""
         return {name: it for name, it in self.named_children() if any(p.requires_grad for p in it.parameters())}

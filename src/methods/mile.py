@@ -66,12 +66,12 @@ class MILE(Method):
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         policy, mental_model = self.policy(batch["observation"]), self.mental_model(batch["observation"])
         human_action, intervened = batch["human_action"], batch["intervened"]
+        model = policy, mental_model, human_action, intervened, self.cost, self.scale
+        count = self.count(intervened)
         if isinstance(policy, Categorical):
-            terms = discrete_intervention_loss(policy, mental_model, human_action, intervened, self.cost, self.scale)
+            terms = discrete_intervention_loss(*model, num_interventions=count)
         else:
-            terms = continuous_intervention_loss(
-                policy, mental_model, human_action, intervened, self.cost, self.scale, self.intervention_weight
-            )
+            terms = continuous_intervention_loss(*model, self.intervention_weight, num_interventions=count)
         if not self.silence_weight:
             return terms
         return with_silence(terms, policy, batch["robot_action"], intervened, self.cost, self.silence_weight)

@@ -1,5 +1,7 @@
 """RLIF: interventions as the reward of reinforcement learning."""
 
+from typing import Literal
+
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
@@ -23,14 +25,28 @@ class RLIF(Method):
         optimizer: makes one optimiser of all networks' parameters; each step moves those that have a gradient.
         discount: γ.
         target_rate: τ of the target networks' moving average.
+        failure: What a termination that is no success is worth. "published": nothing more, so that with rewards of 0
+            and −1 it is worth the maximum. "absorbing" (ours): −1 a step for ever, −1/(1 − γ). It is told by the
+            recorded outcome.
+
+    Raises:
+        ValueError: `failure` is neither.
 
     Source: Luo et al., "RLIF: Interactive imitation learning as reinforcement learning", ICLR 2024.
     """
 
     def __init__(
-        self, policy: Policy, optimizer: MakeOptimizer, discount: float = 0.99, target_rate: float = 5e-3
+        self,
+        policy: Policy,
+        optimizer: MakeOptimizer,
+        discount: float = 0.99,
+        target_rate: float = 5e-3,
+        failure: Literal["published", "absorbing"] = "absorbing",
     ) -> None:
         super().__init__(policy, optimizer)
+        if failure not in ("published", "absorbing"):
+            raise ValueError(f"failure must be 'published' or 'absorbing', got '{failure}'")
+        self.failure_value = -1 / (1 - discount) if failure == "absorbing" else 0.0
         self.automatic_optimization = False
         actions = policy.architecture["action_dim"]
         if isinstance(policy, GaussianPolicy):
@@ -42,6 +58,10 @@ class RLIF(Method):
 
     def loss(self, batch: TensorDictBase) -> Tensor:
         """Return the critics' loss for transitions `[batch_size]`."""
+        following = batch["next"]
+        failed = following["terminated"] & ~following["success"].unsqueeze(-1)
+        batch = batch.clone(recurse=False)
+        batch["next"] = following.copy().set("reward", following["reward"] + self.failure_value * failed)
         return self.learner.critic_loss(batch) if isinstance(self.learner, RLPDLoss) else self.learner(batch)["loss"]
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:

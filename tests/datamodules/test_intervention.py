@@ -1,9 +1,11 @@
+import itertools
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mile.datamodules import InterventionDataModule
+from mile.datamodules.intervention import _batches_of, _pass
 from tests.datamodules.test_buffer import episode
 
 
@@ -22,8 +24,29 @@ def identity(batch):
 def test_an_epoch_shows_every_step_once_in_an_order_of_its_own(data):
     epochs = [[pair for batch in data.train_dataloader() for pair in identity(batch)] for _ in range(2)]
     everything = list(zip(data.buffer.steps["episode"].tolist(), data.buffer.steps["step"].tolist(), strict=True))
-    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(everything)
-    assert epochs[0] != epochs[1]
+    first_passes = [pairs[: len(everything)] for pairs in epochs]
+    assert sorted(first_passes[0]) == sorted(first_passes[1]) == sorted(everything)
+    assert first_passes[0] != first_passes[1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 256, 257, 1000])
+def test_all_batches_are_full_and_a_pass_follows_the_other(count, weighted):
+    draw = torch.ones(count) if weighted else None
+    batches = list(itertools.islice(_batches_of(256, count, draw, torch.Generator().manual_seed(0)), 10))
+    assert {len(batch) for batch in batches} == {256}
+    if not weighted:
+        often = torch.cat(batches).bincount(minlength=count)
+        assert often.max() - often.min() <= 1
+
+
+def test_weighted_rows_are_drawn_as_often_as_they_weigh_also_beyond_2_to_the_24():
+    count = 2**24 + 2
+    draw = torch.ones(count)
+    draw[0], draw[-1] = count, 2 * count
+    drawn = _pass(count, draw, torch.Generator().manual_seed(0))
+    for row, share in ((0, 0.25), (count - 1, 0.5)):
+        assert (drawn == row).double().mean() == pytest.approx(share, abs=4 * (0.25 / count) ** 0.5)
 
 
 def test_a_fixed_number_of_batches(tmp_path):
@@ -84,6 +107,15 @@ def test_ranks_take_turns_at_the_batches_of_one_pass(data, batches_per_epoch):
     assert len(ranks[0]) == len(ranks[1])
     turns = [batch for pair in zip(*ranks, strict=True) for batch in pair]
     assert turns[: len(whole)] == whole[: len(turns)]
+
+
+@pytest.mark.parametrize("batches_per_epoch", [None, 3])
+def test_ranks_share_the_rows_of_one_process_with_larger_batches(data, batches_per_epoch):
+    data.batches_per_epoch = batches_per_epoch
+    ranks = served_by(data, 2, epochs_served=0)
+    data.batch_size = 2 * data.batch_size
+    (whole,) = served_by(data, 1, epochs_served=0)
+    assert [first + second for first, second in zip(*ranks, strict=True)] == whole
 
 
 def served_by(data, ranks, epochs_served):

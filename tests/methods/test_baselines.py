@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from mile.collection import collect_episodes
 from mile.datamodules import InterventionDataModule, ReplayDataModule
 from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, make_env, make_policy
-from mile.methods import IWR, RLIF, BCIntervention, HGDAgger, Method, Sirius
+from mile.methods import IWR, MILE, RLIF, BCIntervention, HGDAgger, Method, Sirius
 from mile.methods.sirius import StepClass, class_weights, step_classes
 from mile.transitions import DEMONSTRATION
 from tests.conftest import EveryThird
@@ -106,13 +107,15 @@ def test_hg_dagger_learns_nothing_where_nobody_intervened(tmp_path, name):
     assert trainer.current_epoch == 6
 
 
-def test_hg_dagger_serves_each_step_of_the_human_once_an_epoch(tmp_path):
+def test_hg_dagger_serves_the_steps_of_the_human_alone_and_all_equally_often(tmp_path):
     _, trainer = train(tmp_path, HGDAgger, rounds=1)
     data = trainer.datamodule
     data.trainer = trainer
     served = torch.cat(list(data.batches()))
     expected = data.buffer.steps[data.buffer.steps["intervened"]]
-    assert sorted(served["timestamp"].tolist()) == sorted(expected["timestamp"].tolist())
+    rows, often = torch.stack([served["episode"], served["step"]], -1).unique(dim=0, return_counts=True)
+    assert torch.equal(rows, torch.stack([expected["episode"], expected["step"]], -1).unique(dim=0))
+    assert often.max() - often.min() <= 1  # the last batch is filled up by the next pass
 
 
 def test_hg_dagger_is_behaviour_cloning_where_the_human_always_acts():
@@ -153,7 +156,7 @@ def test_the_data_module_draws_as_iwr_says(tmp_path):
     _, trainer = train(tmp_path, IWR, rounds=1, batch_size=1000, batches_per_epoch=20)
     trainer.datamodule.trainer = trainer
     served = torch.cat(list(trainer.datamodule.batches()))
-    assert len(served) < 20_000  # a pass has as many steps as are recorded
+    assert len(served) == 20_000  # many passes over what is recorded
     share = served["intervened"].double().mean()
     assert abs(share - 0.5) < 4 * math.sqrt(0.25 / len(served))
 
@@ -230,7 +233,102 @@ def test_the_head_learns_when_the_human_intervenes():
     assert ((prob > 0.5) == steps["intervened"]).double().mean() > 0.95
 
 
+# RLIF
+
+
+@BOTH
+@pytest.mark.parametrize(("failure", "value"), [("published", 0.0), ("absorbing", -4.0)])
+def test_a_crash_is_worth_nothing_more_or_a_punishment_for_ever(name, failure, value):
+    """At a true end the target is the reward alone, so that a crash is as good as a success paid with its value."""
+    method = make(RLIF, make_env(name), squash="Box" in name, discount=0.75, failure=failure)
+    crash = method.loss(transition(name, terminated=True, success=False))
+    paid = method.loss(transition(name, terminated=True, success=True, reward=value))
+    assert crash == paid
+    assert (crash == method.loss(transition(name, terminated=True, success=True))) == (failure == "published")
+
+
+@BOTH
+@pytest.mark.parametrize("truncated", [False, True])
+def test_what_goes_on_or_runs_out_of_time_is_no_crash(name, truncated):
+    losses = []
+    for failure in ("published", "absorbing"):
+        method = make(RLIF, make_env(name), squash="Box" in name, failure=failure)
+        torch.manual_seed(0)  # of the critics in the target
+        losses.append(method.loss(transition(name, terminated=False, truncated=truncated, success=False)))
+    assert losses[0] == losses[1]
+
+
+def transition(name, *, terminated, success, truncated=False, reward=0.0):
+    """One transition as `ReplayDataModule` serves it."""
+    torch.manual_seed(3)
+    flag = partial(torch.full, (1, 1))
+    action = torch.zeros(1, 2) if "Box" in name else torch.zeros(1, dtype=torch.int64)
+    following = {
+        "observation": torch.ones(1, 2),
+        "reward": flag(reward),
+        "terminated": flag(terminated),
+        "truncated": flag(truncated),
+        "done": flag(terminated or truncated),
+        "success": torch.tensor([success]),
+    }
+    return TensorDict({"observation": torch.ones(1, 2), "action": action, "next": TensorDict(following, [1])}, [1])
+
+
+def test_only_known_ways_to_fail():
+    with pytest.raises(ValueError, match="failure must be 'published' or 'absorbing', got 'crash'"):
+        make(RLIF, make_env("Counting-v0"), failure="crash")
+
+
 # all of them
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, MILE])
+def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
+    """Interventions, and demonstrations, are spread unevenly over the ranks; what DDP averages are gradients."""
+    env, steps = recorded(name)
+    steps = steps[steps["intervened"].sort(stable=True).indices][len(steps) % 2 :]
+    if kind is BCIntervention:
+        steps["round"][: len(steps) // 3] = DEMONSTRATION
+    method = make(kind, env, **({"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind is MILE else {}))
+    whole, ranks = gradients(method, steps), steps.chunk(2)
+
+    heard = [Listening() for _ in ranks]
+    for share, strategy in zip(ranks, heard, strict=True):
+        method._trainer = SimpleNamespace(strategy=strategy)
+        method.loss(share)
+    means = [torch.stack(counts).mean() for counts in zip(*(strategy.counts for strategy in heard), strict=True)]
+    parts = []
+    for share in ranks:
+        method._trainer = SimpleNamespace(strategy=Answering(means))
+        parts.append(gradients(method, share))
+    for joint, *own in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.stack(own).mean(0), joint, atol=1e-6, rtol=1e-5)
+
+
+def gradients(method, batch):
+    return torch.autograd.grad(method.loss(batch).loss, list(method.parameters()))
+
+
+class Listening:
+    """A strategy that hears the number of one rank."""
+
+    def __init__(self):
+        self.counts = []
+
+    def reduce(self, count, reduce_op):
+        self.counts.append(count)
+        return count
+
+
+class Answering:
+    """A strategy that has heard those of all ranks."""
+
+    def __init__(self, means):
+        self.means = iter(means)
+
+    def reduce(self, count, reduce_op):
+        return {"mean": next(self.means)}[reduce_op]
 
 
 @BOTH

@@ -1,0 +1,71 @@
+"""Files that are whole or not there, whenever the process is killed, and one line that names a damaged one."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file by way of a draft: whoever reads it sees the old content or the new one, never a part."""
+    draft = path.with_name(f"{path.name}.draft")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged ({error}); restore it from a copy, or remove it") from None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in a file of JSON lines, in order; none if there is no such file.
+
+    A last line without its end was cut by a power failure or a full disk, and is left out with a warning.
+
+    Raises:
+        ValueError: Another line is damaged.
+    """
+    lines = _whole_lines(path)
+    if path.exists() and path.stat().st_size > sum(map(len, lines)):
+        warnings.warn(f"'{path}': the last line was not finished and is left out", stacklevel=2)
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged ({error}); restore it from a copy, or remove it") from None
+
+
+def append_line(path: Path, line: dict[str, Any]) -> None:
+    """Append an object to a file of JSON lines, and force it to disk.
+
+    It takes the place of a last line that was not finished.
+    """
+    path.touch()
+    with path.open("r+b") as file:
+        file.truncate(sum(map(len, _whole_lines(path))))
+        file.seek(0, os.SEEK_END)
+        file.write(json.dumps(line).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
