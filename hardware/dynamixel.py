@@ -3,10 +3,13 @@
 Source: Robotis' e-manual of Protocol 2.0 and of the X series' control table.
 """
 
-import termios
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from mile.hardware.port import claim
+
+INSTALL = "pip install '.[hardware]' in the checkout's folder"
 TRIES = 5  # of a transaction before it has failed
 
 
@@ -51,7 +54,7 @@ class ServoError(ConnectionError):
 
 
 class Bus:
-    """Servos on a serial port, spoken to in Protocol 2.0 by Robotis' own library.
+    """Servos on a serial port that no other program has, spoken to in Protocol 2.0 by Robotis' own library.
 
     Args:
         port: such as "/dev/ttyUSB0".
@@ -59,15 +62,30 @@ class Bus:
         baud_rate: bits per second.
 
     Raises:
-        ConnectionError: the port cannot be opened.
+        ConnectionError: the port cannot be opened, or another program has it.
+        ModuleNotFoundError: Robotis' library is not installed.
     """
 
     def __init__(self, port: str, names: Mapping[int, str], baud_rate: int = 1_000_000) -> None:
-        import dynamixel_sdk  # noqa: PLC0415
-        from serial import SerialException  # noqa: PLC0415
+        self.names = names
+        self._claim = claim(port)
+        try:
+            self._open(port, baud_rate)
+        except BaseException:
+            os.close(self._claim)
+            raise
+
+    def _open(self, port: str, baud_rate: int) -> None:
+        import termios  # noqa: PLC0415 (Windows has none)
+
+        try:
+            import dynamixel_sdk  # noqa: PLC0415
+            from serial import SerialException  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{error}; {INSTALL}") from None
 
         self._sdk: Any = dynamixel_sdk
-        self.names = names
+        self._gone = (OSError, termios.error)
         self.port, self.packets = dynamixel_sdk.PortHandler(port), dynamixel_sdk.PacketHandler(2.0)
         try:
             opened = self.port.setBaudRate(baud_rate)
@@ -142,14 +160,17 @@ class Bus:
         raise ServoError(f"{self._called([servo])} does not take {value} at address {register.address}: {why}")
 
     def close(self) -> None:
-        """Close the port."""
-        self.port.closePort()
+        """Close the port, and let another program have it."""
+        try:
+            self.port.closePort()
+        finally:
+            os.close(self._claim)
 
     def _transact(self, transaction: Callable[..., Any], *arguments: Any) -> Any:
         self.port.is_using = False  # as an interrupt within a transaction (Ctrl-C) leaves it, for ever
         try:
             return transaction(*arguments)
-        except (OSError, termios.error) as error:
+        except self._gone as error:
             raise ServoError(f"the servos' port is gone ({error}); plug the adapter in, then mile-doctor") from None
 
     def _called(self, servos: Iterable[int]) -> str:

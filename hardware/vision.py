@@ -4,6 +4,8 @@ Source: Nair et al., "R3M: A universal visual representation for robot manipulat
 """
 
 import hashlib
+import io
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tensordict import TensorDict
+from torch import nn
 
+from mile import files
+
+URL = "https://pytorch.s3.amazonaws.com/models/rl/r3m/"  # where TorchRL's `R3MTransform` has them from
 FILES = {"resnet18": "r3m_18.pt", "resnet34": "r3m_34.pt", "resnet50": "r3m_50.pt"}
 WIDTHS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
+PREFIX = "module.convnet."  # of the ResNet's parts in the file; the others belong to the language model
 SIZE = 224  # pixels, of what the network sees
 
 
 class R3M:
     """Embeds pictures; TorchRL's `R3MTransform` does the work.
 
-    The official weights are downloaded into the folder once. Their SHA-256 is kept beside them and checked thereafter.
+    The official weights are downloaded into the folder once, and loaded as in `load`.
 
     Args:
         folder: of the weights, `r3m_50.pt` and the like.
@@ -44,20 +51,11 @@ class R3M:
         _make_torchvision_load()
         from torchrl.envs import R3MTransform  # noqa: PLC0415
 
-        folder, self.width = Path(folder).expanduser(), WIDTHS[model]
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = folder / FILES[model]
-        if weights.exists():
-            _check(weights, sha256)
-        try:
-            self.transform: Any = R3MTransform(
-                model, ["pixels"], ["embedding"], SIZE, download=True, download_path=str(folder)
-            )
-        except OSError as error:
-            raise ConnectionError(
-                f"R3M's weights cannot be downloaded ({error}); copy the official {weights.name} to {folder}"
-            ) from None
-        _check(weights, sha256)
+        weights, self.width = Path(folder).expanduser() / FILES[model], WIDTHS[model]
+        if not weights.exists():
+            download(weights)
+        self.transform: Any = R3MTransform(model, ["pixels"], ["embedding"], SIZE, download=False)
+        load(self.transform[-1].convnet, weights, sha256)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.transform.to(self.device).eval()
 
@@ -68,16 +66,68 @@ class R3M:
         return self.transform(TensorDict({"pixels": pixels.to(self.device)}, [1]))["embedding"][0].cpu().numpy()
 
 
-def _check(weights: Path, expected: str | None) -> None:
-    """Compare weights with the hash that is expected, or that they had when they were first used."""
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
-    note = weights.with_suffix(".sha256")
-    expected = expected or (note.read_text().strip() if note.exists() else None)
-    if expected is not None and found != expected:
-        raise ValueError(
-            f"'{weights}' has SHA-256 {found[:12]}…, expected {expected[:12]}…; delete it, and it is downloaded anew"
+def download(weights: Path) -> None:
+    """Download official weights by way of a draft, and load nothing of them.
+
+    Args:
+        weights: the file, by its official name.
+
+    Raises:
+        ConnectionError: They cannot be downloaded.
+    """
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(URL + weights.name, str(weights))
+    except OSError as error:
+        raise ConnectionError(
+            f"R3M's weights cannot be downloaded ({error}); copy the official {weights.name} to {weights.parent}"
+        ) from None
+
+
+def load(network: nn.Module, weights: Path, sha256: str | None = None) -> None:
+    """Load R3M's ResNet from a file of which no code is ever run.
+
+    Without a hash the file must be the one of the first time, whose hash is then kept beside it, and said.
+
+    Args:
+        network: the ResNet, without its last layer.
+        weights: the file.
+        sha256: of the file, in hexadecimal digits.
+
+    Raises:
+        ValueError: It is another file, or holds anything but these weights.
+    """
+    data = weights.read_bytes()
+    actual = hashlib.sha256(data).hexdigest()
+    renew = "delete it, and it is downloaded anew"
+
+    # which file it must be
+    note, expected, replaced = weights.with_suffix(".sha256"), sha256, ""
+    if sha256 is None and note.exists():
+        expected = note.read_text(encoding="utf-8").strip()
+        replaced = f"; if you have replaced it yourself, delete '{note}'"
+    if expected is not None and actual != expected.lower():
+        raise ValueError(f"'{weights}' has SHA-256 {actual}, expected {expected}; {renew}{replaced}")
+
+    # what it holds
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception:  # of many kinds, whose texts advise to load the file with its code
+        raise ValueError(f"'{weights}' is damaged, or holds code, of which nothing was run; {renew}") from None
+    parts = content.get("r3m") if isinstance(content, dict) else None
+    if not isinstance(parts, dict):
+        raise ValueError(f"'{weights}' holds no weights of R3M's; {renew}")
+    try:
+        network.load_state_dict(
+            {name.removeprefix(PREFIX): part for name, part in parts.items() if str(name).startswith(PREFIX)}
         )
-    note.write_text(found + "\n")
+    except RuntimeError:
+        raise ValueError(f"'{weights}' holds another network than '{weights.name}' should; {renew}") from None
+
+    if expected is None:
+        files.write_text(note, actual + "\n")
+        print(f"'{weights}' has SHA-256 {actual}; give it as sha256 to be sure of it", flush=True)
 
 
 def _make_torchvision_load() -> None:
@@ -90,7 +140,9 @@ def _make_torchvision_load() -> None:
     try:
         import torchvision  # noqa: F401, PLC0415  # pyright: ignore
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("pictures need torchvision; pip install 'mile-interventions[vision]'") from None
+        raise ModuleNotFoundError(
+            "pictures need torchvision; pip install '.[vision]' in the checkout's folder"
+        ) from None
 
 
 _KEPT: list[Any] = []  # what is declared lasts as long as its library

@@ -98,7 +98,7 @@ def main() -> None:
         faults = judge(watch(device, asked.seconds))
         device.close()
     except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}; pip install 'mile-interventions[devices]'")
+        sys.exit(f"error: {error}; pip install '.[devices]' in the checkout's folder")
     except ConnectionError as error:
         sys.exit(f"error: {error}")
     print(*(faults or ["all of it works"]), sep="\n")

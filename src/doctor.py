@@ -7,6 +7,7 @@ mile-doctor hardware=simulated hardware.fault=overheat
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,12 +51,10 @@ def examine(robot: Any, camera: Any) -> Iterator[Finding]:
     yield from port
     if all(finding.well for finding in port if finding.what == "port"):
         try:
-            bus = Servos(robot.port)
-        except ConnectionError as error:
-            yield Finding("port", False, str(error))
-        else:
-            yield from _servos(bus, robot.kernel.limits)
-            bus.close()
+            with closing(Servos(robot.port)) as bus:
+                yield from _servos(bus, robot.kernel.limits)
+        except ConnectionError as error:  # somebody else has the port, or a servo has fallen silent
+            yield Finding("servos", False, str(error))
     yield from _camera(camera, robot.clock)
     gamepads, _ = find_gamepads()
     words = "found" if gamepads else "none; plug one in or pair it, or take over at the browser"

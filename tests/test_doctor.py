@@ -5,6 +5,7 @@ import pytest
 
 from mile import doctor
 from mile.doctor import examine
+from mile.hardware.servos import Servos
 from mile.hardware.simulated.bus import SimulatedBus
 from mile.hardware.simulated.widowx import FAULTS, simulated_widowx
 from mile.hardware.widowx import WidowX
@@ -56,6 +57,32 @@ def test_a_frozen_camera_and_an_absent_port_are_named():
     assert (wrong.what, wrong.words[:22]) == ("camera", "shows the same picture")
     first = next(examine(WidowX("/dev/nothing"), lambda: Eye(None)))
     assert first == ("port", False, "/dev/nothing is not there; plug the adapter in, and see: ls /dev/ttyUSB*")
+
+
+def test_an_arm_that_another_program_has_is_left_alone():
+    bus = simulated_widowx()
+    at_work = Servos(bus.port)
+    (wrong,) = (it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.well is False)
+    assert f"'{bus.port}' is in use by another program" in wrong.words
+    assert at_work.ping(1) is not None
+    at_work.close()
+    bus.close()
+
+
+def test_a_servo_that_falls_silent_under_the_doctors_eyes_is_named():
+    bus = simulated_widowx()
+    answer = bus._answer
+
+    def once(number, error, data):
+        answer(number, error, data)
+        if number == 4:
+            bus.dead.add(4)
+
+    bus._answer = once
+    wrong = [it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.well is False]
+    assert [it.words[:32] for it in wrong] == ["servo 4 (elbow) does not answer;"]
+    Servos(bus.port).close()  # the doctor has let go of the port
+    bus.close()
 
 
 @pytest.mark.usefixtures("as_a_program")

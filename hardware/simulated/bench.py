@@ -2,14 +2,13 @@
 
 import importlib
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mile.hardware.dynamixel import PRESENT_POSITION
+from mile.hardware.dynamixel import INSTALL, PRESENT_POSITION
 from mile.hardware.simulated.scene import BLOCK, BOX, HOLE, scene
 from mile.hardware.simulated.servo import SHUT
 from mile.hardware.simulated.widowx import simulated_widowx
@@ -30,12 +29,15 @@ class SimulatedBench:
     Attributes:
         robot: the real driver, on a simulated bus.
         camera: takes pictures of the scene.
+
+    Raises:
+        ConnectionError: this is not Linux.
+        ValueError: MuJoCo does not come up with what `MUJOCO_GL` names.
+        ModuleNotFoundError: MuJoCo is not installed.
     """
 
     def __init__(self, rate: float = 5.0, fault: str | None = None) -> None:
-        import mujoco  # noqa: PLC0415
-
-        self._mujoco: Any = mujoco
+        self._mujoco = mujoco = import_mujoco()
         self.model = mujoco.MjModel.from_xml_string(scene())
         self.data = mujoco.MjData(self.model)
         self.joints = [self.model.joint(str(number)).qposadr[0] for number in ARM]
@@ -106,17 +108,13 @@ class SimulatedCamera:
             RuntimeError: there is no offscreen renderer.
         """
         if self.renderer is None:
-            import mujoco  # noqa: PLC0415
-
-            if sys.platform == "linux":
-                os.environ.setdefault("MUJOCO_GL", "egl")
-                importlib.reload(mujoco.gl_context)  # which was imported, and chose, before
+            mujoco = import_mujoco()
+            os.environ.setdefault("MUJOCO_GL", "egl")
             try:
+                importlib.reload(mujoco.gl_context)  # which was imported, and chose, before
                 self.renderer = mujoco.Renderer(self.bench.model, 224, 224)
             except Exception as error:  # each OpenGL backend has errors of its own
-                raise RuntimeError(
-                    f"MuJoCo cannot render offscreen ({error}); install libegl1 and libgl1-mesa-dri"
-                ) from None
+                raise RuntimeError(f"MuJoCo cannot render offscreen {_backend(error)}") from None
         if self.last is None or not self.frozen:
             self.renderer.update_scene(self.bench.data, "webcam")
             self.last = self.renderer.render(), self.bench.bus.now()
@@ -129,9 +127,32 @@ class SimulatedCamera:
             self.renderer = None
 
 
-def _matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
-    import mujoco  # noqa: PLC0415
+def import_mujoco() -> Any:
+    """Return MuJoCo, which loads what `MUJOCO_GL` names as soon as it is imported.
 
+    Raises:
+        ValueError: That is not there.
+        ModuleNotFoundError: MuJoCo is not installed.
+    """
+    try:
+        import mujoco  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"the simulated arm needs MuJoCo ({error}); {INSTALL}") from None
+    except Exception as error:  # each OpenGL backend has errors of its own
+        raise ValueError(f"MuJoCo cannot be imported {_backend(error)}") from None
+    return mujoco
+
+
+def _backend(error: Exception) -> str:
+    """Say what MuJoCo was to render with, what came of it, and what helps."""
+    chosen, words = os.environ.get("MUJOCO_GL", ""), " ".join(str(error).split())
+    return (
+        f"with MUJOCO_GL={chosen} ({words}); install libegl1 and libgl1-mesa-dri for egl or libosmesa6 for osmesa, "
+        "and set MUJOCO_GL to the one that is there"
+    )
+
+
+def _matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
     made = np.zeros(9)
-    mujoco.mju_quat2Mat(made, quaternion)
+    import_mujoco().mju_quat2Mat(made, quaternion)
     return made.reshape(3, 3)

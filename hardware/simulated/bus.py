@@ -2,8 +2,8 @@
 
 import os
 import random
+import sys
 import threading
-import tty
 from collections.abc import Callable, Mapping
 from select import select
 
@@ -40,6 +40,9 @@ class SimulatedBus:
         dropped: share of the packets that get lost, in [0, 1].
         corrupted: share of the answers that arrive damaged, in [0, 1].
         dead: ids that are silent.
+
+    Raises:
+        ConnectionError: this is not Linux.
     """
 
     def __init__(
@@ -47,6 +50,10 @@ class SimulatedBus:
         servos: Mapping[int, Servo],
         plant: Callable[[dict[int, float], float], tuple[Mapping[int, float], Mapping[int, int]]] | None = None,
     ) -> None:
+        if sys.platform != "linux":  # a pseudo-terminal of macOS takes no such baud rate, Windows has none
+            raise ConnectionError("simulated servos need Linux; on other systems, LunarLander and Meta-World run")
+        import tty  # noqa: PLC0415 (Windows has none)
+
         self.servos, self.plant = servos, plant
         self.time = 0.0
         self.dropped = self.corrupted = 0.0

@@ -33,6 +33,27 @@ def bench():
     made.close()
 
 
+def test_a_renderer_that_is_not_there_is_named_where_a_simulator_is_made(monkeypatch):
+    """MuJoCo is imported anew, as in a program that has not yet needed it."""
+    for module in ("mujoco", "mujoco.gl_context"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setenv("MUJOCO_GL", "vulkan")
+    with pytest.raises(ValueError, match=r"cannot be imported with MUJOCO_GL=vulkan \(invalid value.*set MUJOCO_GL to"):
+        SimulatedBench()
+
+
+def test_without_mujoco_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install '.\[hardware\]' in the checkout's folder"):
+        SimulatedBench()
+
+
+def test_a_camera_without_a_renderer_says_which_was_asked_for(bench, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "vulkan")
+    with pytest.raises(RuntimeError, match=r"cannot render offscreen with MUJOCO_GL=vulkan .*install libegl1"):
+        bench.camera.read()
+
+
 def test_mujocos_arm_is_that_of_the_kinematics(bench):
     rng = np.random.default_rng(0)
     for _ in range(50):
