@@ -1,12 +1,23 @@
 import math
 
+import mpmath
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.special import roots_genlaguerre
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Categorical, Independent, Normal, TanhTransform, TransformedDistribution
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from mile.intervention import expected_gap, gap_parts, intervention_floor, intervention_log_probs
+from mile.intervention import (
+    expected_gap,
+    gap_parts,
+    intervention_floor,
+    intervention_log_likelihood,
+    intervention_log_probs,
+)
 
 
 def gaussian(batch, dims, generator, dtype=torch.float64):
@@ -175,3 +186,150 @@ def test_the_floor_is_the_probability_where_all_actions_are_alike():
     _, log_prob = intervention_log_probs(uniform, uniform, 75.0, 175.0)
     assert intervention_floor(75, 175) == pytest.approx(log_prob.exp().item(), rel=1e-5)
     assert intervention_floor(75, 175) == pytest.approx(0.334, abs=5e-4)
+
+
+def integrals(dims, b, scale):
+    """log p(ν=0), log p(ν=1) and their derivatives by b, by tanh-sinh quadrature over g in 20 digits."""
+    with mpmath.workdps(20):
+        b, scale, shape = mpmath.mpf(b), mpmath.mpf(scale), mpmath.mpf(dims) / 2
+        tail = scale**2 / (abs(b) + scale)
+        start = b + 12 * scale if b > 0 else 60 * tail
+        breaks = [b + k * scale for k in (-12, -6, -2, 2, 6, 12)] if b > 0 else [k * tail for k in (1, 4, 15, 60)]
+        breaks += [g for g in (0.3, 4, 20, 60) if g < b - 12 * scale] + [start + k for k in (0.3, 2, 8, 25, 90)]
+        breaks = sorted({max(g, mpmath.mpf(0)) for g in breaks} | {mpmath.mpf(0)})
+
+        def density(g):
+            return g ** (shape - 1) * mpmath.exp(-g) / mpmath.gamma(shape) if g > 0 else 0
+
+        def integral(function, size):  # the quadrature stops at an absolute error
+            return size * mpmath.quad(lambda g: density(g) * function((g - b) / scale) / size, breaks)
+
+        size_0 = density(b) if b > 1 else 1
+        size_1 = mpmath.ncdf(b / scale) * tail**shape if b < 0 else min(b + scale, 1) ** shape
+        size_slope = size_1 / scale if b < 0 else density(b + scale)
+        p_0, p_1 = integral(mpmath.ncdf, size_0), integral(lambda z: mpmath.ncdf(-z), size_1)
+        slope = integral(lambda z: mpmath.npdf(z) / scale, size_slope)
+        log_0 = mpmath.log(p_0) if p_0 < 0.5 else mpmath.log1p(-p_1)
+        log_1 = mpmath.log(p_1) if p_1 < 0.5 else mpmath.log1p(-p_0)
+        return [float(value) for value in (log_0, log_1, -slope / p_0, slope / p_1)]
+
+
+def closed_form(b, scale):
+    """The same in two dimensions, where g is exponential."""
+    with mpmath.workdps(60):
+        b, scale = mpmath.mpf(b), mpmath.mpf(scale)
+        beyond = mpmath.exp(scale**2 / 2 - b) * mpmath.ncdf(b / scale - scale)
+        p_0, p_1 = mpmath.ncdf(-b / scale) + beyond, mpmath.ncdf(b / scale) - beyond
+        return [float(value) for value in (mpmath.log(p_0), mpmath.log(p_1), -beyond / p_0, beyond / p_1)]
+
+
+def check_steep(dims, b, scale, truth):
+    """Compare values and gradients by all four parameters with truth(b), a function of b = K − c."""
+    generator = torch.Generator().manual_seed(dims)
+    mean, belief_mean = torch.randn(2, 1, dims, generator=generator, dtype=torch.float64)
+    std, belief_std = 0.2 + torch.rand(2, 1, dims, generator=generator, dtype=torch.float64)
+    parameters = [part.clone().requires_grad_() for part in (mean, std, belief_mean, belief_std)]
+    human, mental_model = (Independent(Normal(*pair), 1) for pair in (parameters[:2], parameters[2:]))
+
+    difference = belief_mean - mean
+    largest = (0.5 * (belief_std**2 + difference**2) / std**2).sum().item()
+    by_std = -(belief_std**2 + difference**2) / std**3
+    slopes = [-difference / std**2, by_std, difference / std**2, belief_std / std**2]  # ∂K
+
+    cost = largest - b
+    expected = truth(largest - cost)  # b as rounded
+    log_probs = intervention_log_probs(human, mental_model, cost, scale)
+    for log_prob, value, slope in zip(log_probs, expected[:2], expected[2:], strict=True):
+        assert log_prob.item() == pytest.approx(value, rel=2e-10, abs=2e-10)
+        for gradient, part in zip(
+            torch.autograd.grad(log_prob.sum(), parameters, retain_graph=True), slopes, strict=True
+        ):
+            torch.testing.assert_close(gradient, slope * part, rtol=3e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("b", [-1e3, -0.05, 0.07, 2.0, 1e4])
+@pytest.mark.parametrize("scale", [0.01, 0.2])
+@pytest.mark.parametrize("dims", [1, 8])
+def test_a_steep_phi_agrees_with_integration_in_twenty_digits(dims, scale, b):
+    check_steep(dims, b, scale, lambda rounded: integrals(dims, rounded, scale))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scale=st.floats(0.01, 0.25, exclude_max=True),
+    b=st.floats(-1e3, 1e4) | st.floats(-2, 4) | st.floats(-0.1, 0.1),
+)
+@example(scale=0.05, b=0.45)
+@example(scale=0.01, b=-1e3)
+@example(scale=0.01, b=1e4)
+def test_a_steep_phi_agrees_with_the_closed_form_in_two_dimensions(scale, b):
+    check_steep(2, b, scale, lambda rounded: closed_form(rounded, scale))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    dims=st.integers(1, 30),
+    cost=st.floats(-1e4, 1e4) | st.floats(-5, 20),
+    scale=st.floats(1e-4, 0.25, exclude_max=True),
+)
+def test_probabilities_of_a_steep_phi_sum_to_one(seed, dims, cost, scale):
+    generator = torch.Generator().manual_seed(seed)
+    human, mental_model = gaussian(5, dims, generator), gaussian(5, dims, generator)
+    log_none, log_prob = intervention_log_probs(human, mental_model, cost, scale)
+    assert (log_none.exp() + log_prob.exp() - 1).abs().max() <= 1e-10
+    intervened = torch.arange(5) % 2 == 0
+    log_likelihood = intervention_log_likelihood(human, mental_model, intervened, cost, scale)
+    assert torch.equal(log_likelihood, torch.where(intervened, log_prob, log_none))
+
+
+@pytest.mark.parametrize("cost", [0.0, 1e4, 2e4])
+@pytest.mark.parametrize("scale", [0.2, 0.01])
+def test_a_steep_phi_keeps_single_precision_finite_and_right(scale, cost):
+    mean, belief_mean = torch.zeros(1, 2), torch.full((1, 2), 100.0)  # K = 10 001, exact in float32
+    parameters = [mean, torch.ones(1, 2), belief_mean, torch.ones(1, 2)]
+    parameters = [part.requires_grad_() for part in parameters]
+    human, mental_model = (Independent(Normal(*pair), 1) for pair in (parameters[:2], parameters[2:]))
+    expected = closed_form(10_001 - cost, scale)
+    log_probs = intervention_log_probs(human, mental_model, cost, scale)
+    for log_prob, value, slope in zip(log_probs, expected[:2], expected[2:], strict=True):
+        assert log_prob.dtype == torch.float32
+        assert log_prob.item() == pytest.approx(value, rel=1e-6, abs=1e-6)
+        gradients = torch.autograd.grad(log_prob.sum(), parameters, retain_graph=True)
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        # the derivative of K by a mean of the mental model is 100; log p(ν=1) = −5e11 leaves float64 four digits
+        torch.testing.assert_close(gradients[2], torch.full((1, 2), 100 * slope), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("scale", "nodes"), [(0.25, 256), (0.49, 256), (0.5, 128), (1.0, 64), (2.0, 32), (175.0, 32)])
+@pytest.mark.parametrize("dims", [1, 4])
+def test_a_wide_phi_is_gauss_laguerre_quadrature_to_the_last_bit(dims, scale, nodes, dtype):
+    generator = torch.Generator().manual_seed(dims)
+    human, mental_model = gaussian(50, dims, generator, dtype), gaussian(50, dims, generator, dtype)
+    points, weights = (torch.from_numpy(part) for part in roots_genlaguerre(nodes, dims / 2 - 1))
+    log_weights = weights[weights > 0].log().log_softmax(-1).to(dtype)
+    deviation = mental_model.variance + (mental_model.mean - human.mean) ** 2
+    gap = (0.5 * (deviation / human.variance).sum(-1)).unsqueeze(-1) - points[weights > 0].to(dtype)
+    x = (gap - 1.5) / scale
+    for log_prob, argument in zip(intervention_log_probs(human, mental_model, 1.5, scale), (-x, x), strict=True):
+        truth = (log_weights + torch.special.log_ndtr(argument)).logsumexp(-1).clamp(max=0)
+        assert log_prob.dtype == dtype
+        assert torch.equal(log_prob, truth)
+
+
+class NoDoubleOnMps(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        assert not any(tensor.device.type == "mps" and tensor.dtype == torch.float64 for tensor in tensors)
+        return result
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.5])
+def test_double_precision_is_not_asked_of_a_device_without(scale):
+    with FakeTensorMode(allow_non_fake_inputs=True), NoDoubleOnMps():
+        ones = torch.ones(3, 2, device="mps")
+        normal = Independent(Normal(ones, ones, validate_args=False), 1)
+        for log_prob in intervention_log_probs(normal, normal, 1.0, scale):
+            assert (log_prob.device.type, log_prob.dtype) == ("mps", torch.float32)
