@@ -27,7 +27,9 @@ try:
     from fastapi.responses import HTMLResponse, PlainTextResponse, Response
     from pydantic import BaseModel, Field, ValidationError
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{error}; the browser console needs pip install 'mile-interventions[console]'") from None
+    raise ModuleNotFoundError(
+        f"{error}; the browser console needs more packages: pip install '.[console]' in the checkout's folder"
+    ) from None
 
 SILENCE = 0.5  # s without a message from the page, which sends ten a second: its person is away
 LONGEST = 65_536  # bytes of a message
@@ -74,7 +76,7 @@ class Browser:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8765, viewers: int = 16) -> None:
         self.token = secrets.token_urlsafe(16)
-        self.page = Path(__file__).with_name("browser.html").read_text()
+        self.page = Path(__file__).with_name("browser.html").read_text(encoding="utf-8")
         self.viewers: set[Viewer] = set()
         self.most = viewers
         self.controller: Viewer | None = None

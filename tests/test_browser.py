@@ -1,8 +1,10 @@
 """A person at the browser console: real Chromium, a real run in a process of its own."""
 
+import io
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -61,9 +63,10 @@ def wait_for(condition, seconds=30.0):
 class Page:
     """The page in Chromium, with everything the run told it."""
 
-    def __init__(self, browser, url):
+    def __init__(self, browser, url, script=""):
         self.news = []
         self.page = browser.new_page()
+        self.page.add_init_script(script)
         self.page.on("websocket", lambda socket: socket.on("framereceived", self.hear))
         self.page.goto(url)
 
@@ -387,3 +390,134 @@ def test_a_form_is_filled_in(console):
         page.page.keyboard.press("Space")
         page.page.get_by_role("button", name="Continue").click()
         assert wait_for(console.answers) == {"agree": "no", "liked": 6, "tlx": 85, "words": "Höher! <b> "}
+
+
+PADS = "window.pads = []; navigator.getGamepads = () => window.pads"
+
+
+@contextmanager
+def in_control(console):
+    """A page whose person is in control, and which knows of no pads but those that are plugged in by `plug`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        console.show({"phase": "waiting", "title": "The test"})
+        page = Page(browser, console.url, PADS)
+        page.until(lambda news: news["phase"] == "waiting")
+        page.page.keyboard.press("Enter")
+        wait_for(console.present)
+        yield page.page
+        browser.close()
+
+
+def pad(index, pressed=(), axes=(0, 0, 0, 0), mapping="standard"):
+    buttons = [{"pressed": number in pressed} for number in range(17)]
+    name = f"Pad {index} (Vendor: 0079)"
+    return {"index": index, "id": name, "connected": True, "mapping": mapping, "buttons": buttons, "axes": axes}
+
+
+def plug(page, *pads):
+    """Let these be all the pads, and let the page look at them."""
+    look = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(f"pads => {{ window.pads = pads; return {look} }}", pads)
+
+
+def mark(console, page):
+    """Wait until the page's messages so far have arrived; return all that was pressed since `console.controls()`."""
+    page.keyboard.press("KeyZ")
+    wait_for(lambda: "KeyZ" in console.pressed and "KeyZ" not in console.state.pressed)
+    return console.controls().pressed - {"KeyZ"}
+
+
+@needs_chromium
+@pytest.mark.parametrize("event", ["Meta goes up", "Meta goes down", "a key goes down with Meta"])
+def test_meta_lets_all_keys_go(console, event):
+    with in_control(console) as page:
+        page.keyboard.down("ArrowUp")
+        page.keyboard.down("KeyA")
+        wait_for(lambda: console.state.pressed == {"ArrowUp", "KeyA"})
+        if event == "Meta goes up":
+            page.keyboard.up("Meta")
+        elif event == "Meta goes down":
+            page.keyboard.down("Meta")
+        else:  # Meta went down where the page could not see it
+            key = {"type": "keyDown", "modifiers": 4, "code": "KeyC", "key": "c"}
+            page.context.new_cdp_session(page).send("Input.dispatchKeyEvent", key)
+        wait_for(lambda: not console.state.pressed, 5)
+        page.keyboard.up("Meta")
+        page.keyboard.down("ArrowLeft")
+        wait_for(lambda: console.state.pressed == {"ArrowLeft"}, 5)
+
+
+@needs_chromium
+@pytest.mark.parametrize("modifier", ["Control", "Alt", "Meta"])
+def test_keys_pressed_with_a_modifier_are_no_controls(console, modifier):
+    with in_control(console) as page:
+        mark(console, page)
+        page.keyboard.down(modifier)
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.up(modifier)
+        assert not mark(console, page)
+
+
+@needs_chromium
+def test_the_pad_that_moved_last_is_read(console):
+    with in_control(console) as page:
+        idle = pad(0, axes=(0.06, 0, 0, 0))
+        plug(page, idle, pad(1))
+        plug(page, idle, pad(1, [0], (0, -1, 0, 0)))
+        wait_for(lambda: console.state == ({"Pad0"}, (0, -1, 0, 0), None, 0), 5)
+
+        # noise of the other is no movement
+        for value in (0.1, -0.08, 0.02):
+            plug(page, pad(0, axes=(value, value, 0, 0)), pad(1, [0], (0, -1, 0, 0)))
+        mark(console, page)
+        assert console.state == ({"Pad0"}, (0, -1, 0, 0), None, 0)
+
+        # a stick of the other is, and a button that stays down is none
+        plug(page, pad(0, axes=(0.5, 0, 0, 0)), pad(1, [0], (0, -1, 0, 0)))
+        wait_for(lambda: console.state == (set(), (0.5, 0, 0, 0), None, 0), 5)
+        plug(page, pad(0), pad(1, [0, 5], (0, -1, 0, 0)))
+        wait_for(lambda: console.state.pressed == {"Pad0", "Pad5"}, 5)
+
+
+@needs_chromium
+def test_a_pad_that_cannot_be_read_is_named(console, tmp_path):
+    with in_control(console) as page:
+        line = page.get_by_text("This pad cannot be read: Pad 0 (Vendor: 0079); this browser has no standard mapping")
+        assert line.count() == 0
+        plug(page, pad(0, [0], (0, -1, 0, 0), mapping=""), None, pad(2, [1]))
+        wait_for(lambda: console.state.pressed == {"Pad1"}, 5)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=tmp_path / f"{scheme}.png")
+        assert line.is_visible()
+        plug(page, None, None, pad(2))
+        assert line.count() == 0
+
+
+@needs_chromium
+def test_a_pad_that_vanishes_is_let_go(console):
+    with in_control(console) as page:
+        plug(page, pad(0), pad(1, [2], (1, 0, 0, 0)))
+        wait_for(lambda: console.state.pressed == {"Pad2"}, 5)
+        plug(page, pad(0), None)
+        wait_for(lambda: console.state == (set(), (), None, 0), 5)
+        plug(page, pad(0), pad(1))
+        mark(console, page)
+        assert console.state == (set(), (), None, 0)
+
+
+def test_the_page_is_read_where_the_locale_is_ascii(monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
+        console = Browser(port=0)
+    console.close()
+    assert "Connecting …" in console.page
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(ModuleNotFoundError, match=r"fastapi.*pip install '\.\[console\]' in the checkout's folder"):
+        runpy.run_path(str(ROOT / "src" / "browser.py"))
