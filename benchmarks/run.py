@@ -28,6 +28,8 @@ from ratio import Figure, elapsed
 from rich.console import Console
 from rich.table import Table
 
+from mile.command_line import one_line_errors
+
 HERE = Path(__file__).parent
 
 
@@ -75,6 +77,7 @@ def trace(path: str) -> None:
     print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
 
 
+@one_line_errors
 def main() -> None:
     """Measure, print a table, and write latest.json."""
     parser = argparse.ArgumentParser(description="Speed as ratios within one run.")

@@ -2,7 +2,9 @@
 
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -24,7 +26,15 @@ class RoundCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: str | Path, every_n_epochs: int) -> None:
-        super().__init__(folder, "{epoch}", "epoch", mode="max", save_top_k=2, every_n_epochs=every_n_epochs)
+        super().__init__(
+            folder,
+            "epoch_{epoch}",  # no "=", which Hydra's command line would want in quotes
+            "epoch",
+            mode="max",
+            save_top_k=2,
+            every_n_epochs=every_n_epochs,
+            auto_insert_metric_name=False,
+        )
         self.signal: int | None = None
         self.learning = False
 
@@ -32,6 +42,10 @@ class RoundCheckpoint(ModelCheckpoint):
     def state_key(self) -> str:
         """Return a name that does not change with the rhythm, as Lightning's own would."""
         return type(self).__qualname__
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the time (s since 1970): what is logged later will be logged again by a run that goes on from here."""
+        checkpoint["saved_at"] = time.time()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen; Lightning restores the handlers of before when it is done."""

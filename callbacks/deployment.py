@@ -1,8 +1,8 @@
 """Deployment rounds: Algorithm 1 within one `Trainer.fit`."""
 
-import json
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +15,11 @@ from mile.collection import collect_episodes
 from mile.datamodules.sharing import share_episodes
 from mile.effort import effort
 from mile.evaluation import Evaluation, summarize
+from mile.files import read_json
 from mile.policies import Policy
 from mile.transitions import DEMONSTRATION
+
+JUDGED = ("round", "episode", "step", "timestamp", "intervened", ("next", "reward"), ("next", "success"))
 
 
 class DeploymentCallback(Callback):
@@ -80,6 +83,14 @@ class DeploymentCallback(Callback):
         self.outcomes: list[Evaluation] = []
         self.on_episode: list[Callable[[], None]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the outcomes so far."""
+        return {"outcomes": [asdict(outcome) for outcome in self.outcomes]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the outcomes of the run that is continued: no deployment is summed up, or logged, twice."""
+        self.outcomes = [Evaluation(**outcome) for outcome in state_dict["outcomes"]]
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Fix the number of epochs, and keep the weights that the run begins with."""
         trainer.fit_loop.max_epochs = self.num_rounds * self.epochs_per_round
@@ -112,6 +123,8 @@ class DeploymentCallback(Callback):
         trainer.datamodule.rounds = range(DEMONSTRATION, self.round + 1)
         if len(self.outcomes) <= self.round:
             self.deploy(trainer, pl_module)
+        if self._enough(trainer):
+            trainer.fit_loop.max_epochs = (self.round + 1) * self.epochs_per_round
 
     def deploy(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect this round's episodes that the buffer does not hold yet."""
@@ -141,12 +154,17 @@ class DeploymentCallback(Callback):
                 on_episode=keep,
             )
         share_episodes(buffer)
-        if not buffer.recorded(self.round):
+        played = self.round if buffer.recorded(self.round) else DEMONSTRATION  # all that some recordings hold
+        if not buffer.recorded(played):
             raise ValueError(f"'{buffer.folder}' holds no recording to learn from; say where one is: data.from=…")
-        self.outcomes = [summarize(buffer.steps[buffer.rows([i])]) for i in range(self.round + 1)]
-        if self._enough(trainer):
-            trainer.fit_loop.max_epochs = (self.round + 1) * self.epochs_per_round
-        elif self.until is not None and self.round + 1 == self.num_rounds:
+
+        # what came of it, without the pictures
+        judged = buffer.steps.select(*JUDGED)
+        for number in range(len(self.outcomes), self.round):
+            self.outcomes.append(summarize(judged[buffer.rows([number])]))
+        steps = judged[buffer.rows([played])]
+        self.outcomes.append(summarize(steps))
+        if self.until is not None and not self._enough(trainer) and self.round + 1 == self.num_rounds:
             rank_zero_warn(f"{self.num_rounds} rounds have fewer than the {self.until} intervention steps to match")
         outcome = self.outcomes[-1]
         if not outcome.interventions.sum():
@@ -156,7 +174,7 @@ class DeploymentCallback(Callback):
             "deployment/success": outcome.success_rate,
             "deployment/intervention_ratio": outcome.intervention_ratio,
             "deployment/interventions": int(outcome.interventions.sum()),
-            **{f"effort/{name}": it for name, it in effort(buffer.steps[buffer.rows([self.round])])._asdict().items()},
+            **{f"effort/{name}": value for name, value in effort(steps)._asdict().items()},
         }
         if outcome.successes.any():
             metrics["effort/steps_per_success"] = float(outcome.interventions.sum() / outcome.successes.sum())
@@ -175,7 +193,7 @@ class DeploymentCallback(Callback):
 def _interventions_of(folder: Path) -> int:
     """Return the intervention steps of a finished run."""
     try:
-        rounds = json.loads((folder / "deployment.json").read_text())
+        rounds = read_json(folder / "deployment.json")
         return sum(outcome["interventions"] for outcome in rounds.values())
     except (OSError, ValueError, KeyError, AttributeError):
         raise ValueError(f"'{folder}' holds no finished run to match; give the folder of one") from None

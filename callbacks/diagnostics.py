@@ -35,13 +35,15 @@ class InterventionModelCallback(Callback):
         if epoch or not hasattr(pl_module, "intervention_prob"):
             return
         buffer = trainer.datamodule.buffer
-        steps = buffer.steps[buffer.rows([number])]
+        steps = trainer.datamodule.steps()[buffer.rows([number])].cpu()
+        if not len(steps):  # demonstrations alone: nobody could intervene
+            return
         observation = steps["observation"].to(pl_module.device)
-        prob = pl_module.intervention_prob(observation).double().cpu()  # pyright: ignore
+        prob = pl_module.intervention_prob(observation).cpu().double()  # pyright: ignore
         metrics = {f"prediction/{name}": value for name, value in prediction_metrics(prob, steps["intervened"]).items()}
         gap: list[Tensor] = []
         if hasattr(pl_module, "gap_parts"):
-            gap = [part.double().cpu() for part in pl_module.gap_parts(observation)]  # pyright: ignore
+            gap = [part.cpu().double() for part in pl_module.gap_parts(observation)]  # pyright: ignore
             metrics["prediction/floor"] = intervention_floor(pl_module.cost, pl_module.scale)  # pyright: ignore
             for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
                 if where.any():

@@ -7,6 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from mile.estimators import learnt_from, never, prediction_metrics
+from mile.files import read_json, write_text
 
 
 class EstimatorCallback(Callback):
@@ -37,10 +38,10 @@ class EstimatorCallback(Callback):
         predictions = {"majority": never(steps)}
         if hasattr(pl_module, "intervention_prob"):
             observation = steps["observation"].to(pl_module.device)
-            predictions["model"] = pl_module.intervention_prob(observation).double().cpu()  # pyright: ignore
+            predictions["model"] = pl_module.intervention_prob(observation).cpu().double()  # pyright: ignore
         if number:
             before = buffer.steps[buffer.rows(range(number))]
             predictions["network"] = learnt_from(before, steps, seed=self.seed)
-        known = json.loads(self.path.read_text()) if self.path.exists() else {}
+        known = read_json(self.path) if self.path.exists() else {}
         known[str(number)] = {name: prediction_metrics(it, steps["intervened"]) for name, it in predictions.items()}
-        self.path.write_text(json.dumps(known, indent=2) + "\n")
+        write_text(self.path, json.dumps(known, indent=2) + "\n")

@@ -9,7 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchrl.envs import EnvBase
 
-from mile.evaluation import Evaluation, evaluate_policy
+from mile.callbacks.deployment import DeploymentCallback
+from mile.evaluation import Evaluation, by_round, evaluate_policy
 from mile.policies import Policy
 
 MEASURES = ("return", "success")
@@ -18,15 +19,18 @@ MEASURES = ("return", "success")
 class EvaluationCallback(Callback):
     """Evaluates the policy alone, without a human, every so many epochs.
 
+    TensorBoard gets each evaluation at the round whose deployment was learnt from last; the rounds are those of the
+    trainer's `DeploymentCallback`. Without one, every evaluation ends a round.
+
     Args:
         env: without an `InterventionTransform`.
         num_episodes: episodes an evaluation.
         seed: of the episodes; the same ones every time.
-        every_n_epochs: as many as a round has.
+        every_n_epochs: Number of epochs between two evaluations.
 
     Attributes:
         references: lines to compare with in TensorBoard, by name.
-        evaluations: outcome by number of evaluations made before.
+        evaluations: Outcomes by the number of epochs trained before.
     """
 
     def __init__(self, env: EnvBase, num_episodes: int, seed: int, every_n_epochs: int) -> None:
@@ -42,11 +46,11 @@ class EvaluationCallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the evaluations made so far."""
-        return {str(number): asdict(outcome) for number, outcome in self.evaluations.items()}
+        return {str(epochs): asdict(outcome) for epochs, outcome in self.evaluations.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the evaluations of the run that is continued."""
-        self.evaluations = {int(number): Evaluation(**outcome) for number, outcome in state_dict.items()}
+        self.evaluations = {int(epochs): Evaluation(**outcome) for epochs, outcome in state_dict.items()}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out TensorBoard's custom scalars: the policy's curve and the references in one chart."""
@@ -59,11 +63,13 @@ class EvaluationCallback(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate and log, with the 95 % intervals."""
-        if (trainer.current_epoch + 1) % self.every_n_epochs:
+        epochs = trainer.current_epoch + 1
+        if epochs % self.every_n_epochs:
             return
-        number = trainer.current_epoch // self.every_n_epochs
         outcome = evaluate_policy(self.env, cast(Policy, pl_module.policy), self.num_episodes, self.seed)
-        self.evaluations[number] = outcome
+        self.evaluations[epochs] = outcome
+
+        # scores, their intervals, and the lines to compare with
         metrics = {}
         for of in MEASURES:
             low, high = outcome.interval(of=of)
@@ -73,5 +79,10 @@ class EvaluationCallback(Callback):
                 f"evaluation/{of}_high": high,
             }
             metrics |= {f"reference/{name}/{of}": row.score(of) for name, row in self.references.items()}
+
+        # at the round, counted from 0 as by the other callbacks
+        plans = [callback for callback in trainer.callbacks if isinstance(callback, DeploymentCallback)]
+        epochs_per_round = plans[0].epochs_per_round if plans else self.every_n_epochs
+        (number,) = by_round({epochs: outcome}, epochs_per_round)
         for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=number)
+            logger.log_metrics(metrics, step=number - 1)

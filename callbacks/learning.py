@@ -22,10 +22,10 @@ class LearningCallback(Callback):
     * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round, where a loss has terms;
     * `gradient/cosine`: between the gradients of `intervention_loss` and `policy_loss` in the policy: below 0 they pull
       apart;
-    * `drift/not_intervened`, `drift/intervened`: mean KL(π before the round ‖ π after it) over recorded steps with
-      ν=0 and ν=1, nats.
+    * `drift/not_intervened`, `drift/intervened`: mean KL(π where the round's learning began ‖ π after it) over recorded
+      steps with ν=0 and ν=1, nats. With restarts learning begins from the initial policy, not from the one deployed.
 
-    The module must be a `Method`.
+    The module must be a `Method`. Comes after the `DeploymentCallback`, which restarts.
 
     Args:
         every_n_epochs: as many as a round has.
@@ -51,9 +51,14 @@ class LearningCallback(Callback):
             self.before.load_state_dict(self.restored)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the policy that begins a round."""
+        """Keep the policy that begins a round, in which there may be nothing to learn from."""
         if trainer.current_epoch % self.every_n_epochs == 0:
             self.before = deepcopy(cast(Policy, pl_module.policy))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Keep the policy that a round's learning begins with, after a restart."""
+        if not batch_idx:
+            self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare at the end of a round."""
@@ -62,7 +67,9 @@ class LearningCallback(Callback):
             return
         buffer = trainer.datamodule.buffer
         rows = buffer.rows(range(number + 1))
-        steps = buffer.steps[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
+        if not len(rows):  # demonstrations alone
+            return
+        steps = trainer.datamodule.steps()[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
         gradients = term_gradients(cast(Method, pl_module), steps)
         metrics = {"/".join(("gradient", *key)): float(get_total_norm(them)) for key, them in gradients.items()}
         if ("policy_loss", "policy") in gradients:

@@ -6,12 +6,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.evaluation import EvaluationCallback
+from mile.evaluation import by_round
 
 
 class RoundProgressBar(ProgressBar):
     """Shows round, episode, epoch, loss, the round's intervention ratio and the last evaluation's return or success.
 
-    Needs a `DeploymentCallback` among the trainer's callbacks; uses an `EvaluationCallback` if there is one.
+    An evaluation is shown with its round. Needs a `DeploymentCallback` among the trainer's callbacks; uses an
+    `EvaluationCallback` if there is one.
     """
 
     def __init__(self) -> None:
@@ -52,9 +54,10 @@ class RoundProgressBar(ProgressBar):
         if plan.outcomes:
             parts.append(f"human {plan.outcomes[-1].intervention_ratio:.0%}")
         if self.evaluation is not None and self.evaluation.evaluations:
-            last = list(self.evaluation.evaluations.values())[-1]
+            number, last = list(by_round(self.evaluation.evaluations, plan.epochs_per_round).items())[-1]
             of = getattr(self.evaluation.env, "rated_by", "return")
-            parts.append(f"success {last.success_rate:.0%}" if of == "success" else f"return {last.mean_return:.0f}")
+            score = f"success {last.success_rate:.0%}" if of == "success" else f"return {last.mean_return:.0f}"
+            parts.append(f"{score} (round {number})")
         return " · ".join(parts)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,7 +1,5 @@
 """The user study of Sec. VII, around an experiment with a person at a console."""
 
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
+from mile.files import append_line, read_lines
 from mile.humans import Person
 from mile.humans.person import check_form
 from mile.policies import Policy
@@ -130,13 +129,22 @@ class StudyCallback(Callback):
 
     def answered(self) -> dict[str, dict[str, Any]]:
         """Return the answers so far, by name of the form."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return {line["form"]: line["answers"] for line in map(json.loads, lines)}
+        return read_answers(self.path)
 
     def note(self, name: str, answers: dict[str, Any]) -> dict[str, Any]:
         """Write answers to disk, and return them."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"form": name, "time": time.time(), "answers": answers}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, {"form": name, "time": time.time(), "answers": answers})
         return answers
+
+
+def read_answers(path: Path) -> dict[str, dict[str, Any]]:
+    """Return a participant's answers, by form and field; none if there is no such file.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    lines = read_lines(path)
+    try:
+        return {line["form"]: dict(line["answers"]) for line in lines}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"'{path}' is damaged ({error!r}); restore it from a copy, or remove it") from None

@@ -16,9 +16,9 @@ from gymnasium import spaces
 from tensordict import TensorDict, TensorDictBase
 
 from mile.datamodules.buffer import InterventionBuffer
-from mile.transitions import DEMONSTRATION, NO_ACTION
+from mile.datamodules.foreign import OWN, all_own, assemble, last, left_out, naming, shifted, unknown_successes
+from mile.transitions import DEMONSTRATION
 
-OWN = ("robot_action", "human_action", "intervened", "intervention_prob", "round", "episode", "step", "timestamp")
 DEMO, ROBOT, INTERVENTION = -1, 0, 1  # robomimic's action_modes
 
 
@@ -73,34 +73,46 @@ def write_minari(buffer: InterventionBuffer, dataset: str) -> None:
         )
 
 
-def read_minari(dataset: str) -> Iterator[TensorDict]:
+def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
     """Yield the episodes of a Minari dataset, `[steps]`; those of others become demonstrations.
 
     Args:
         dataset: id of a local one.
+        only_known: where nothing tells which episodes succeeded, none counts; otherwise all do.
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: its observations or actions are of a kind that we have not, or an episode is malformed.
     """
     from minari import load_dataset  # noqa: PLC0415
 
-    for it in load_dataset(dataset).iterate_episodes():
-        infos = it.infos or {}
-        whole = np.asarray(it.observations)
-        success = infos.get("success", np.zeros(len(it.actions), bool))
-        yield assemble(
-            {key: infos[key] for key in OWN if key in infos},
-            number=int(it.id),
-            observation=whole[:-1],
-            executed_action=it.actions,
-            after={
-                "observation": whole[1:],
-                "reward": it.rewards,
-                "terminated": it.terminations,
-                "truncated": it.truncations,
-                "success": success[: len(it.actions)],
-            },
-        )
+    held = load_dataset(dataset)
+    if not isinstance(held.observation_space, spaces.Box):
+        raise ValueError(f"observations must be vectors of numbers (Box), got {held.observation_space}")
+    if not isinstance(held.action_space, spaces.Discrete | spaces.Box):
+        raise ValueError(f"actions must be numbers (Discrete) or vectors (Box), got {held.action_space}")
+    told = any("success" in (episode.infos or {}) for episode in held.iterate_episodes())
+    unknown = None if told else unknown_successes(dataset, only_known)
+
+    for episode in held.iterate_episodes():
+        with naming(f"episode {int(episode.id)}"):
+            length, seen = len(episode.actions), np.asarray(episode.observations)
+            infos = episode.infos or {}
+            success = unknown(length) if unknown else infos.get("success", np.zeros(length))
+            steps = assemble(
+                all_own(infos),
+                number=int(episode.id),
+                observation=seen[:-1],
+                action=episode.actions,
+                after={
+                    "observation": seen[1:],
+                    "reward": episode.rewards,
+                    "terminated": episode.terminations,
+                    "truncated": episode.truncations,
+                    "success": success[-length:],  # infos by Minari's own recorder begin with the reset's
+                },
+            )
+        yield steps
 
 
 def write_robomimic(buffer: InterventionBuffer, path: str | Path) -> None:
@@ -139,63 +151,73 @@ def write_robomimic(buffer: InterventionBuffer, path: str | Path) -> None:
         data.attrs["env_args"] = json.dumps({"env_name": buffer.environment, "type": 2, "env_kwargs": {}})  # 2: gym
 
 
-def read_robomimic(path: str | Path) -> Iterator[TensorDict]:
+def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[TensorDict]:
     """Yield the episodes of a robomimic file with low-dimensional observations, `[steps]`, in order.
 
-    Of a file of others, all of `obs` are joined, by name; steps without `action_modes` are demonstrations.
+    Of a file of others, all vectors in `obs` are joined, by name; steps without `action_modes` are demonstrations. Next
+    observations that were left out follow from the observations, with the last one repeated.
 
     Args:
         path: of the file.
+        only_known: where nothing tells which episodes succeeded, none counts; otherwise all do.
+
+    Raises:
+        OSError: there is no such file, or it is no HDF5.
+        ValueError: it is not laid out as robomimic's are, or an episode is malformed.
     """
     import h5py  # noqa: PLC0415
 
     with h5py.File(path, "r") as file:
+        if not isinstance(file.get("data"), h5py.Group):
+            raise ValueError("a group 'data' with the demonstrations is expected, as robomimic has it")
         data: Any = file["data"]
-        for number, name in enumerate(sorted(data, key=lambda it: int(it.split("_")[-1]))):
-            demo = data[name]
-            seen, following = (
-                np.concatenate([demo[part][key][:] for key in sorted(demo[part])], -1) for part in ("obs", "next_obs")
-            )
-            own = {key: value[:] for key, value in demo["mile"].items()} if "mile" in demo else {}
-            actions, done = demo["actions"][:], demo["dones"][:].astype(bool)
-            if "action_modes" in demo and "intervened" not in own:
-                own["intervened"] = demo["action_modes"][:] != ROBOT
-                own["round"] = np.full(len(actions), DEMONSTRATION if (demo["action_modes"][:] == DEMO).all() else 0)
-            yield assemble(
-                {key: own[key] for key in OWN if key in own},
-                number=number,
-                observation=seen,
-                executed_action=actions[:, 0] if np.issubdtype(actions.dtype, np.integer) else actions,
-                after={
-                    "observation": following,
-                    "reward": demo["rewards"][:],
-                    "terminated": own.get("terminated", done),
-                    "truncated": own.get("truncated", np.zeros_like(done)),
-                    "success": own.get("success", done & (demo["rewards"][:] > 0)),
-                },
-            )
+        if wrong := [name for name in data if not name.rpartition("_")[2].isdecimal()]:
+            raise ValueError(f"the groups in 'data' must be named demo_0, demo_1 and so on, got '{wrong[0]}'")
+        names = sorted(data, key=lambda name: int(name.rpartition("_")[2]))
+        told = any("mile" in demo or ("rewards" in demo and (demo["rewards"][:] > 0).any()) for demo in data.values())
+        unknown = None if told else unknown_successes(path, only_known)
+        vectors: list[str] = []
+
+        for number, name in enumerate(names):
+            with naming(f"episode {number} ({name})"):
+                demo = data[name]
+                vectors = vectors or _vectors(path, demo["obs"])
+                length, seen = len(demo["actions"]), _joined(demo["obs"], vectors)
+                done = demo["dones"][:] if "dones" in demo else last(length)
+                own = {key: value[:] for key, value in demo["mile"].items()} if "mile" in demo else {}
+                if "action_modes" in demo and "intervened" not in own:
+                    modes = demo["action_modes"][:]
+                    own["intervened"] = modes != ROBOT
+                    own["round"] = np.full(length, DEMONSTRATION if (modes == DEMO).all() else 0)
+                steps = assemble(
+                    {key: own[key] for key in OWN if key in own},
+                    number=number,
+                    observation=seen,
+                    action=demo["actions"][:],
+                    after={
+                        "observation": _joined(demo["next_obs"], vectors) if "next_obs" in demo else shifted(seen),
+                        "reward": demo["rewards"][:] if "rewards" in demo else np.zeros(length),
+                        "terminated": own.get("terminated", done),
+                        "truncated": own.get("truncated", np.zeros(length)),
+                        "success": unknown(length) if unknown else own.get("success"),
+                    },
+                )
+            yield steps
 
 
-def assemble(
-    own: dict[str, Any], *, number: int, observation: Any, executed_action: Any, after: dict[str, Any]
-) -> TensorDict:
-    """Return one episode `[steps]`; what it lacks is that of a demonstration."""
-    action, length = torch.as_tensor(np.asarray(executed_action)), len(executed_action)
-    intervened = torch.as_tensor(own.get("intervened", np.ones(length, bool)))
-    nothing = torch.full_like(action, torch.nan if action.is_floating_point() else NO_ACTION)
-    by_human = intervened if action.ndim == 1 else intervened.unsqueeze(-1)
-    steps = {
-        "robot_action": action.clone(),
-        "human_action": torch.where(by_human, action, nothing),
-        "intervened": intervened,
-        "intervention_prob": torch.full([length], torch.nan),
-        "round": torch.full([length], DEMONSTRATION),
-        "episode": torch.full([length], number),
-        "step": torch.arange(length),
-        "timestamp": torch.zeros(length, dtype=torch.float64),
-        **{key: torch.as_tensor(np.asarray(value)) for key, value in own.items()},
-        "observation": torch.as_tensor(np.asarray(observation)),
-        "executed_action": action,
-        "next": {key: torch.as_tensor(np.asarray(value)) for key, value in after.items()},
-    }
-    return TensorDict(steps, [length])
+def _vectors(path: str | Path, group: Any) -> list[str]:
+    """Return the names of what is a number or a vector in each step, and say what is not."""
+    kept = [
+        name
+        for name, value in sorted(group.items())
+        if getattr(value, "ndim", 0) in (1, 2) and value.dtype.kind in "biuf"
+    ]
+    if not kept:
+        raise ValueError(f"vectors of numbers are expected in 'obs', got {', '.join(group) or 'nothing'}")
+    left_out(path, set(group) - set(kept))
+    return kept
+
+
+def _joined(group: Any, names: list[str]) -> np.ndarray:
+    values = [group[name][:] for name in names]
+    return np.concatenate([value if value.ndim > 1 else value[:, None] for value in values], -1)

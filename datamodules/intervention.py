@@ -106,8 +106,11 @@ class InterventionDataModule(LightningDataModule):
         return sorted(episode for episode in self.buffer.episodes if chosen is None or episode.round in chosen)
 
     def steps(self) -> TensorDict:
-        """Return all recorded steps without their pictures, from where they are read."""
-        recorded: Any = self.buffer.steps.exclude("frame", ("next", "frame"))
+        """Return all recorded steps from where they are read, without their pictures and times.
+
+        Nobody learns from these; times are float64, which not every device has.
+        """
+        recorded: Any = self.buffer.steps.exclude("frame", ("next", "frame"), "timestamp")
         if not self.on_device:
             return recorded
         if len(self._copy) < len(self.buffer):  # which only grows

@@ -4,7 +4,7 @@ https://huggingface.co/docs/lerobot/lerobot-dataset-v3
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ import torch
 from tensordict import TensorDict
 
 from mile.datamodules.buffer import InterventionBuffer
-from mile.datamodules.exchange import OWN, assemble, episodes
+from mile.datamodules.exchange import episodes
+from mile.datamodules.foreign import OWN, all_own, assemble, last, left_out, naming, shifted, unknown_successes
+from mile.files import read_json
+from mile.frames import compress, read_picture
 
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
@@ -24,8 +27,8 @@ COLUMNS = {  # of ours, by their names there; the rest keep their own
     "timestamp": "wall_time",  # LeRobot's own is the frame's number over the frames per second
     "episode": "number",
 }
-
-VECTORS = {"observation.state", "next.state", "action", "robot_action", "human_action"}
+NEEDED = ("episode_index", "frame_index", "observation.state", "action")
+COUNTED = {"timestamp", "index", "task_index"}  # what follows from the rest
 
 
 def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
@@ -94,50 +97,120 @@ def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
     }
     statistics = {name: _statistics(columns[name]) for name in ("observation.state", "action")}
     for name, content in (("info", info), ("stats", statistics)):
-        (root / f"meta/{name}.json").write_text(json.dumps(content, indent=4))
+        (root / f"meta/{name}.json").write_text(json.dumps(content, indent=4), encoding="utf-8")
 
 
-def read_lerobot(folder: str | Path) -> Iterator[TensorDict]:
+def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[TensorDict]:
     """Yield the episodes of a dataset, `[steps]`, in order; those of others become demonstrations.
+
+    The pictures of the first camera that has some in the tables become `frame`.
 
     Args:
         folder: of the dataset.
+        only_known: where nothing tells which episodes succeeded, none counts; otherwise all do.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is of another version.
+        ValueError: it is of another version, or an episode is malformed.
     """
     from pyarrow import dataset  # noqa: PLC0415
 
     root = Path(folder)
-    info = json.loads((root / "meta/info.json").read_text())
+    info = read_json(root / "meta/info.json")
     if info["codebase_version"] != "v3.0":
-        raise ValueError(f"a LeRobot dataset v3.0 is expected, '{folder}' is {info['codebase_version']}")
-    table = dataset.dataset(root / "data", format="parquet").to_table().sort_by("index")
-    dtypes = {name: feature["dtype"] for name, feature in info["features"].items()}
-    columns = {name: np.array(table[name].to_pylist(), dtypes[name]) for name in table.column_names}
-    for name in VECTORS & columns.keys():
-        if columns[name].ndim == 1 and np.issubdtype(columns[name].dtype, np.floating):
-            columns[name] = columns[name][:, None]
-    for number in np.unique(columns["episode_index"]):
-        rows = columns["episode_index"] == number
-        its = {name: value[rows] for name, value in columns.items()}
-        seen = its["observation.state"]
-        last = np.arange(len(seen)) == len(seen) - 1
-        done = its.get("next.done", last)
-        yield assemble(
-            {key: its[COLUMNS.get(key, key)] for key in OWN if COLUMNS.get(key, key) in its},
-            number=int(number),
-            observation=seen,
-            executed_action=its["action"],
-            after={
-                "observation": its.get("next.state", np.concatenate([seen[1:], seen[-1:]])),
-                "reward": its.get("next.reward", np.zeros(len(seen), np.float32)),
-                "terminated": its.get("next.terminated", done),
-                "truncated": its.get("next.truncated", np.zeros_like(done)),
-                "success": its.get("next.success", np.zeros_like(done)),
-            },
+        raise ValueError(f"a LeRobot dataset v3.0 is expected, got {info['codebase_version']}")
+    data = dataset.dataset(root / "data", format="parquet")
+
+    # what can be read of it
+    known = {*NEEDED, "next.done", *(COLUMNS.get(key, key) for key in _entries())}
+    used = [field.name for field in data.schema if field.name in known and _type(field.type) is not None]
+    if missing := [name for name in NEEDED if name not in used]:
+        raise ValueError(f"columns of numbers {', '.join(NEEDED)} are expected, there is no {missing[0]}")
+    first = data.head(1).to_pylist()
+    camera = next((name for row in first for name, value in row.items() if _picture(value) is not None), None)
+    videos = {name for name, feature in info["features"].items() if feature["dtype"] == "video"}
+    left_out(folder, {*data.schema.names, *videos} - {*used, camera} - COUNTED)
+    rewards = data.to_batches(columns=["next.reward"]) if "next.reward" in used else []
+    told = "next.success" in used or any((_array(batch["next.reward"]) > 0).any() for batch in rewards)
+    unknown = None if told else unknown_successes(folder, only_known)
+
+    for number in np.unique(data.to_table(columns=["episode_index"])["episode_index"]).tolist():
+        with naming(f"episode {number}"):
+            rows = dataset.field("episode_index") == number
+            table = data.to_table(columns=[*used, camera] if camera else used, filter=rows).sort_by("frame_index")
+            columns = {name: _array(table[name]) for name in used}
+            steps = _episode(number, columns, unknown)
+            if camera:
+                frames = torch.from_numpy(np.stack([_frame(value) for value in table[camera].to_pylist()]))
+                steps["frame"], steps["next", "frame"] = frames, torch.cat([frames[1:], frames[-1:]])
+        yield steps
+
+
+def _episode(number: int, columns: dict[str, np.ndarray], unknown: Callable[[int], np.ndarray] | None) -> TensorDict:
+    """Return the steps of one episode.
+
+    Args:
+        number: of the episode.
+        columns: of its frames, in order, by name.
+        unknown: what is assumed of its success, if that is not told.
+
+    Raises:
+        ValueError: frames are missing, or there twice.
+    """
+    frames, length = columns["frame_index"].tolist(), len(columns["frame_index"])
+    if frames != list(range(length)):
+        place = next(place for place, frame in enumerate(frames) if frame != place)
+        raise ValueError(
+            f"'frame_index' must be 0 to {length - 1}, each once, got {frames[place]} in place of {place}; are these "
+            "two episodes of one number?"
         )
+    seen, done = columns["observation.state"], columns.get("next.done", last(length))
+    own = {key: columns[COLUMNS.get(key, key)] for key in OWN if COLUMNS.get(key, key) in columns}
+    return assemble(
+        all_own(own),
+        number=number,
+        observation=seen,
+        action=columns["action"],
+        after={
+            "observation": columns.get("next.state", shifted(seen)),
+            "reward": columns.get("next.reward", np.zeros(length)),
+            "terminated": columns.get("next.terminated", done),
+            "truncated": columns.get("next.truncated", np.zeros(length)),
+            "success": unknown(length) if unknown else columns.get("next.success"),
+        },
+    )
+
+
+def _type(kind: Any) -> Any:
+    """Return the NumPy type of a column of numbers or vectors of them, None if it holds something else."""
+    from pyarrow import types  # noqa: PLC0415
+
+    while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return kind.to_pandas_dtype() if is_number else None
+
+
+def _array(column: Any) -> np.ndarray:
+    if column.null_count:
+        raise ValueError("a value is missing in a column of numbers")
+    return np.array(column.to_pylist(), _type(column.type))
+
+
+def _picture(value: Any) -> np.ndarray | None:
+    """Return the picture `[height, width, 3]` in a cell, if there is one; a file that it names is not read."""
+    content = value.get("bytes") if isinstance(value, dict) else None
+    try:
+        return read_picture(content, "PNG", "JPEG") if isinstance(content, bytes) else None
+    except ValueError:
+        return None
+
+
+def _frame(value: Any) -> np.ndarray:
+    picture = _picture(value)
+    if picture is None:
+        raise ValueError("the first step has a picture (PNG or JPEG), another one has none that can be read")
+    return compress(picture)
 
 
 def _entries() -> list[str]:

@@ -52,7 +52,7 @@ class ReplayDataModule(InterventionDataModule):
 
     def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
-        steps = self.steps()[rows].cpu()
+        steps: Any = self.steps()[rows].cpu()
         transitions = for_torchrl(steps, intervention_rewards(steps))
         transitions["next", "success"] = steps["next", "success"]
         replay.extend(transitions)

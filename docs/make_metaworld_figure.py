@@ -32,7 +32,7 @@ for panel, experiment in zip(axes[1:], CURVES, strict=True):
     for policy, colour in zip(POLICIES, COLOURS, strict=True):
         if policy != "learnt policy":
             panel.axhline(references[policy]["success_rate"], color=colour, linestyle="--", linewidth=1)
-    curves = [[run[str(i)]["success_rate"] for i in range(len(run))] for run in load(experiment, "evaluation.json")]
+    curves = [[row["success_rate"] for row in run.values()] for run in load(experiment, "evaluation.json")]
     for curve in curves:
         panel.plot(range(1, len(curve) + 1), curve, color="tab:blue", alpha=0.3, linewidth=0.8)
     panel.plot(range(1, len(curves[0]) + 1), np.mean(curves, 0), color="tab:blue")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tensordict import TensorDict
 from torch import nn
 
-from mile import files
+from mile.files import write_text
 
 URL = "https://pytorch.s3.amazonaws.com/models/rl/r3m/"  # where TorchRL's `R3MTransform` has them from
 FILES = {"resnet18": "r3m_18.pt", "resnet34": "r3m_34.pt", "resnet50": "r3m_50.pt"}
@@ -126,7 +126,7 @@ def load(network: nn.Module, weights: Path, sha256: str | None = None) -> None:
         raise ValueError(f"'{weights}' holds another network than '{weights.name}' should; {renew}") from None
 
     if expected is None:
-        files.write_text(note, actual + "\n")
+        write_text(note, actual + "\n")
         print(f"'{weights}' has SHA-256 {actual}; give it as sha256 to be sure of it", flush=True)
 
 

@@ -112,4 +112,4 @@ def watch_robot(
     """
     student = deepcopy(human.first_impression).float()
     human.mental_model, _ = clone_rollouts(env, robot, student, num_episodes=num_episodes, steps=steps, seed=seed)
-    human.mental_model.double()
+    human.mental_model.cpu().double()

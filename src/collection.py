@@ -116,7 +116,7 @@ def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Robot:
             f"{action_dim}, got a {type(policy).__name__} with {architecture['observation_dim']} and "
             f"{architecture['action_dim']}"
         )
-    return partial(_act, deepcopy(policy).double().cpu(), deterministic)
+    return partial(_act, deepcopy(policy).cpu().double(), deterministic)  # MPS has no float64
 
 
 def _act(policy: Policy, deterministic: bool, step: TensorDictBase) -> TensorDictBase:

@@ -16,7 +16,6 @@ from torchrl.collectors import Collector, MultiCollector
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.envs import InterventionTransform, ScheduledEnv
-from mile.humans import Human
 
 Batches = Generator[TensorDictBase, None, None]
 Robot = Callable[[TensorDictBase], TensorDictBase]
@@ -88,23 +87,26 @@ class MultiProcess:
     """Plays in worker processes with TorchRL's `MultiCollector`; they live on until `close`.
 
     Every worker has an environment like the given one, with as many copies, and plays an equal share of the episodes.
+    One set of workers plays for all environments that are made alike, with a human or without.
 
     Args:
-        num_workers: processes.
+        num_workers: Number of processes.
 
     Raises:
-        ValueError: num_workers is below 1; or the environment is not one of `make_env`, bare or with an
-            `InterventionTransform`.
+        ValueError: num_workers is below 1, or this is not Linux; or, when playing, the environment is not one of
+            `make_env`, bare or with an `InterventionTransform`.
         WorkerDiedError: when playing; the next call starts new workers.
     """
 
     def __init__(self, num_workers: int) -> None:
         if num_workers < 1:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+        if sys.platform != "linux":
+            raise ValueError("worker processes have been tried on Linux alone; choose collector=single")
         self.num_workers = num_workers
         self.collector: Any = None
         self.batches: Iterator[TensorDictBase] = iter(())
-        self.supervised = False
+        self.made: tuple[Any, ...] = ()  # what the workers' environments are made of
 
     def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
         """Play, `BLOCK` time steps at once; see `Player.play`."""
@@ -115,19 +117,20 @@ class MultiProcess:
                 "processes; choose collector=single"
             )
         human = None if transform is None else transform.human
+        made = bare.recipe.args, bare.recipe.keywords
+        self._check_room()
         try:
-            if self.collector is None or self.supervised != (human is not None):
+            if self.collector is None or self.made != made:
                 self.close()
-                self.supervised = human is not None
-                make = partial(_make_worker, bare.recipe, human)
+                self.made = made
+                make = partial(_make_worker, bare.recipe)
                 self.collector = self._start(make, Timed(robot), BLOCK * env.batch_size.numel())
                 self.batches = iter(self.collector)
             seed = bare.schedule.seed if seed is None else seed
             bare.schedule.start(seed)  # as if they were played here
             shares = [episodes[worker :: self.num_workers] for worker in range(self.num_workers)]
             self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
-            if human is not None:
-                self.collector.map_fn("env.transform.__setattr__", [("human", human)] * self.num_workers)
+            self.collector.map_fn("env.transform.__setattr__", [("human", human)] * self.num_workers)
             self.collector.map_fn("env.schedule.start", [(seed, share) for share in shares])
             self.collector.map_fn("reset")
             for batch in self.batches:
@@ -136,6 +139,9 @@ class MultiProcess:
             self.close()
             reason = str(error).partition("\n")[0]
             raise WorkerDiedError(f"a worker process died ({type(error).__name__}: {reason})") from error
+
+    def _check_room(self) -> None:
+        """Raise if the workers would wait for ever for a place; processes never do."""
 
     def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
         os.environ.setdefault("MAX_IDLE_COUNT", "1000000")  # s that workers wait while the policy learns
@@ -169,14 +175,31 @@ class RayActors(MultiProcess):
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
+        ValueError: when playing; the actors need more CPUs than there are.
     """
 
     def __init__(self, num_workers: int, address: str | None = None, cpus: float = 1) -> None:
         super().__init__(num_workers)
         if find_spec("ray") is None:
-            raise ModuleNotFoundError("Ray is not installed; pip install 'mile-interventions[ray]'")
+            raise ModuleNotFoundError("Ray is not installed; pip install '.[ray]' in the checkout's folder")
         self.address = address
         self.cpus = cpus
+
+    def _check_room(self) -> None:
+        """Connect to Ray, and refuse to wait for CPUs that are not there."""
+        import ray  # noqa: PLC0415
+
+        if not ray.is_initialized():
+            ray.init(**self._options())
+        needed, there = self.num_workers * self.cpus, ray.cluster_resources().get("CPU", 0)
+        if needed > there:
+            raise ValueError(
+                f"{self.num_workers} Ray actors with {self.cpus:g} CPUs each need {needed:g} CPUs, there are "
+                f"{there:g}; choose fewer collector.num_workers, or less collector.cpus"
+            )
+
+    def _options(self) -> dict[str, Any]:
+        return {"address": self.address, "logging_level": "error", "log_to_driver": False}
 
     def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
         from torchrl.collectors.distributed import RayCollector  # noqa: PLC0415
@@ -190,7 +213,7 @@ class RayActors(MultiProcess):
             total_frames=sys.maxsize,
             sync=True,
             trust_policy=True,
-            ray_init_config={"address": self.address, "logging_level": "error", "log_to_driver": False},
+            ray_init_config=self._options(),
             remote_configs={"num_cpus": self.cpus, "num_gpus": 0},
         )
 
@@ -199,8 +222,8 @@ class WorkerDiedError(RuntimeError):
     """A process that played episodes is gone, and the unfinished ones with it."""
 
 
-def _make_worker(recipe: Callable[[], EnvBase], human: Human | None) -> EnvBase:
-    return recipe() if human is None else TransformedEnv(recipe(), InterventionTransform(human))
+def _make_worker(recipe: Callable[[], EnvBase]) -> EnvBase:
+    return TransformedEnv(recipe(), InterventionTransform(None))  # who intervenes, if anybody, is told before each play
 
 
 def _leave_interrupts_to_the_parent() -> None:

@@ -10,6 +10,11 @@ from mile.intervals import Estimate, mean, middle, probability_of_improvement, s
 from mile.runs import METHODS, SILENCE, Outcome
 
 OURS = METHODS["MILE"]
+INTERVALS = (
+    "P(MILE better) is the share of pairs of runs with the same seed in which MILE's is better, a tie counting half. "
+    "Its 95 % interval is Clopper and Pearson's, exact for a share; ties are losses for its lower end and wins for its "
+    "upper end. Five pairs of five give [0.48, 1]. All other intervals are percentile bootstraps over seeds."
+)
 ROUNDS = ("", "restart")  # variants between which a method may choose: carried over, or from the start each round
 SAME_DATA = "same data"
 
@@ -109,8 +114,8 @@ def _paired(ours: Series | None, theirs: Series | None) -> tuple[list[float], li
     return [ours.scores[seed] for seed in both], [theirs.scores[seed] for seed in both]
 
 
-def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: Sequence[object]) -> str:
-    """Return a Markdown report: a table for each experiment, and what is missing.
+def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
+    """Return Markdown: a table for each experiment, and what is missing.
 
     "A point gained" are the steps with ν=1 for each point of success (%) or of return above the initial policy.
     """
@@ -134,7 +139,6 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome], unfinished: 
         if absent:
             lines += ["", f"Missing: {', '.join(absent)}."]
         lines.append("")
-    lines += [f"Not finished: `{folder}`" for folder in unfinished]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -164,6 +168,11 @@ def _row(it: Series, rival: Series | None, number: Callable[[float], str], start
 
 def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
+
+
+def left_out_section(left_out: Sequence[str]) -> str:
+    """Return what a report leaves out as a section of Markdown, "" if it is nothing."""
+    return "\n".join(["\n## Left out\n", *(f"* {line}" for line in left_out), ""]) if left_out else ""
 
 
 def over_tasks(

@@ -7,50 +7,78 @@ mile-data import people.hdf5 --from robomimic --env lunarlander --output recordi
 """
 
 import argparse
-import json
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from hydra.utils import instantiate
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from tensordict import TensorDictBase
 
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
+from mile.datamodules.foreign import fitted, naming
 from mile.datamodules.lerobot import read_lerobot, write_lerobot
+from mile.datamodules.recorded import open_recording
+from mile.envs import make_env
+from mile.envs.make import environment_spaces
 from mile.evaluation import summarize
 from mile.replay import draw_episode, replay
 from mile.transitions import DEMONSTRATION
 from mile.video import recorded_frames, write_video
 
+PLAIN = (bool, int, float, type(None))
+TEXTS = ("task", "camera")  # Meta-World's; in other simulators a text may name a file or a module
+MADE_HERE = ("_target_", "name", "num_envs", "seed", "collector", "render_mode")  # of an environment's config
 WRITERS: dict[str, Callable[[InterventionBuffer, str], None]] = {
     "minari": write_minari,
     "robomimic": write_robomimic,
     "lerobot": write_lerobot,
 }
-READERS: dict[str, Callable[[str], Iterator[TensorDictBase]]] = {
+READERS: dict[str, Callable[[str, bool], Iterator[TensorDictBase]]] = {
     "minari": read_minari,
     "robomimic": read_robomimic,
     "lerobot": read_lerobot,
 }
 
 
-def open_recording(folder: Path) -> InterventionBuffer:
-    """Open the buffer in a folder, or that of the run in it.
+def import_episodes(
+    source: str, format_: str, environment: str, output: Path, only_known: bool = False
+) -> InterventionBuffer:
+    """Take all episodes of a data set into a recording, or none if anything is wrong with one.
+
+    Args:
+        source: id of the Minari dataset, or path of the file or folder.
+        format_: one of `READERS`.
+        environment: name of the one whose steps these are.
+        output: folder of the buffer; a recording that is there is numbered on.
+        only_known: where nothing tells which episodes succeeded, none counts; otherwise all do.
+
+    Returns:
+        The recording.
 
     Raises:
-        ValueError: there is none, or it is empty.
+        ValueError: there is no such environment, the data set is malformed or empty, or not of the environment.
     """
-    place = folder / "buffer" if (folder / "buffer").is_dir() else folder
-    try:
-        environment = json.loads((place / "schema.json").read_text())["environment"]
-    except (OSError, ValueError, KeyError):
-        raise ValueError(f"'{folder}' holds no recording; give the folder of a run, or its buffer/") from None
-    buffer = InterventionBuffer(place, environment)
-    if not buffer.episodes:
-        raise ValueError(f"'{folder}' holds no complete episode yet")
+    observation, action = environment_spaces(environment)
+    buffer = InterventionBuffer(output, environment)
+    held = Counter(episode.round for episode in buffer.episodes)
+    first = {round_: max(buffer.recorded(round_)) + 1 for round_ in held}
+
+    def numbered_on() -> Iterator[TensorDictBase]:
+        for steps in fitted(READERS[format_](source, only_known), observation, action, environment):
+            steps["episode"] += first.get(int(steps["round"][0]), 0)
+            yield steps
+
+    with naming(f"'{source}'"):
+        buffer.extend(numbered_on())
+    if len(buffer.episodes) == held.total():
+        raise ValueError(f"'{source}' holds no episodes")
     return buffer
 
 
@@ -78,19 +106,33 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
         held = ", ".join(f"{it.episode} (round {it.round})" for it in sorted(buffer.episodes))
         raise ValueError(f"there is no such episode; there are {held}")
     steps = buffer.steps[chosen[0].start : chosen[0].start + chosen[0].length]
-    frames = recorded_frames(steps) if "frame" in steps.keys() else None
-    if frames is None and (folder / "config.yaml").exists():
-        cfg = OmegaConf.load(folder / "config.yaml")
-        demonstrated = chosen[0].round == DEMONSTRATION
-        seed = cfg.demonstration_seed if demonstrated else cfg.callbacks.deployment.seed
-        with closing(instantiate(cfg.env, num_envs=1, render_mode="rgb_array", collector=None)) as env:
-            frames = replay(steps, env, seed)
+    frames = recorded_frames(steps) if "frame" in steps.keys() else _play_again(folder, buffer.environment, steps)
     if output.suffix != ".gif":
         draw_episode(steps, frames).savefig(output)
     elif frames is None:
-        raise ValueError(f"'{folder}' is no run's folder, and has no pictures: it cannot be played again for some")
+        raise ValueError(f"'{folder}' has no pictures, and the episode cannot be played again for some")
     else:
         write_video(output, frames)
+
+
+def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArray[np.uint8] | None:
+    """Return the pictures of an episode that is played once more, None with a word where that cannot be.
+
+    The config beside a recording may come from anywhere: it gives a seed and plain options, and nothing in it is built.
+    """
+    if not (folder / "config.yaml").exists():
+        return None
+    cfg = OmegaConf.load(folder / "config.yaml")
+    demonstrated = int(steps["round"][0]) == DEMONSTRATION
+    seed = OmegaConf.select(cfg, "demonstration_seed" if demonstrated else "callbacks.deployment.seed")
+    given: Any = OmegaConf.to_container(cfg, resolve=True)
+    options = {name: value for name, value in given["env"].items() if name not in MADE_HERE}
+    plain = [isinstance(value, (*PLAIN, str) if name in TEXTS else PLAIN) for name, value in options.items()]
+    if not all(plain) or not isinstance(seed, int):
+        warnings.warn(f"no pictures: to play the episode again takes more than plain options, {options}", stacklevel=2)
+        return None
+    with closing(make_env(environment, render_mode="rgb_array", **options)) as env:
+        return replay(steps, env, seed)
 
 
 def main() -> None:
@@ -112,8 +154,14 @@ def main() -> None:
     taken.add_argument("source", help="id of the Minari dataset, or path of the file or folder")
     taken.add_argument("--from", dest="format", choices=READERS, required=True)
     taken.add_argument("--env", required=True, help="name of the environment whose steps these are")
-    taken.add_argument("--output", type=Path, required=True, help="folder of the buffer")
+    taken.add_argument("--output", type=Path, required=True, help="folder of the buffer; one that exists is added to")
+    taken.add_argument(
+        "--successful",
+        action="store_true",
+        help="where the data tells of no success, count no episode as successful; otherwise all count",
+    )
     asked = parser.parse_args()
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         if asked.command == "show" and asked.episode is not None:
             draw(asked.recording, asked.round, asked.episode, asked.output)
@@ -124,14 +172,13 @@ def main() -> None:
             WRITERS[asked.to](open_recording(asked.recording), asked.output)
             print(asked.output)
         else:
-            buffer = InterventionBuffer(asked.output, asked.env)
-            for steps in READERS[asked.format](asked.source):
-                buffer.append(steps)
+            buffer = import_episodes(asked.source, asked.format, asked.env, asked.output, asked.successful)
             print(f"{asked.output}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
     except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}; pip install 'mile-interventions[exchange]'")
+        advice = "; pip install '.[exchange]' in the folder of the checkout" if error.name else ""
+        sys.exit(f"error: {error}{advice}")
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

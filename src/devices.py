@@ -14,6 +14,7 @@ from glob import glob
 
 import numpy as np
 
+from mile.command_line import one_line_errors
 from mile.hardware.gamepad import Gamepad, find_gamepads
 from mile.hardware.interfaces import InputDevice
 from mile.hardware.quest import Quest, find_quests
@@ -81,8 +82,9 @@ def judge(seen: Iterable[Controls | None]) -> list[str]:
     return faults
 
 
+@one_line_errors
 def main() -> None:
-    """Parse the command line; a mistake gets one line."""
+    """Parse the command line, and list or test the devices."""
     parser = argparse.ArgumentParser("mile-devices", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command")
     test = commands.add_parser("test", help="show live what a device reads, and what never moved")
@@ -94,13 +96,11 @@ def main() -> None:
             print(*find(), sep="\n")
             return
         device = DEVICES[asked.device]()
-        print(f"{device.name}: move every stick to its ends and press every button, {asked.seconds:.0f} s")
-        faults = judge(watch(device, asked.seconds))
-        device.close()
     except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}; pip install '.[devices]' in the checkout's folder")
-    except ConnectionError as error:
-        sys.exit(f"error: {error}")
+        raise ModuleNotFoundError(f"{error}; pip install '.[devices]' in the checkout's folder") from None
+    print(f"{device.name}: move every stick to its ends and press every button, {asked.seconds:.0f} s")
+    faults = judge(watch(device, asked.seconds))
+    device.close()
     print(*(faults or ["all of it works"]), sep="\n")
     sys.exit(bool(faults))
 

@@ -1,6 +1,9 @@
 """How good is a policy: return, success rate, and how sure of them one can be."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +14,8 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.policies import Policy
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -111,3 +116,13 @@ def summarize(steps: TensorDictBase) -> Evaluation:
         lengths=lengths,
         interventions=total(steps["intervened"]).long(),
     )
+
+
+def by_round(evaluations: Mapping[int, Result], epochs_per_round: int) -> dict[int, Result]:
+    """Return the last evaluation of each round, by the number of deployments that were learnt from.
+
+    Args:
+        evaluations: Outcomes by the number of epochs trained before, at least 1.
+        epochs_per_round: Number of epochs between two deployments.
+    """
+    return {math.ceil(epochs / epochs_per_round): evaluations[epochs] for epochs in sorted(evaluations)}

@@ -22,7 +22,23 @@ def compress(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def decompress(frame: Any) -> NDArray[np.uint8]:
     """Return the picture `[height, width, 3]` of a recorded frame `[FRAME_BYTES]`, an array or a tensor."""
-    return np.asarray(Image.open(io.BytesIO(np.asarray(frame, np.uint8).tobytes())))
+    return read_picture(np.asarray(frame, np.uint8).tobytes(), "JPEG")
+
+
+def read_picture(content: bytes, *formats: str) -> NDArray[np.uint8]:
+    """Return the picture `[height, width, 3]` in a file's content, which may come from anywhere.
+
+    Args:
+        content: of the file.
+        formats: those that are tried, by Pillow's names.
+
+    Raises:
+        ValueError: it is no picture of these formats, it is damaged, or far too large.
+    """
+    try:
+        return np.asarray(Image.open(io.BytesIO(content), formats=formats).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise ValueError(f"a picture is expected, as {' or '.join(formats)}, got something else or a part") from None
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

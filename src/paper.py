@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from mile.command_line import one_line_errors, override
 from mile.plan import Job, Plan, quick
 from mile.report import report
 
@@ -65,12 +66,14 @@ def _run_one(job: Job, folder: Path) -> float:
     place, begin = folder / job.name, time.monotonic()
     place.mkdir(parents=True, exist_ok=True)
     with (place / "log.txt").open("a") as log:
-        command = [sys.executable, "-m", "mile.train", *job.overrides, f"hydra.run.dir={place}"]
+        # -P: a file of the working directory must not stand in the place of a package
+        command = [sys.executable, "-P", "-m", "mile.train", *job.overrides, override("hydra.run.dir", place)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=True)
     return time.monotonic() - begin
 
 
+@one_line_errors
 def main() -> None:
     """Parse the command line, run, and report."""
     parser = argparse.ArgumentParser("mile-paper", description=__doc__)
@@ -84,15 +87,15 @@ def main() -> None:
     jobs = {job.name: job for job in (quick if given.quick else Plan)(folder)}
     wanted = [name for name in jobs if given.only in name]
     if not wanted:
-        sys.exit(f"error: no run has '{given.only}' in its name; --list prints them all")
+        raise ValueError(f"no run has '{given.only}' in its name; --list prints them all")
     if given.processes < 1:
-        sys.exit(f"error: --processes must be at least 1, got {given.processes}")
+        raise ValueError(f"--processes must be at least 1, got {given.processes}")
     for name in wanted:
         wanted += [needed for needed in jobs[name].needs if needed not in wanted]
     chosen = [job for name, job in jobs.items() if name in wanted]
     if given.list:
         for job in chosen:
-            print(shlex.join(["mile-train", *job.overrides, f"hydra.run.dir={folder / job.name}"]))
+            print(shlex.join(["mile-train", *job.overrides, override("hydra.run.dir", folder / job.name)]))
         return
     left = unfinished(chosen, folder)
     print(

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mile.command_line import override
+
 TASKS = ("lunarlander", "button_press", "drawer_open", "peg_insert")
 ITERATIVE = ("drawer_open", "peg_insert")
 CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
@@ -128,7 +130,7 @@ class Plan:
             return self._job(task, method, seed, *self._once(task))
         matched = [
             "protocol=matched_interventions",
-            f"callbacks.deployment.match={self.folder / self._mile(task, seed)}",
+            override("callbacks.deployment.match", self.folder / self._mile(task, seed)),
             f"callbacks.deployment.episodes_per_round={1 if task == 'lunarlander' else 3}",
             f"callbacks.deployment.num_rounds={2 * ROUNDS}",
             f"data.restart={str(restart).lower()}",
@@ -139,18 +141,22 @@ class Plan:
         learning = updates if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
         longer = 5.0 if method == "rlif" else 1.6 if restart else None  # a restart learns as long in each round
         minutes = None if task == "lunarlander" else longer
-        return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes)
+        needs = (self._mile(task, seed),)
+        return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes, needs=needs)
 
     def offline(self, task: str, method: str, seed: int) -> Job:
         """Return a run that learns from MILE's recording."""
-        return self._job(task, method, seed, *self._once(task), *self._recording(task, seed), label="_same_data")
+        options = [*self._once(task), *self._recording(task, seed)]
+        return self._job(task, method, seed, *options, label="_same_data", needs=(self._mile(task, seed),))
 
     def ablation(self, task: str, change: str, seed: int) -> Job:
         """Return a run of MILE with one thing changed."""
         label = "_" + change.replace(" ", "_")
-        more = [LEARNERS[change], *self._recording(task, seed)] if change in LEARNERS else [RECORDINGS[change]]
+        offline = change in LEARNERS
+        more = [LEARNERS[change], *self._recording(task, seed)] if offline else [RECORDINGS[change]]
         own = f"{task}/mile{label}/seed_{self.seeds[0]}" if change == "noisy human" else None  # who is calibrated anew
-        return self._job(task, "mile", seed, *self._once(task), f"variant={change}", *more, label=label, like=own)
+        options, needs = [*self._once(task), f"variant={change}", *more], (self._mile(task, seed),) * offline
+        return self._job(task, "mile", seed, *options, label=label, like=own, needs=needs)
 
     def in_rounds(self, task: str, method: str, seed: int, restart: bool = False) -> Job:
         """Return a run of Fig. 4."""
@@ -177,6 +183,7 @@ class Plan:
         label: str = "",
         like: str | None = None,
         minutes: float | None = None,
+        needs: tuple[str, ...] = (),
     ) -> Job:
         task = experiment.removesuffix("_iterative")
         minutes = minutes or (0.3 if task == "lunarlander" else 0.65)
@@ -186,10 +193,9 @@ class Plan:
         overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
         overrides += [f"method.optimizer.lr={rate}"] if rate else []
         overrides += [f"evaluation.num_episodes={self.evaluation}", *more]
-        overrides += [f"like={self.folder / like}"] if name != like else []
-        named = {text.split("=", 1)[1] for text in overrides if str(self.folder) in text}
-        needs = tuple(sorted(str(Path(text).relative_to(self.folder)) for text in named))
-        return Job(name, tuple(overrides), needs, minutes)
+        if name != like:
+            overrides, needs = [*overrides, override("like", self.folder / like)], (*needs, like)
+        return Job(name, tuple(overrides), tuple(sorted(set(needs))), minutes)
 
     def _once(self, task: str, rounds: int = 1) -> list[str]:
         """Return the overrides for a single round's gradient steps, split over some rounds, without a look at them."""
@@ -208,7 +214,7 @@ class Plan:
         return f"{task}/mile/seed_{seed}"
 
     def _recording(self, task: str, seed: int) -> list[str]:
-        return ["protocol=same_data", f"data.from={self.folder / self._mile(task, seed)}"]
+        return ["protocol=same_data", override("data.from", self.folder / self._mile(task, seed))]
 
 
 def quick(folder: Path) -> Plan:

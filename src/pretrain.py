@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig
@@ -18,7 +20,13 @@ from mile.tables import print_table
 
 
 def pretrain(cfg: DictConfig) -> Path:
-    """Train one ingredient, evaluate it, save both and return the weights' path."""
+    """Train one ingredient, evaluate it, save both and return the weights' path.
+
+    Raises:
+        ValueError: There is a policy already, and it is not to be written over.
+    """
+    if not cfg.overwrite and Path(f"{cfg.output}.safetensors").exists():
+        raise ValueError(f"'{cfg.output}.safetensors' exists; choose another output=…, or overwrite=true")
     torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores
     seed_everything(cfg.seed, verbose=False)
     with closing(instantiate(cfg.env)) as env:
@@ -42,6 +50,9 @@ def pretrain(cfg: DictConfig) -> Path:
 @entry_point("pretrain")
 def main(cfg: DictConfig) -> None:
     """Make one ingredient."""
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN and not any(word.startswith("output=") for word in job.overrides.task):
+        cfg.output = str(Path(cfg.output) / job.sweep.subdir)
     pretrain(cfg)
 
 

@@ -3,6 +3,7 @@
 python src/record.py env=widowx_peg hardware=widowx human=gamepad num_episodes=120
 """
 
+import shlex
 from contextlib import closing
 from itertools import count
 
@@ -12,7 +13,7 @@ from tensordict import TensorDictBase
 from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
-from mile.command_line import entry_point
+from mile.command_line import entry_point, override
 from mile.datamodules import InterventionBuffer
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.humans import Person
@@ -64,7 +65,8 @@ def main(cfg: DictConfig) -> None:
         person = instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
         with closing(person.console):
             record(env, person, buffer, cfg.num_episodes, cfg.seed)
-    print(f"{cfg.output}: {len(buffer.episodes)} episodes; algorithm=recorded train.demonstrate.folder={cfg.output}")
+    folder = shlex.quote(override("train.demonstrate.folder", cfg.output))
+    print(f"{cfg.output}: {len(buffer.episodes)} episodes; algorithm=recorded {folder}")
 
 
 if __name__ == "__main__":

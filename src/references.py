@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mile.evaluation import Evaluation
-from mile.files import write_text
+from mile.files import read_json, write_text
 
 # in these a run may differ from one that it takes its human and its references from
 FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
@@ -52,5 +52,5 @@ def read_references(folder: Path) -> dict[str, Evaluation] | None:
     """Return what `write_references` kept; None if it has not been there."""
     if not (folder / "references.json").exists():
         return None
-    rows = json.loads((folder / "references.json").read_text())
+    rows = read_json(folder / "references.json")
     return {name: Evaluation(**{key: torch.tensor(value) for key, value in row.items()}) for name, row in rows.items()}

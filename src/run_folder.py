@@ -1,27 +1,52 @@
 """The folder of a run: one process at a time, and what was stopped goes on in it."""
 
 import difflib
+import errno
 import pickle
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
+
+from mile.targets import check_targets
+
+# where a person sits, and where episodes are played, changes nothing in a run: it goes by the command line
+ELSEWHERE = ("human.host", "human.port", "collector.address")
+WRITTEN = ("data.folder", "logger.save_dir")  # and each callback's `folder` and `path`
+LOCKS_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def occupied(folder: Path) -> AbstractContextManager:
     """Keep other processes out of a run's folder; the lock falls with the process that holds it.
 
+    On a file system without locks, as some network mounts are, a file with the process's number stands for the lock.
+    It tells a process that has died on this machine from one at work, on another machine it does not.
+
     Raises:
-        ValueError: another process is at work there.
+        ValueError: Another process is at work there, or may be.
     """
     try:
         return FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         raise ValueError(
             f"another run is at work in '{folder}'; wait for it, or choose another hydra.run.dir"
+        ) from None
+    except OSError as error:
+        if error.errno not in LOCKS_UNKNOWN:
+            raise
+        warnings.warn(
+            f"'{folder}' lies on a file system without locks ({error.strerror}); a file is used", stacklevel=2
+        )
+    marker = folder / ".running"
+    try:
+        return SoftFileLock(marker).acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"'{marker}' says that another run is at work in '{folder}'; wait for it, choose another hydra.run.dir, or "
+            "delete that file if its run was killed on another machine"
         ) from None
 
 
@@ -36,7 +61,8 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         overrides: from the command line, `ckpt_path` left out.
 
     Raises:
-        ValueError: there is no such run, none of its checkpoints can be read, or its config is another one.
+        ValueError: there is no such run, none of its checkpoints can be read, its config is another one, or it is
+            foreign and would build or write what it should not.
     """
     folder, named = _find(cfg)
     if folder is None:
@@ -49,15 +75,35 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         ) from None
     assert isinstance(saved, DictConfig)
     saved.output_dir = str(folder)
-    for key in ("human.host", "human.port"):  # where a person sits changes nothing in a run
-        if None not in (OmegaConf.select(saved, key), OmegaConf.select(cfg, key)):
+    for key in ELSEWHERE:
+        if OmegaConf.select(saved, key) is not None:
             OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
+    check_targets(saved, cfg)
+    _check_places(saved, cfg)
     if overrides or cfg.ckpt_path in (None, "last"):
         _compare(cfg, saved)
     newest_first = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
     checkpoint = _first_sound(sorted(newest_first, key=lambda path: path != named))
     saved.ckpt_path = None if checkpoint is None else str(checkpoint)
     return saved
+
+
+def _check_places(saved: DictConfig, given: DictConfig) -> None:
+    """Refuse to write elsewhere than into the run's folder, or where the command line itself says.
+
+    Raises:
+        ValueError: The config would.
+    """
+    callbacks = OmegaConf.select(saved, "callbacks") or {}
+    for key in (*WRITTEN, *(f"callbacks.{name}.{part}" for name in callbacks for part in ("folder", "path"))):
+        place = OmegaConf.select(saved, key)
+        if place is None or place == OmegaConf.select(given, key):
+            continue
+        if not Path(place).absolute().resolve().is_relative_to(Path(saved.output_dir).absolute().resolve()):
+            raise ValueError(
+                f"'{saved.output_dir}/config.yaml' would write to '{place}' ({key}), outside of its folder; to "
+                "continue a run of your own, repeat its command with hydra.run.dir=<its folder>"
+            )
 
 
 def _find(cfg: DictConfig) -> tuple[Path | None, Path | None]:

@@ -3,22 +3,29 @@
 mile-report study outputs/user_study_iterative
 """
 
-import csv
-import json
+import io
+import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mile.data import open_recording
+from mile.callbacks.study import read_answers
+from mile.comparison import left_out_section
+from mile.datamodules.recorded import open_recording
 from mile.effort import Effort, effort
+from mile.files import read_json, write_bytes, write_text
 from mile.intervals import standard_error
+from mile.runs import in_a_line, write_csv
 
+Content = TypeVar("Content")
 ESTIMATORS = {"model": "MILE's model", "majority": "majority (never)", "network": "neural network"}
 METRICS = ("accuracy", "balanced_accuracy", "auc", "brier")
+DEPLOYED = ("steps", "interventions", "intervention_ratio", "mean_return", "success_rate")
+COLUMNS = ("participant", "kind", "where", "name", "value")
 
 
 class Participant(NamedTuple):
@@ -41,38 +48,77 @@ class Participant(NamedTuple):
     gain: float | None
 
 
-def read_participants(source: Path) -> list[Participant]:
+def read_participants(source: Path) -> tuple[list[Participant], list[str]]:
     """Read the folder of each participant of a study, by name.
 
+    Returns:
+        The participants, and a line for each who is left out because a file is damaged.
+
     Raises:
-        ValueError: there is none.
+        ValueError: Nobody is there, or nobody can be read.
     """
-    found = []
-    for path in sorted(source.rglob("predictions.json"), key=lambda it: (len(str(it)), it)):
-        folder = path.parent
-        lines = folder / "answers.jsonl"
-        answers = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-        steps = open_recording(folder).steps
-        finished = _read(folder / "results.json")
-        found.append(
-            Participant(
-                folder.name,
-                {int(number): it for number, it in _read(path).items()},
-                {line["form"]: line["answers"] for line in answers},
-                {int(number): it for number, it in _read(folder / "deployment.json").items()},
-                {int(number): effort(steps[steps["round"] == number]) for number in steps["round"].unique()},
-                finished["learnt policy"]["success_rate"] - finished["initial policy"]["success_rate"]
-                if finished
-                else None,
-            )
-        )
-    if not found:
-        raise ValueError(f"'{source}' holds no participant's folder (with a predictions.json); give that of a study")
-    return found
+    participants: list[Participant] = []
+    left_out: list[str] = []
+    for path in sorted(source.rglob("predictions.json"), key=lambda path: (len(str(path)), path)):
+        try:
+            participants.append(_read_participant(path.parent))
+        except Exception as error:  # whatever is in a folder, it holds up nobody else
+            left_out.append(f"participant '{path.parent}': {in_a_line(error)}")
+    if not participants:
+        reason = f"that can be read ({left_out[0]})" if left_out else "(with a predictions.json); give that of a study"
+        raise ValueError(f"'{source}' holds no participant's folder {reason}")
+    return participants, left_out
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {}
+def _read_participant(folder: Path) -> Participant:
+    deployed: dict[int, dict[str, float]] = {}
+    if (folder / "deployment.json").exists():
+        deployed = _read(folder / "deployment.json", _deployments)
+    gain = _read(folder / "results.json", _gain) if (folder / "results.json").exists() else None
+    steps = open_recording(folder).steps
+    return Participant(
+        name=folder.name,
+        predictions=_read(folder / "predictions.json", _predictions),
+        answers=read_answers(folder / "answers.jsonl"),
+        deployed=deployed,
+        effort={int(number): effort(steps[steps["round"] == number]) for number in steps["round"].unique()},
+        gain=gain,
+    )
+
+
+def _read(path: Path, take: Callable[[Any], Content]) -> Content:
+    """Return what is taken from a JSON file.
+
+    Raises:
+        ValueError: The file is damaged, or holds something else.
+    """
+    content = read_json(path)
+    try:
+        return take(content)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"'{path}' is damaged ({error!r}); restore it from a copy, or remove it") from None
+
+
+def _predictions(content: Any) -> dict[int, dict[str, dict[str, float]]]:
+    if not content:
+        raise ValueError("no round is in it")
+    rounds: dict[int, dict[str, dict[str, float]]] = {}
+    for number, estimators in content.items():
+        rounds[int(number)] = {}
+        for estimator, metrics in estimators.items():
+            rounds[int(number)][estimator] = {name: float(value) for name, value in metrics.items()}
+    return rounds
+
+
+def _deployments(content: Any) -> dict[int, dict[str, float]]:
+    rounds = {}
+    for number, outcome in content.items():
+        rounds[int(number)] = {name: outcome[name] for name in DEPLOYED}
+    return rounds
+
+
+def _gain(content: Any) -> float:
+    return content["learnt policy"]["success_rate"] - content["initial policy"]["success_rate"]
 
 
 def rows(participants: Sequence[Participant]) -> Iterator[dict[str, Any]]:
@@ -86,15 +132,15 @@ def rows(participants: Sequence[Participant]) -> Iterator[dict[str, Any]]:
             for name, value in done._asdict().items():
                 yield _row(it, "effort", f"round {number + 1}", name, value)
         for number, outcome in it.deployed.items():
-            for name in ("steps", "interventions", "intervention_ratio", "mean_return", "success_rate"):
-                yield _row(it, "deployment", f"round {number + 1}", name, outcome[name])
+            for name, value in outcome.items():
+                yield _row(it, "deployment", f"round {number + 1}", name, value)
         for form, answers in it.answers.items():
             for name, value in answers.items():
                 yield _row(it, "answer", form, name, value)
 
 
 def _row(it: Participant, kind: str, where: str, name: str, value: Any) -> dict[str, Any]:
-    return {"participant": it.name, "kind": kind, "where": where, "name": name, "value": value}
+    return dict(zip(COLUMNS, (it.name, kind, where, name, value), strict=True))
 
 
 def by_round(participants: Sequence[Participant], estimator: str, metric: str) -> dict[int, list[float]]:
@@ -177,17 +223,21 @@ def summary(participants: Sequence[Participant]) -> str:
 
 
 def study(source: Path, folder: Path) -> list[Path]:
-    """Write `study.md`, `study.csv` and Fig. 7 as PNG and SVG; return the files."""
-    participants = read_participants(source)
+    """Write `study.md`, `study.csv` and Fig. 7 as PNG and SVG; return the files.
+
+    A participant who is left out is named in `study.md`, and on stderr.
+    """
+    participants, left_out = read_participants(source)
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
+
     folder.mkdir(parents=True, exist_ok=True)
     drawing = figure(participants)
     written = [folder / "study.md", folder / "study.csv", folder / "fig7.png", folder / "fig7.svg"]
-    written[0].write_text(summary(participants))
-    table = list(rows(participants))
-    with written[1].open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    write_text(written[0], summary(participants) + left_out_section(left_out))
+    write_csv(written[1], COLUMNS, rows(participants))
     for path in written[2:]:
-        drawing.savefig(path, dpi=150)
+        content = io.BytesIO()
+        drawing.savefig(content, format=path.suffix[1:], dpi=150)
+        write_bytes(path, content.getvalue())
     return written

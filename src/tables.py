@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mile.evaluation import Evaluation
+from mile.files import write_text
 
 FORMATS = {"return": ".1f", "success": ".0%"}
 
@@ -34,17 +35,17 @@ def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluat
 
     Args:
         deployed: outcomes of the deployments, the human's help included.
-        evaluated: the policy alone, by round.
+        evaluated: Outcomes of the policy alone, by the number of deployments learnt from.
         of: "return" or "success".
     """
     table = Table("round", title="rounds")
     for name in ("steps", "ν=1", "ratio", "with human", f"{of} after [95 %]"):
         table.add_column(name, justify="right")
-    for number, row in enumerate(deployed):
+    for number, row in enumerate(deployed, start=1):
         after = _with_interval(evaluated[number], of) if number in evaluated else ""
         counts = int(row.lengths.sum()), int(row.interventions.sum())
         ratio, helped = f"{row.intervention_ratio:.1%}", f"{row.score(of):{FORMATS[of]}}"
-        table.add_row(f"{number + 1}", *map(str, counts), ratio, helped, after)
+        table.add_row(f"{number}", *map(str, counts), ratio, helped, after)
     steps = sum(int(row.lengths.sum()) for row in deployed)
     interventions = sum(int(row.interventions.sum()) for row in deployed)
     table.add_section()
@@ -61,10 +62,3 @@ def _with_interval(row: Evaluation, of: str) -> str:
 def write_json(path: Path, rows: Mapping[str, Evaluation]) -> None:
     """Write the summary of each row."""
     write_text(path, json.dumps({name: row.summary() for name, row in rows.items()}, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, whenever the process is killed."""
-    draft = path.with_name(f"{path.name}.draft")
-    draft.write_text(text)
-    draft.replace(path)

@@ -5,6 +5,7 @@ python src/train.py experiment=lunarlander
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import closing, redirect_stdout
 from functools import partial
@@ -14,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
@@ -23,7 +25,9 @@ from mile.datamodules import InterventionDataModule
 from mile.datamodules.recorded import take_recording
 from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, ScheduledEnv
-from mile.evaluation import Evaluation, evaluate_policy
+from mile.evaluation import Evaluation, by_round, evaluate_policy
+from mile.event_files import forget_later
+from mile.files import read_json, write_text
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.controls import keymap_for
 from mile.intervention import intervention_floor
@@ -31,15 +35,14 @@ from mile.methods import Method
 from mile.policies import Policy, save_policy
 from mile.references import check_alike, read_references, write_references
 from mile.run_folder import continued, occupied
-from mile.tables import print_rounds, print_table, write_json, write_text
+from mile.tables import print_rounds, print_table, write_json
 from mile.transitions import DEMONSTRATION
 
 
 def train(cfg: DictConfig) -> dict[str, Evaluation]:
     """Run one experiment and return the rows of its final table."""
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    alone = cfg.trainer.devices == 1 and int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if cfg.human.person and not alone:
+    if cfg.human.person and not _is_one_process(cfg.trainer):
         raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
     if cfg.get("hardware") is not None:
         if cfg.human.person and "cost" not in cfg.human:
@@ -60,11 +63,12 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
             )
     kept = OmegaConf.merge(cfg, {"output_dir": cfg.output_dir, "command": cfg.command})  # the rest follows, if moved
     rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
-    seen = {"num_envs": 1, "render_mode": "rgb_array", "collector": None} if cfg.human.person else {}  # by a person
-    with closing(instantiate(cfg.env)) as env:
+    player = instantiate(cfg.env.get("collector"))  # one set of processes plays for all environments
+    seen = {"num_envs": 1, "render_mode": "rgb_array"} if cfg.human.person else {"collector": player}
+    with closing(instantiate(cfg.env, collector=player)) as env:
         if cfg.get("hardware") is not None:  # there is one arm
             return train_in(cfg, env, env)
-        with closing(instantiate(cfg.env, **seen)) as watched:
+        with closing(instantiate(cfg.env, **{"collector": None, **seen})) as watched:
             return train_in(cfg, env, watched)
 
 
@@ -74,6 +78,7 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
     seed_everything(cfg.seed, verbose=False)
 
     data, initial = make_data(cfg.data), instantiate(cfg.policy)
+    rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
     logger = instantiate(cfg.logger) or False
     human = make_human(cfg, env, initial, output)
     person = make_person(cfg, watched) if cfg.human.person else None
@@ -108,7 +113,9 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
         if name not in absent
     }
     callbacks["evaluation"].references = references
-    trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger)
+    # one process is rank 0, whatever a cluster's variables say of the job that it is a part of
+    own = {"plugins": [LightningEnvironment()]} if _is_one_process(cfg.trainer) else {}
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=list(callbacks.values()), logger=logger, **own)
     try:
         trainer.fit(method, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
     finally:
@@ -135,7 +142,7 @@ def conclude(
     """Leave a run's outcomes and its policy in its folder, evaluate that policy, and print all of it."""
     output = Path(cfg.output_dir)
     write_json(output / "deployment.json", {str(i): outcome for i, outcome in enumerate(deployed)})
-    write_json(output / "evaluation.json", {str(i): outcome for i, outcome in evaluated.items()})
+    write_json(output / "evaluation.json", {str(epochs): outcome for epochs, outcome in evaluated.items()})
     save_policy(
         method.policy,
         output / "policy",
@@ -146,15 +153,17 @@ def conclude(
         command=cfg.command,
         training_steps=method.trainer.global_step,
     )
-    print_rounds(deployed, evaluated, rated_by)
     print("evaluating the learnt policy …", flush=True)
     rows = {**references, "learnt policy": evaluate(method.policy) if evaluate else list(evaluated.values())[-1]}
     if "expert (sampled)" in rows:
         rows["expert (sampled)"] = rows.pop("expert (sampled)")  # last
     write_json(output / "results.json", rows)
+
+    print_rounds(deployed, by_round(evaluated, cfg.callbacks.deployment.epochs_per_round), rated_by)
     print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, rated_by)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
-    print(f"{output}: policy, results, deployment and evaluation by round, buffer; tensorboard --logdir {output}")
+    print(f"{output}: policy, results, deployment and evaluation by round, buffer")
+    print(f"tensorboard --logdir {shlex.quote(str(output))}")
     return rows
 
 
@@ -208,7 +217,7 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
         return SimulatedHuman(expert, mental_model, cost, scale)
     known = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
     if known.exists():
-        found = json.loads(known.read_text())
+        found = read_json(known)
         print(f"human: as in '{known.parent}', cost {found['cost']:.2f}, scale {found['scale']:.2f} nats")
     else:
         print("calibrating the human's cost and scale …", flush=True)
@@ -224,13 +233,23 @@ def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:
     return instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
 
 
+def _is_one_process(trainer: DictConfig) -> bool:
+    """Return whether a run is a process of its own, as with trainer=cpu or trainer=gpu."""
+    return trainer.devices == 1 and trainer.get("num_nodes", 1) == 1 and trainer.get("strategy") is None
+
+
 @entry_point("train")
 def main(cfg: DictConfig) -> float | None:
     """Run one experiment, or continue one; return what a search of hyperparameters goes by."""
     given = HydraConfig.get().overrides
-    ranks = os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    alone = int(ranks) == 1 or HydraConfig.get().mode == RunMode.MULTIRUN
-    if not alone and not any(override.startswith("hydra.run.dir=") for override in given.hydra):
+    if _is_one_process(cfg.trainer):
+        # Lightning has taken the rank from RANK, SLURM_PROCID and the like
+        rank_zero_only.rank = 0  # pyright: ignore[reportFunctionMemberAccess]
+        ranks = 1
+    else:
+        ranks = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
+    folder_is_known = any(override.startswith("hydra.run.dir=") for override in given.hydra)
+    if ranks > 1 and HydraConfig.get().mode != RunMode.MULTIRUN and not folder_is_known:
         raise ValueError(f"{ranks} processes that are started apart must share a folder; give hydra.run.dir=…")
     cfg = continued(cfg, [override for override in given.task if not override.startswith("ckpt_path=")])
     if cfg.like is not None:
@@ -245,7 +264,7 @@ def main(cfg: DictConfig) -> float | None:
             print(f"'{output}' is finished; its figures are in results.json")
         else:
             train(cfg)
-        evaluated = list(json.loads((output / "evaluation.json").read_text()).values())
+        evaluated = list(read_json(output / "evaluation.json").values())
     return evaluated[-1]["mean_return"] if evaluated else None  # Meta-World's is the success rate
 
 

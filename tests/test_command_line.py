@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,9 +10,16 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mile import evaluate, pretrain, train
+from mile.command_line import job_folder, override
+from mile.datamodules import InterventionBuffer
+from mile.demonstrations import expert_episode
+from mile.envs import make_env
+from mile.policies import load_policy
 from mile.signals import STOPPING
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +32,7 @@ def run(folder, program, *overrides, **environment):
         cwd=folder,
         capture_output=True,
         text=True,
+        errors="replace",
         env=os.environ | environment,
         timeout=300,
         check=False,
@@ -118,8 +128,145 @@ def test_a_sweep_survives_a_job_that_fails_and_skips_what_has_finished(tmp_path)
     assert "batch_size must be at least 1, got 0" in first.stderr
     assert "warning" not in first.stderr
     (finished,) = tmp_path.glob("outputs/lunarlander_sweep/*/results.json")
-    assert "batch_size=8" in finished.parent.name
+    assert "batch_size_8" in finished.parent.name
+    assert re.fullmatch(r"[A-Za-z0-9_.-]+", finished.parent.name)  # needs no quotes, for a shell or for Hydra
     assert "is finished" in again.stdout
+
+
+def test_a_search_goes_on_after_a_trial_that_fails(tmp_path):
+    search = ["hparams=optuna", "hydra.sweeper.n_trials=3", "data.batch_size=choice(0,8)", "logger=none"]
+    done = run(tmp_path, "train", "experiment=lunarlander", "debug=smoke", *search)
+    assert done.returncode == 0, done.stderr
+    assert "batch_size must be at least 1, got 0" in done.stderr
+    assert len(list(tmp_path.glob("outputs/*_sweep/*/results.json"))) >= 1
+    assert len(list(tmp_path.glob("outputs/*_sweep/*/.hydra"))) == 3
+
+
+@pytest.mark.parametrize("word", ["ckpt_path=run/epoch=3.ckpt", "checkpoint=/tmp/J\u00f6rg/x", "like=a (copy)/b"])
+def test_a_word_that_hydra_cannot_read_is_given_back_in_quotes(monkeypatch, word):
+    """What is printed says the same to the shell and to Hydra."""
+    monkeypatch.setattr("sys.argv", ["train.py", word])
+    with pytest.raises(SystemExit) as left:
+        train.main()
+    assert f"'{word}' cannot be read as key=value" in str(left.value)
+    (advice,) = re.findall(r"for the shell it is: (.*) \(HYDRA", str(left.value))
+    (unquoted,) = shlex.split(advice)
+    key, value = word.split("=", 1)
+    parsed = OverridesParser.create().parse_override(unquoted)
+    assert (parsed.key_or_group, parsed.value()) == (key, value)
+
+
+@pytest.mark.parametrize("place", ["/home/x/plain", "mile (copy)", "J\u00f6rg", 'a"b', "c'd", "back\\", "a=b,c", "[d]"])
+def test_an_override_means_the_text_that_it_was_given(place):
+    parsed = OverridesParser.create().parse_override(override("like", place))
+    assert parsed.value() == place
+    with initialize_config_module("mile.configs", version_base=None):
+        assert compose("train", [override("like", place)]).like == place
+
+
+def test_jobs_that_differ_have_different_folders_with_plain_names():
+    overrides = ["like_a b", "like_a_b", "like_a/b", "x" * 300, "x" * 301, "seed_1"]
+    folders = [job_folder(text) for text in overrides]
+    assert len(set(folders)) == len(folders)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.+-]{1,210}", folder) for folder in folders)
+    assert folders[-1] == "seed_1"
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
+    """Eight processes ask for the same folder."""
+    ask = (
+        "import sys; from mile.command_line import new_folder; print(new_folder(sys.argv[1]), new_folder(sys.argv[1]))"
+    )
+    asking = [
+        subprocess.Popen([sys.executable, "-c", ask, tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    answers = [process.communicate()[0].split() for process in asking]
+    assert all(first == second for first, second in answers)  # as often as one process asks
+    assert sorted(Path(first).name for first, _ in answers) == ["run", *(f"run_{number}" for number in range(2, 9))]
+
+
+def test_a_name_from_a_config_makes_no_folder_once_a_run_has_begun(tmp_path, monkeypatch, as_a_program):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py", "ckpt_path=nowhere", "hydra.run.dir=."])
+    with pytest.raises(SystemExit):
+        train.main()
+    foreign = OmegaConf.create({"x": f"${{new_folder:{tmp_path}/made}}"})
+    with pytest.raises(OmegaConfBaseException):
+        OmegaConf.resolve(foreign)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_reader_who_leaves_does_not_end_a_run(tmp_path):
+    command = f"{sys.executable} {ROOT / 'src' / 'train.py'} experiment=lunarlander debug=smoke hydra.run.dir=run"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} | head -1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_no_policy_is_written_over_without_being_asked(tmp_path, monkeypatch, as_a_program):
+    """A sweep has a file for each job, and a second call keeps what is there."""
+    monkeypatch.chdir(tmp_path)
+    recording = InterventionBuffer("shown", "lunarlander")
+    steps = expert_episode(make_env("lunarlander", max_episode_steps=20), load_policy("lunarlander/expert"), 0, seed=0)
+    steps["next", "success"][-1] = True
+    recording.append(steps)
+    cloning = ["role=initial", "algorithm=recorded", "train.demonstrate.folder=shown", "train.steps=2"]
+    cloning += ["evaluation.num_episodes=1", "+env.max_episode_steps=20"]
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["pretrain.py", *words, *cloning])
+        pretrain.main()
+        return {path: path.read_bytes() for path in tmp_path.rglob("outputs/**/*.safetensors")}
+
+    swept = call("-m", "seed=0,1")
+    assert len(set(swept.values())) == 2
+    first = call("seed=2")
+    assert len(first) == 3
+    with pytest.raises(SystemExit, match=r"initial.safetensors' exists; choose another output=…, or overwrite=true"):
+        call("seed=3")
+    assert {path: path.read_bytes() for path in first} == first
+    assert call("seed=3", "overwrite=true") != first
+
+
+SECOND_OF_TWO_TASKS = {  # as srun says it to a run of its own, one of two in a job
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "study",
+    "SLURM_NTASKS": "2",
+    "SLURM_NTASKS_PER_NODE": "2",
+    "SLURM_NNODES": "1",
+    "SLURM_NODELIST": "localhost",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "environment"),
+    [
+        ("mile (copy)", SECOND_OF_TWO_TASKS | {"PYTHONIOENCODING": "ascii"}),
+        ("J\u00f6rg", {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "PYTHONIOENCODING": "cp1252"}),
+    ],
+)
+def test_one_process_is_a_whole_run_whatever_its_surroundings_say(tmp_path, place, environment):
+    """A rank in the environment, letters that the terminal does not know, a folder that needs quotes."""
+    smoke = ["experiment=lunarlander", "debug=smoke", override("hydra.run.dir", tmp_path / place / "run")]
+    done = run(tmp_path, "train", *smoke, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "learnt policy" in done.stdout
+    files = set(os.listdir(tmp_path / place / "run"))
+    assert {"results.json", "config.yaml", "policy.safetensors", "buffer"} <= files
+    (printed,) = re.findall(r"^tensorboard --logdir (.*)$", done.stdout, re.MULTILINE)
+    assert len(shlex.split(printed)) == 1
 
 
 def test_a_search_is_composed():

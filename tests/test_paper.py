@@ -4,19 +4,23 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from mile import paper
+from mile.command_line import override
 from mile.paper import run
 from mile.plan import Job, Plan, quick
 
 FOLDER = Path("/somewhere")
+ODD = Path("/tmp/J\u00f6rg's [mile] (copy), a=b")
 
 
-@pytest.mark.parametrize("plan", [Plan(FOLDER), quick(FOLDER)])
+@pytest.mark.parametrize("plan", [Plan(FOLDER), quick(FOLDER), quick(ODD)])
 def test_every_run_of_the_plan_is_a_config(plan):
     """One seed of each; Hydra refuses a name that does not exist."""
     with initialize_config_module("mile.configs", version_base=None):
         for job in plan:
             if job.name.endswith(f"seed_{plan.seeds[-1]}"):
-                cfg = compose("train", [*job.overrides, f"output_dir={FOLDER / job.name}"])
+                cfg = compose("train", [*job.overrides, override("output_dir", plan.folder / job.name)])
+                assert cfg.output_dir == str(plan.folder / job.name)
+                assert cfg.like is None or Path(cfg.like).relative_to(plan.folder).as_posix() in job.needs
                 assert job.name.startswith(cfg.name)
                 assert cfg.seed == plan.seeds[-1]
                 assert cfg.callbacks.deployment.epochs_per_round >= 1
@@ -82,3 +86,14 @@ def test_what_cannot_be_run_is_said_in_one_line(tmp_path, monkeypatch, given, me
     monkeypatch.setattr("sys.argv", ["mile-paper", str(tmp_path), *given])
     with pytest.raises(SystemExit, match=f"^error: {message}"):
         paper.main()
+
+
+def test_a_run_in_a_folder_whose_name_needs_quotes(tmp_path, monkeypatch):
+    """The command line of one run, as a program of its own."""
+    folder = tmp_path / ODD.name
+    (job,) = [job for job in quick(folder) if job.name == "lunarlander/mile/seed_5"]
+    smaller = Job(job.name, (*job.overrides, "debug=smoke"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torch.py").write_text("raise SystemExit('a file of the working directory was run')")
+    assert run([smaller], folder, processes=1) == [], (folder / job.name / "log.txt").read_text()
+    assert (folder / job.name / "results.json").exists()

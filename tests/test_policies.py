@@ -1,10 +1,12 @@
 import json
 import math
+import os
 
 import pytest
 import torch
 from scipy.stats import kstest, norm
 
+from mile.envs import make_env, make_policy
 from mile.policies import CategoricalPolicy, CheckpointError, GaussianPolicy, load_policy, save_policy
 from mile.policies.sampling import draw
 
@@ -142,3 +144,31 @@ def test_half_precision_is_for_the_network_alone(policy):
     with torch.autocast("cpu", torch.bfloat16):
         distribution = policy(torch.randn(3, 8))
         assert distribution.log_prob(distribution.sample()).dtype == torch.float32
+
+
+def test_a_name_that_ships_means_the_policy_that_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = make_policy(make_env("lunarlander"), hidden_dims=(4,))
+    save_policy(own, "lunarlander/initial", environment="lunarlander")
+    with pytest.warns(
+        UserWarning, match=r"is the policy that ships; the file .* is './lunarlander/initial.safetensors'"
+    ):
+        shipped = load_policy("lunarlander/initial")
+    assert shipped.architecture["hidden_dims"] == [64, 64]
+    assert load_policy("./lunarlander/initial").architecture["hidden_dims"] == [4]
+
+
+@pytest.mark.parametrize("name", ["policy.safetensors", "policy.json"])
+def test_a_policy_whose_writing_breaks_off_leaves_the_one_before(tmp_path, monkeypatch, name):
+    policy = CategoricalPolicy(3, 2, (4,))
+    save_policy(policy, tmp_path / "policy", environment="x")
+    before = (tmp_path / name).read_bytes()
+
+    def fill_the_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_policy(CategoricalPolicy(3, 2, (4,)), tmp_path / "policy", environment="y")
+    assert (tmp_path / name).read_bytes() == before
+    assert load_policy(tmp_path / "policy", environment="x")

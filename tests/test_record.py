@@ -43,7 +43,7 @@ def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_clone
 
 
 def test_where_nothing_good_was_shown_it_is_said(tmp_path):
-    with pytest.raises(ValueError, match="holds no successful demonstration"):
+    with pytest.raises(ValueError, match="holds no recorded episodes"):
         demonstrations(make_env("lunarlander"), tmp_path)
 
 

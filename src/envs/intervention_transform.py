@@ -7,7 +7,7 @@ from torch import Tensor
 from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
-from mile.humans import Human
+from mile.humans import Decision, Human
 from mile.transitions import no_action
 
 
@@ -25,7 +25,8 @@ class InterventionTransform(Transform):
     A human may also end the episode: it is then terminated, and a success or not as they say.
 
     Args:
-        human: decides from what they see alone, which is the observation but where a simulated human sees more.
+        human: Decides from what they see alone, which is the observation but where a simulated human sees more; None:
+            nobody is there, and the environment gets the robot's action as it is.
 
     Example:
         >>> env = TransformedEnv(make_env("lunarlander"), InterventionTransform(human))
@@ -33,14 +34,18 @@ class InterventionTransform(Transform):
 
     WRITTEN = ("intervened", "human_action", "executed_action", "intervention_prob")
 
-    def __init__(self, human: Human) -> None:
+    def __init__(self, human: Human | None) -> None:
         super().__init__(in_keys=["observation"], out_keys=list(self.WRITTEN))
         self.human = human
         self._written: dict[str, Tensor] = {}
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
         robot_action = tensordict["action"]
-        decision = self.human.decide(tensordict[self.human.sees], tensordict.get("human_noise", None))
+        if self.human is None:
+            nothing = torch.zeros(self.parent.batch_size)
+            decision = Decision(nothing.bool(), robot_action, nothing)
+        else:
+            decision = self.human.decide(tensordict[self.human.sees], tensordict.get("human_noise", None))
         human_action = decision.action.to(robot_action.dtype)
         intervened = expand_as_right(decision.intervened, robot_action)
         executed = self.parent.action_spec.project(torch.where(intervened, human_action, robot_action))
@@ -51,12 +56,12 @@ class InterventionTransform(Transform):
             "executed_action": executed,
             "intervention_prob": decision.intervention_prob.float(),
         }
-        return tensordict.set("action", executed)
+        return tensordict if self.human is None else tensordict.set("action", executed)
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         if "executed_action" in next_tensordict.keys():
             self._written["executed_action"] = next_tensordict["executed_action"]
-        verdict = self.human.judge(self._written["executed_action"])
+        verdict = None if self.human is None else self.human.judge(self._written["executed_action"])
         if verdict is not None:
             ended = torch.ones_like(next_tensordict["done"])
             next_tensordict.update({"done": ended, "terminated": ended})
@@ -64,7 +69,8 @@ class InterventionTransform(Transform):
         return next_tensordict.update(self._written)
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        self.human.begin()
+        if self.human is not None:
+            self.human.begin()
         return tensordict_reset.update(self._entries().zero())
 
     def transform_observation_spec(self, observation_spec: TensorSpec) -> TensorSpec:

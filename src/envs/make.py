@@ -1,6 +1,7 @@
 """Environments by name."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ class ScheduledEnv(GymWrapper):
     """A batch of copies of one Gymnasium environment that plays a schedule of episodes; made by `make_env`."""
 
     name: str
-    recipe: Callable[[], "ScheduledEnv"]  # makes another one, in another process
+    recipe: partial["ScheduledEnv"]  # makes another one, in another process
     played: Any = None  # by what of mile.collectors
 
     @property
@@ -101,6 +102,21 @@ def simulator(name: str) -> Callable[..., gym.Env]:
         f"unknown environment '{name}'; expected {', '.join(ENVIRONMENTS)}, a task of Meta-World such as "
         "'door-open-v3', or a Gymnasium id"
     )
+
+
+def environment_spaces(name: str) -> tuple[gym.Space, gym.Space]:
+    """Return the observation and the action space of an environment that is not played.
+
+    Args:
+        name: see `make_env`.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    # a desk is not connected before its first reset
+    options = {"bench": object} if name == "widowx_peg" else {}
+    with closing(simulator(name)(**options)) as env:
+        return env.observation_space, env.action_space
 
 
 def make_policy(env: EnvBase, sees: str = "observation", **options: Any) -> Policy:

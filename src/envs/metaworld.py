@@ -162,6 +162,12 @@ def scripted_policy(task: str) -> tuple[Callable[[NDArray[np.float64]], NDArray[
 def _optional() -> Iterator[None]:
     try:
         yield
-    except ImportError as error:
-        message = f"Meta-World is not installed ({error}); pip install 'mile-interventions[metaworld]'"
+    except ModuleNotFoundError as error:
+        message = f"Meta-World is not installed ({error}); pip install '.[metaworld]' in the checkout's folder"
         raise ModuleNotFoundError(message) from None
+    except Exception as error:  # MuJoCo imports the renderer that MUJOCO_GL names, and each has errors of its own
+        chosen = os.environ.get("MUJOCO_GL", "")
+        raise ValueError(
+            f"MuJoCo cannot be imported with MUJOCO_GL={chosen} ({error}); install libegl1 and libgl1-mesa-dri for egl "
+            "or libosmesa6 for osmesa, and set MUJOCO_GL to the one that is there"
+        ) from None

@@ -39,8 +39,8 @@ class SimulatedHuman(nn.Module, Human):
         if expert.sees != mental_model.sees:
             raise ValueError(f"the expert sees '{expert.sees}', the mental model '{mental_model.sees}'; choose one")
         self.sees = expert.sees
-        self.expert = deepcopy(expert).double()
-        self.mental_model = self.first_impression = deepcopy(mental_model).double()
+        self.expert = deepcopy(expert).cpu().double()
+        self.mental_model = self.first_impression = deepcopy(mental_model).cpu().double()
         self.cost = cost
         self.scale = scale
 

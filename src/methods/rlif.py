@@ -1,6 +1,6 @@
 """RLIF: interventions as the reward of reinforcement learning."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDictBase
@@ -58,7 +58,7 @@ class RLIF(Method):
 
     def loss(self, batch: TensorDictBase) -> Tensor:
         """Return the critics' loss for transitions `[batch_size]`."""
-        following = batch["next"]
+        following: Any = batch["next"]
         failed = following["terminated"] & ~following["success"].unsqueeze(-1)
         batch = batch.clone(recurse=False)
         batch["next"] = following.copy().set("reward", following["reward"] + self.failure_value * failed)

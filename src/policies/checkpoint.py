@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from mile.files import write_bytes, write_text
 from mile.policies.categorical import CategoricalPolicy
 from mile.policies.gaussian import GaussianPolicy
 from mile.policies.policy import Policy
@@ -43,19 +45,28 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
         **facts,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    weights.write_bytes(content)
-    weights.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+    write_bytes(weights, content)
+    write_text(weights.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
     return weights
 
 
 def find_checkpoint(name: str | Path) -> Path:
-    """Return the weights' path for a path, or for the name of a policy that ships (`lunarlander/expert`)."""
+    """Return the weights' path for the name of a policy that ships (`lunarlander/expert`), or for a path.
+
+    A name that ships means the policy that ships; a file of that name needs a `./` before it, as a warning then says.
+
+    Raises:
+        CheckpointError: There is neither.
+    """
     shipped = Path(str(files("mile.checkpoints")))
-    for candidate in (Path(name), shipped / name):
-        weights = candidate if candidate.suffix == ".safetensors" else Path(f"{candidate}.safetensors")
-        if weights.is_file():
-            return weights
-    names = sorted(str(path.relative_to(shipped).with_suffix("")) for path in shipped.rglob("*.safetensors"))
+    names = sorted(path.relative_to(shipped).with_suffix("").as_posix() for path in shipped.rglob("*.safetensors"))
+    own = Path(name) if Path(name).suffix == ".safetensors" else Path(f"{name}.safetensors")
+    if str(name).removesuffix(".safetensors") in names:
+        if own.is_file():
+            warnings.warn(f"'{name}' is the policy that ships; the file '{own}' is './{own}'", stacklevel=2)
+        return shipped / own
+    if own.is_file():
+        return own
     raise CheckpointError(
         f"no checkpoint at '{name}'; give a path to a .safetensors file or one of: {', '.join(names)}"
     )
@@ -69,7 +80,7 @@ def describe_checkpoint(name: str | Path) -> dict[str, Any]:
     """
     path = find_checkpoint(name).with_suffix(".json")
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"'{path}' is missing: it holds the architecture of the weights beside it") from None
     except ValueError as error:

@@ -11,6 +11,7 @@ from mile.datamodules import BufferError, InterventionBuffer, InterventionDataMo
 from mile.datamodules.recorded import take_recording
 from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, make_env, make_policy
+from mile.evaluation import summarize
 from mile.methods import IWR
 from mile.transitions import DEMONSTRATION
 from tests.conftest import EveryThird
@@ -90,7 +91,7 @@ def test_a_recording_becomes_one_round(tmp_path):
     data = InterventionDataModule(tmp_path / "own", "Counting-v0", 16)
     for _ in range(2):  # what is there already is left alone
         take_recording(tmp_path / "run", data.buffer)
-    assert [(it.round, it.episode) for it in data.buffer.episodes] == [(0, 0), (0, 1)]
+    assert [(it.round, it.episode) for it in data.buffer.episodes] == [(DEMONSTRATION, 0), (0, 0), (0, 1)]
 
 
 def test_learning_from_a_recording_takes_one(tmp_path):
@@ -104,3 +105,17 @@ def test_learning_from_a_recording_takes_one(tmp_path):
     InterventionBuffer(tmp_path / "other" / "buffer", "elsewhere").append(episode())
     with pytest.raises(BufferError, match="holds steps of 'elsewhere', expected 'Counting-v0'"):
         take_recording(tmp_path / "other", buffer)
+
+
+def test_a_deployment_reads_none_of_the_rounds_before_it(tmp_path, monkeypatch):
+    """Nor the pictures of its own."""
+    summed_up = []
+
+    def listen(steps):
+        summed_up.append((steps["round"].unique().tolist(), "observation" in steps.keys()))
+        return summarize(steps)
+
+    monkeypatch.setattr("mile.callbacks.deployment.summarize", listen)
+    _, callback = run(tmp_path, num_rounds=3)
+    assert summed_up == [([0], False), ([1], False), ([2], False)]
+    assert [len(outcome.returns) for outcome in callback.outcomes] == [1, 1, 1]

@@ -1,10 +1,13 @@
+import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import warnings
+import weakref
 from pathlib import Path
 
 import pytest
@@ -167,6 +170,180 @@ def test_a_full_disk_leaves_what_was_recorded(recorded, monkeypatch):
     again = InterventionBuffer(recorded.folder, "counting")
     assert torch.equal(again.steps["observation"], recorded.steps["observation"])
     assert again.recorded(1) == {2, 3}
+
+
+def contents(folder):
+    """Every file in a folder, byte for byte."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def failing(error):
+    """Two episodes, and then an error."""
+    yield episode(7, 5)
+    yield episode(8, 5)
+    raise error
+
+
+def test_some_episodes_are_committed_together(recorded):
+    recorded.extend(episode(number, 2) for number in (4, 3))
+    again = InterventionBuffer(recorded.folder, "counting")
+    assert again.recorded(2) == {3, 4}
+    truth = torch.cat([episode(number, 2) for number in (3, 4)])
+    assert torch.equal(again.steps["observation"][again.rows([2])], truth["observation"])
+
+
+@pytest.mark.parametrize("error", [ValueError("malformed"), KeyError("actions"), OSError("full"), KeyboardInterrupt()])
+def test_an_error_among_them_leaves_a_recording_as_it_was(recorded, error):
+    before = contents(recorded.folder)
+    with pytest.raises(type(error)):
+        recorded.extend(failing(error))
+    assert contents(recorded.folder) == before
+    recorded.append(episode(3, 1))  # the same object goes on
+    assert InterventionBuffer(recorded.folder, "counting").recorded(1) == {2, 3}
+
+
+def test_an_error_among_them_leaves_no_new_folder(tmp_path):
+    buffer = InterventionBuffer(tmp_path / "recordings" / "people", "counting")
+    for given in (failing(ValueError("malformed")), [episode(0), episode(1)[:0]], [episode(0), episode(0)]):
+        with pytest.raises(ValueError, match=r"malformed|at least one step|already in"):
+            buffer.extend(given)
+        assert list(tmp_path.iterdir()) == []
+    buffer.extend([episode(0), episode(1)])
+    assert InterventionBuffer(buffer.folder, "counting").recorded(0) == {0, 1}
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_a_disk_that_is_full_at_the_very_end_takes_all_of_them_back(tmp_path, monkeypatch, where):
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    def until_full():
+        yield episode(0)
+        monkeypatch.setattr(*((os, "fsync") if where == "fsync" else (Path, "replace")), no_space)
+
+    buffer = InterventionBuffer(tmp_path / "buffer", "counting")
+    with pytest.raises(OSError, match="No space left"):
+        buffer.extend(until_full())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_episodes_are_no_folder(tmp_path):
+    InterventionBuffer(tmp_path / "buffer", "counting").extend([])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_not_more_than_two_of_them_are_in_memory(tmp_path):
+    alive = []
+
+    def many():
+        for number in range(6):
+            steps = episode(number)
+            alive.append(weakref.ref(steps))
+            yield steps
+            del steps
+            gc.collect()
+            assert sum(one() is not None for one in alive) <= 2
+
+    InterventionBuffer(tmp_path, "counting").extend(many())
+
+
+KILLED = """
+import os, signal, sys
+from mile.datamodules import InterventionBuffer
+from tests.datamodules.test_buffer import episode
+def killed():
+    yield episode(0)
+    yield episode(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+InterventionBuffer(sys.argv[1], "counting").extend(killed())
+"""
+
+
+def test_what_a_kill_left_half_done_decides_nothing(tmp_path):
+    """Neither the episodes nor their entries: the next ones may have pictures."""
+    folder = tmp_path / "buffer"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False).returncode == -signal.SIGKILL
+    with pytest.warns(UserWarning, match="0 complete episodes are intact"):
+        buffer = InterventionBuffer(folder, "counting")
+    buffer.append(pictured(0))
+    again = InterventionBuffer(folder, "counting")
+    assert (again.recorded(0), "frame" in again.steps.keys()) == ({0}, True)
+
+
+FOREIGN = {
+    "an object": ("observation", ["O", [2]], "the type of 'observation' must be one of"),
+    "raw bytes": ("observation", ["V8", [2]], "the type of 'observation' must be one of"),
+    "text": ("observation", ["<U4", [2]], "the type of 'observation' must be one of"),
+    "a date": ("timestamp", ["<M8[s]", []], "the type of 'timestamp' must be one of"),
+    "a complex number": ("observation", ["<c8", [2]], "the type of 'observation' must be one of"),
+    "a wide float": ("observation", ["<f16", [2]], "the type of 'observation' must be one of"),
+    "a record": ("observation", [[["a", "<f4"]], [2]], "the type of 'observation' must be one of"),
+    "a negative size": ("observation", ["<f4", [-2]], "the shape of 'observation' must be a list of sizes from 0 on"),
+    "no whole size": ("observation", ["<f4", [2.5]], "the shape of 'observation' must be a list of sizes from 0 on"),
+    "a size of yes": ("observation", ["<f4", [True]], "the shape of 'observation' must be a list of sizes from 0 on"),
+    "no list": ("observation", ["<f4", 2], "the shape of 'observation' must be a list of sizes from 0 on"),
+    "a product beyond int64": ("observation", ["<f4", [2**32, 2**32]], "is truncated: expected"),
+    "a path": ("../x", ["<f4", [2]], "has the unknown entry '../x'"),
+    "an absolute path": ("/etc/passwd", ["|u1", [1]], "has the unknown entry '/etc/passwd'"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_schema_of_anything_but_steps_is_refused_in_a_line(recorded, kind):
+    name, entry, message = FOREIGN[kind]
+    path = recorded.folder / "schema.json"
+    schema = json.loads(path.read_text())
+    schema["entries"][name] = entry
+    path.write_text(json.dumps(schema))
+    with pytest.raises(BufferError, match=re.escape(message)) as caught:
+        InterventionBuffer(recorded.folder, "counting")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, "\udcff", '{"format": 1, "environment": ["counting"], "entries": {}}']
+)
+def test_a_schema_that_is_no_json_of_ours_is_refused_in_a_line(recorded, content):
+    (recorded.folder / "schema.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(BufferError, match="cannot be read"):
+        InterventionBuffer(recorded.folder, "counting")
+
+
+def test_a_schema_without_an_entry_of_steps_is_refused(recorded):
+    path = recorded.folder / "schema.json"
+    schema = json.loads(path.read_text())
+    del schema["entries"]["next/reward"]
+    path.write_text(json.dumps(schema))
+    with pytest.raises(BufferError, match="lacks the entry 'next/reward'"):
+        InterventionBuffer(recorded.folder, "counting")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("start", 0, r"line 2 of .* must begin at step \d+, where the one before it ends, got 0"),
+        ("start", -5, r"line 2 of .* must begin at step \d+"),
+        ("length", 0, "line 2 of .* must hold whole numbers and a length"),
+        ("length", "9", "line 2 of .* must hold whole numbers and a length"),
+        ("round", True, "line 2 of .* must hold whole numbers and a length"),
+        ("color", 1, "cannot be read"),
+    ],
+)
+def test_a_log_that_does_not_add_up_is_refused_in_a_line(recorded, name, value, message):
+    path = recorded.folder / "episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1][name] = value
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(BufferError, match=message):
+        InterventionBuffer(recorded.folder, "counting")
+
+
+def test_an_entry_without_numbers_is_no_error(tmp_path):
+    """A state of no numbers, say: there is nothing to map."""
+    steps = episode()
+    steps["state"] = steps["next", "state"] = torch.zeros(len(steps), 0)
+    InterventionBuffer(tmp_path, "counting").append(steps)
+    assert InterventionBuffer(tmp_path, "counting").steps["state"].shape == (len(steps), 0)
 
 
 WRITER = """

@@ -161,12 +161,12 @@ def test_at_the_command_line(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "it.png").stat().st_size > 10_000
     with pytest.raises(SystemExit, match=r"no such episode; there are 0 \(round -1\)"):
         call("show", tmp_path / "run", "--episode", 9)
-    with pytest.raises(SystemExit, match="no run's folder"):
+    with pytest.raises(SystemExit, match="has no pictures, and the episode cannot be played again"):
         call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "it.gif")
     call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
     call("import", tmp_path / "it.hdf5", "--from", "robomimic", "--env", "Counting-v0", "--output", tmp_path / "back")
     same(buffer, data.open_recording(tmp_path / "back"))
-    with pytest.raises(SystemExit, match="holds no recording"):
+    with pytest.raises(SystemExit, match="holds no recorded episodes"):
         call("show", tmp_path)
     with pytest.raises(SystemExit, match="exists"):
         call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
