@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
@@ -42,6 +43,16 @@ class RoundCheckpoint(ModelCheckpoint):
     def state_key(self) -> str:
         """Return a name that does not change with the rhythm, as Lightning's own would."""
         return type(self).__qualname__
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the newest checkpoints in the run's own folder; paths that a file names are not heeded."""
+        epochs = {path: int(path.stem.removeprefix("epoch_")) for path in Path(str(self.dirpath)).glob("epoch_*.ckpt")}
+        newest = sorted(epochs, key=epochs.__getitem__)[-self.save_top_k :]
+        self.best_k_models = {str(path): torch.tensor(float(epochs[path])) for path in newest}
+        if newest:
+            self.kth_best_model_path, self.best_model_path = str(newest[0]), str(newest[-1])
+            self.kth_value = self.best_k_models[self.kth_best_model_path]
+            self.best_model_score = self.best_k_models[self.best_model_path]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the time (s since 1970): what is logged later will be logged again by a run that goes on from here."""

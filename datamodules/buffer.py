@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from mile.files import read_json, write_bytes, write_text
+from mile.files import read_json, refuse_links, write_bytes, write_text
 from mile.transitions import ENTRIES, OPTIONAL, check_transitions
 
 Entries = dict[str, tuple[str, list[int]]]  # NumPy type and shape of one step, by name
@@ -56,6 +56,7 @@ class InterventionBuffer:
         self.episodes: list[Episode] = []
         self.entries: Entries = {}
         self._log = self.folder / "episodes.jsonl"
+        refuse_links(self.folder)
         if (self.folder / "schema.json").exists():
             self._open()
         elif foreign := [path.name for path in self.folder.glob("*") if path.name != "schema.json.draft"]:
@@ -282,7 +283,7 @@ def read_schema(folder: Path) -> tuple[str, Entries]:
         if schema["format"] != 1:
             raise ValueError(f"format 1 expected, got {schema['format']!r}")
         environment = schema["environment"]
-        if not isinstance(environment, str):
+        if not isinstance(environment, str) or not environment.isprintable():
             raise TypeError(f"the name of an environment expected, got {environment!r}")
         entries = {name: (dtype, shape) for name, (dtype, shape) in sorted(schema["entries"].items())}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

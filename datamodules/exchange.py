@@ -17,6 +17,7 @@ from tensordict import TensorDict, TensorDictBase
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.foreign import OWN, all_own, assemble, last, left_out, naming, shifted, unknown_successes
+from mile.files import read_json
 from mile.transitions import DEMONSTRATION
 
 DEMO, ROBOT, INTERVENTION = -1, 0, 1  # robomimic's action_modes
@@ -85,7 +86,12 @@ def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
         ValueError: its observations or actions are of a kind that we have not, or an episode is malformed.
     """
     from minari import load_dataset  # noqa: PLC0415
+    from minari.storage.datasets_root_dir import get_dataset_path  # noqa: PLC0415
 
+    # without its spaces Minari would make the environment that the data set names, which may be anything
+    described = get_dataset_path(dataset) / "data" / "metadata.json"
+    if described.exists() and not {"observation_space", "action_space"} <= read_json(described).keys():
+        raise ValueError("a data set must name its observation_space and its action_space; it was not opened")
     held = load_dataset(dataset)
     if not isinstance(held.observation_space, spaces.Box):
         raise ValueError(f"observations must be vectors of numbers (Box), got {held.observation_space}")
@@ -168,6 +174,7 @@ def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[Tenso
     import h5py  # noqa: PLC0415
 
     with h5py.File(path, "r") as file:
+        _refuse_other_files(file)
         if not isinstance(file.get("data"), h5py.Group):
             raise ValueError("a group 'data' with the demonstrations is expected, as robomimic has it")
         data: Any = file["data"]
@@ -203,6 +210,18 @@ def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[Tenso
                     },
                 )
             yield steps
+
+
+def _refuse_other_files(group: Any) -> None:
+    """Refuse an HDF5 file whose parts lie in other files of this machine."""
+    import h5py  # noqa: PLC0415
+
+    for name in group:
+        part = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(part, h5py.Group):
+            _refuse_other_files(part)
+        elif part is None or part.external or part.is_virtual:
+            raise ValueError(f"'{group.name}/{name}' leads to another place or file; copy its numbers into this file")
 
 
 def _vectors(path: str | Path, group: Any) -> list[str]:

@@ -46,6 +46,8 @@ def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any,
     length = len(executed)
     if not length:
         raise ValueError("at least one step is expected, got none")
+
+    # who acted: the human, unless it is known
     intervened = _scalar("intervened", own.get("intervened", np.ones(length)), length)
     by_human = intervened.reshape(-1, *(1,) * (executed.ndim - 1))
     steps = {
@@ -60,11 +62,14 @@ def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any,
     for name, value in own.items():
         steps[name] = _action(name, value) if name in ACTIONS else _scalar(name, value, length)
     steps |= {"intervened": intervened, "observation": _vector("observation", observation), "executed_action": executed}
+
+    # what followed
     known = {name: value for name, value in after.items() if name != "observation" and value is not None}
     following = {name: _scalar(name, value, length) for name, value in known.items()}
     following["observation"] = _vector("next observation", after["observation"])
     if "success" not in following:
         following["success"] = (following["terminated"] | following["truncated"]) & (following["reward"] > 0)
+
     for name, value in (*steps.items(), ("next observation", following["observation"])):
         if len(value) != length:
             raise ValueError(f"'{name}' has {len(value)} entries, expected {length}, one for each action")

@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mile.files import in_a_line
 from mile.signals import on_stop
 
 LONGEST_NAME = 200  # bytes, of a folder; most file systems end at 255
@@ -176,7 +177,7 @@ def _words(error: Exception) -> str:
         return f"'{word}' cannot be read as key=value; in quotes for Hydra and for the shell it is: {quoted}"
     by_user = isinstance(cause, (ValueError, OSError, ModuleNotFoundError, HydraException, OmegaConfBaseException))
     kind = "" if by_user else f"{type(cause).__name__}: "
-    return kind + " ".join(str(cause).split("\nConfig search path:")[0].split())
+    return kind + in_a_line(str(cause).split("\nConfig search path:")[0])
 
 
 def _unreadable() -> str | None:

@@ -7,7 +7,6 @@ mile-data import people.hdf5 --from robomimic --env lunarlander --output recordi
 """
 
 import argparse
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from tensordict import TensorDictBase
 
+from mile.command_line import one_line_errors
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
 from mile.datamodules.foreign import fitted, naming
@@ -135,8 +135,9 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
         return replay(steps, env, seed)
 
 
+@one_line_errors
 def main() -> None:
-    """Parse the command line; a mistake gets one line."""
+    """Parse the command line, and show, export or import."""
     parser = argparse.ArgumentParser("mile-data", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     shown = commands.add_parser("show", help="a line for each episode")
@@ -161,7 +162,6 @@ def main() -> None:
         help="where the data tells of no success, count no episode as successful; otherwise all count",
     )
     asked = parser.parse_args()
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         if asked.command == "show" and asked.episode is not None:
             draw(asked.recording, asked.round, asked.episode, asked.output)
@@ -175,10 +175,8 @@ def main() -> None:
             buffer = import_episodes(asked.source, asked.format, asked.env, asked.output, asked.successful)
             print(f"{asked.output}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
     except ModuleNotFoundError as error:
-        advice = "; pip install '.[exchange]' in the folder of the checkout" if error.name else ""
-        sys.exit(f"error: {error}{advice}")
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        advice = "; pip install '.[exchange]' in the checkout's folder" if error.name else ""
+        raise ModuleNotFoundError(f"{error}{advice}") from None
 
 
 if __name__ == "__main__":

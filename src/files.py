@@ -8,9 +8,13 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by way of a draft: whoever reads it sees the old content or the new one, never a part."""
+    """Write a file by way of a draft: whoever reads it sees the old content or the new one, never a part.
+
+    A link in the place of either is replaced, not followed.
+    """
     draft = path.with_name(f"{path.name}.draft")
-    with draft.open("wb") as file:
+    draft.unlink(missing_ok=True)
+    with draft.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -57,6 +61,7 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
     It takes the place of a last line that was not finished.
     """
+    refuse_links(path)
     path.touch()
     with path.open("r+b") as file:
         file.truncate(sum(map(len, _whole_lines(path))))
@@ -64,6 +69,22 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a file, or a folder with all in it, that leads elsewhere: it may be foreign, and will be written to.
+
+    Raises:
+        ValueError: There is a link, or something else that is no plain file or folder.
+    """
+    for part in (path, *(path.rglob("*") if path.is_dir() else ())):
+        if part.is_symlink() or (part.exists() and not part.is_file() and not part.is_dir()):
+            raise ValueError(f"'{part}' is no plain file or folder; remove it, or copy what it leads to in its place")
+
+
+def in_a_line(words: object) -> str:
+    """Return words in one line, and without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(words).split()))
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -9,15 +9,17 @@ import io
 import sys
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mile.command_line import one_line_errors
 from mile.comparison import INTERVALS, SAME_DATA, better, gather, left_out_section, markdown, offline, over_tasks
 from mile.figures import ablation, bars, curves, demonstrations, same_data_bars
-from mile.files import write_bytes, write_text
+from mile.files import refuse_links, write_bytes, write_text
 from mile.runs import read_runs, write_table
 
 
+@rc_context({"text.parse_math": False})  # names are no formulas
 def report(sources: list[Path], folder: Path) -> list[Path]:
     """Read runs and write a report; a run that is left out is named in it, and on stderr.
 
@@ -87,6 +89,7 @@ def main() -> None:
         raise ValueError(f"one folder of a study is expected after 'study', got {len(given.runs) - 1}")
     first = given.runs[asked_for_study]
     output = given.output or (first if first.is_dir() else first.parent) / "report"
+    refuse_links(first / "report")  # which is written to, in a folder that may be foreign
     if asked_for_study:
         from mile.study import study  # noqa: PLC0415 (reads recordings: Lightning takes seconds to import)
 

@@ -6,16 +6,15 @@ import pickle
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, SoftFileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from mile.targets import check_targets
+from mile.files import refuse_links
+from mile.targets import check_config
 
-# where a person sits, and where episodes are played, changes nothing in a run: it goes by the command line
-ELSEWHERE = ("human.host", "human.port", "collector.address")
-WRITTEN = ("data.folder", "logger.save_dir")  # and each callback's `folder` and `path`
 LOCKS_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -74,36 +73,31 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             f"'{folder}' holds no run to continue; give a run's folder or one of its checkpoints"
         ) from None
     assert isinstance(saved, DictConfig)
+    refuse_links(folder)
     saved.output_dir = str(folder)
-    for key in ELSEWHERE:
-        if OmegaConf.select(saved, key) is not None:
-            OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
-    check_targets(saved, cfg)
-    _check_places(saved, cfg)
+    _go_by_the_command_line(saved, cfg)
     if overrides or cfg.ckpt_path in (None, "last"):
         _compare(cfg, saved)
     newest_first = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
     checkpoint = _first_sound(sorted(newest_first, key=lambda path: path != named))
     saved.ckpt_path = None if checkpoint is None else str(checkpoint)
-    return saved
+
+    # resolved once, so that what is checked is what is used
+    plain: Any = OmegaConf.to_container(saved, resolve=True)
+    check_config(plain, OmegaConf.to_container(cfg, resolve=True), folder)
+    return DictConfig(plain)
 
 
-def _check_places(saved: DictConfig, given: DictConfig) -> None:
-    """Refuse to write elsewhere than into the run's folder, or where the command line itself says.
-
-    Raises:
-        ValueError: The config would.
-    """
-    callbacks = OmegaConf.select(saved, "callbacks") or {}
-    for key in (*WRITTEN, *(f"callbacks.{name}.{part}" for name in callbacks for part in ("folder", "path"))):
-        place = OmegaConf.select(saved, key)
-        if place is None or place == OmegaConf.select(given, key):
-            continue
-        if not Path(place).absolute().resolve().is_relative_to(Path(saved.output_dir).absolute().resolve()):
-            raise ValueError(
-                f"'{saved.output_dir}/config.yaml' would write to '{place}' ({key}), outside of its folder; to "
-                "continue a run of your own, repeat its command with hydra.run.dir=<its folder>"
-            )
+def _go_by_the_command_line(saved: DictConfig, cfg: DictConfig) -> None:
+    """Take over where episodes are played and where a person sits, which changes nothing in a run."""
+    for key in ("collector", "env.collector"):
+        if OmegaConf.select(saved, key) is not None:
+            OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
+    if OmegaConf.select(saved, "human.host") is not None:
+        saved.human.host = OmegaConf.select(cfg, "human.host", default="127.0.0.1")
+        saved.human.port = OmegaConf.select(cfg, "human.port", default=saved.human.port)
+    if OmegaConf.select(saved, "human.person.console.host") is not None:
+        saved.human.person.console.host = OmegaConf.select(saved, "human.host", default="127.0.0.1")
 
 
 def _find(cfg: DictConfig) -> tuple[Path | None, Path | None]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from mile.files import read_json, write_text
+from mile.files import in_a_line, read_json, write_text
 
 SILENCE = "MILE + silence"
 METHODS = {  # as figures show them, in their order; a method that is not among them comes last, by its class's name
@@ -161,7 +161,7 @@ def _read_table(path: Path) -> list[Run]:
                     raise ValueError(f"of must be one of {list(KEYS)}, got '{outcome.of}'")
                 runs[outcome.series, outcome.seed, outcome.settings].append(outcome)
         except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-            raise ValueError(f"'{path}' is no table of runs ({in_a_line(error)}); make it with mile-report") from None
+            raise ValueError(f"'{path}' is no table of runs ({words_of(error)}); make it with mile-report") from None
 
     for (series, seed, _), outcomes in runs.items():
         if not any(outcome.round == 0 for outcome in outcomes):
@@ -188,14 +188,13 @@ def _read_folders(source: Path) -> tuple[list[Run], list[str]]:
         try:
             runs.append(Run(folder, _read_run(folder)))
         except Exception as error:  # whatever somebody else's folder holds, it holds up nobody but itself
-            left_out.append(f"'{folder}' cannot be read: {in_a_line(error)}")
+            left_out.append(f"'{folder}' cannot be read: {words_of(error)}")
     return runs, left_out
 
 
-def in_a_line(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     """Return what an error says in one line, with its kind if the words alone do not tell."""
-    words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return " ".join(words.split())
+    return in_a_line(error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
 
 
 def _alike(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:

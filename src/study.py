@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mile.callbacks.study import read_answers
@@ -19,7 +20,7 @@ from mile.datamodules.recorded import open_recording
 from mile.effort import Effort, effort
 from mile.files import read_json, write_bytes, write_text
 from mile.intervals import standard_error
-from mile.runs import in_a_line, write_csv
+from mile.runs import words_of, write_csv
 
 Content = TypeVar("Content")
 ESTIMATORS = {"model": "MILE's model", "majority": "majority (never)", "network": "neural network"}
@@ -63,7 +64,7 @@ def read_participants(source: Path) -> tuple[list[Participant], list[str]]:
         try:
             participants.append(_read_participant(path.parent))
         except Exception as error:  # whatever is in a folder, it holds up nobody else
-            left_out.append(f"participant '{path.parent}': {in_a_line(error)}")
+            left_out.append(f"participant '{path.parent}': {words_of(error)}")
     if not participants:
         reason = f"that can be read ({left_out[0]})" if left_out else "(with a predictions.json); give that of a study"
         raise ValueError(f"'{source}' holds no participant's folder {reason}")
@@ -222,6 +223,7 @@ def summary(participants: Sequence[Participant]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@rc_context({"text.parse_math": False})  # names are no formulas
 def study(source: Path, folder: Path) -> list[Path]:
     """Write `study.md`, `study.csv` and Fig. 7 as PNG and SVG; return the files.
 

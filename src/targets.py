@@ -9,74 +9,89 @@ from typing import Any
 
 import yaml
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
 
 REFERENCE = re.compile(r"\$\{(?:oc\.select:)?(\w+)\}")  # to another part of the config, as a whole
+WRITTEN = {"folder", "path", "save_dir", "dirpath", "default_root_dir", "filename", "output"}  # keys of places
+ARM = "mile.hardware.desk.Desk"  # a real one moves only where the command line says so
+FIXED = ("logger", "trainer")  # parts of Lightning's, which take far more than shipped configs give them
+
+Place = tuple[str, ...]  # keys from the root of a config on
 
 
-def check_targets(cfg: DictConfig, composed: DictConfig) -> None:
-    """Refuse a config from a run's folder that would build anything unknown.
+def check_config(plain: Any, composed: Any, folder: Path) -> None:
+    """Refuse the config of a run's folder that would build, or write to, what it has no business with.
 
-    Allowed are the complete names that shipped configs, or the command line itself, have at a key of the same name.
-    What a name resolves to must be at home in the package that it names: `mile.train.Path` is not ours.
+    Allowed is what shipped configs, or the command line itself, have at the same place: a target by its complete name,
+    and at home in the package that it names, as `mile.train.Path` is not; and a folder outside of the run's own.
 
     Args:
-        cfg: Config from a folder.
-        composed: Config that the command line has composed, which is trusted.
+        plain: Config from the folder, resolved: what is checked is what is used.
+        composed: Config that the command line has composed, resolved; it is trusted.
+        folder: Folder of the run.
 
     Raises:
-        ValueError: It names another target; nothing was built.
+        ValueError: It is refused; nothing was built.
     """
-    allowed = shipped_targets() | {(key, name) for _, key, name in _targets(_plain(composed))}
-    for place, key, name in _targets(_plain(cfg)):
-        if (key, name) not in allowed or not _at_home(name):
-            raise ValueError(
-                f"'{cfg.output_dir}/config.yaml' would build '{name}' at '{place}', as no shipped config does: nothing "
-                "was built; to continue a run of your own, repeat its command with hydra.run.dir=<its folder>"
-            )
+    trusted = set(_entries(composed))
+    known = shipped_entries() | trusted
+    places = {place for place, _ in known}
+    for place, value in _entries(plain):
+        allowed, where = (place, value) in known, ".".join(place)
+        if isinstance(value, str) and "${" in value:
+            reason = f"holds '{value}' at '{where}', which is not resolved"
+        elif place[-1] == "_target_" and not (allowed and _at_home(value)):
+            reason = f"would build '{value}' at '{'.'.join(place[:-1])}', as no shipped config does"
+        elif value == ARM and (place, value) not in trusted:
+            reason = "would move a real arm, which the command line does not name"
+        elif place[-1] in WRITTEN and isinstance(value, str) and not (allowed or _is_within(folder, value)):
+            reason = f"would write to '{value}' ({where}), outside of its folder"
+        elif (
+            place[0] in FIXED
+            and value is not None
+            and (place not in places or (place[-1] in ("name", "version") and not allowed))
+        ):
+            reason = f"has '{value}' at '{where}', as no shipped config does"
+        else:
+            continue
+        raise ValueError(
+            f"'{folder / 'config.yaml'}' {reason}: nothing was built; to continue a run of your own, repeat its "
+            "command with hydra.run.dir=<its folder>"
+        )
 
 
 @cache
-def shipped_targets() -> frozenset[tuple[str, str]]:
-    """Return the targets in shipped configs, each with the key that it stands at."""
+def shipped_entries() -> frozenset[tuple[Place, Any]]:
+    """Return all entries of the shipped configs, each with the place at which Hydra puts it."""
     folder = Path(str(files("mile.configs")))
-    documents = [(path, yaml.safe_load(path.read_text(encoding="utf-8"))) for path in sorted(folder.rglob("*.yaml"))]
+    entries: set[tuple[Place, Any]] = set()
+    for path in sorted(folder.rglob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        group = () if text.startswith("# @package _global_") else path.relative_to(folder).parent.parts
+        entries |= {((*group, *place), value) for place, value in _entries(yaml.safe_load(text))}
 
-    # a group's own target stands at the group's key
-    found = {(key or path.parent.name, name) for path, document in documents for _, key, name in _targets(document)}
-
-    # "bench: ${hardware}" stands for what is at "hardware"
-    for _, document in documents:
-        for key, value in _entries(document):
+    # "bench: ${hardware}" has there what is at "hardware", which may itself refer to other parts
+    while True:
+        referred = set()
+        for place, value in entries:
             reference = REFERENCE.fullmatch(value) if isinstance(value, str) else None
             if reference:
-                found |= {(key, name) for other, name in found if other == reference[1]}
-    return frozenset(found)
+                referred |= {((*place, *other[1:]), held) for other, held in entries if other[0] == reference[1]}
+        referred = {(place, value) for place, value in referred if len(place) < 8} - entries
+        if not referred:
+            return frozenset(entries)
+        entries |= referred
 
 
-def _plain(cfg: DictConfig) -> Any:
-    """Return a config with everything resolved, as the one that builds from it sees it."""
-    return OmegaConf.to_container(cfg, resolve=True)
-
-
-def _targets(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
-    """Yield the place, its last key and the name of each target, at any depth."""
+def _entries(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Yield the place and the value of each entry that holds no others, at any depth."""
     if isinstance(value, dict):
-        if "_target_" in value:
-            yield ".".join(place), place[-1] if place else "", str(value["_target_"])
         for key, part in value.items():
-            yield from _targets(part, (*place, str(key)))
+            yield from _entries(part, (*place, str(key)))
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from _targets(part, (*place, str(number)))
-
-
-def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each key with its value, at any depth."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield str(key), part
-            yield from _entries(part)
+            yield from _entries(part, (*place, str(number)))
+    elif place:
+        yield place, value
 
 
 def _at_home(name: str) -> bool:
@@ -84,3 +99,7 @@ def _at_home(name: str) -> bool:
     target = get_object(name)
     package, own_name = name.split(".", maxsplit=1)[0], name.rsplit(".", 1)[-1]
     return getattr(target, "__module__", "").split(".")[0] == package and target.__qualname__ == own_name
+
+
+def _is_within(folder: Path, place: str) -> bool:
+    return Path(place).absolute().resolve().is_relative_to(folder.absolute().resolve())

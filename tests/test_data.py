@@ -198,7 +198,7 @@ def test_an_output_that_is_something_else_is_left_alone(tmp_path, call):
 def test_a_package_that_is_missing_is_named_with_what_installs_it(tmp_path, call, monkeypatch):
     demos(tmp_path / "demos.hdf5")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(SystemExit, match=r"h5py.*; pip install '\.\[exchange\]' in the folder of the checkout"):
+    with pytest.raises(SystemExit, match=r"h5py.*; pip install '\.\[exchange\]' in the checkout's folder"):
         call(*importing("demos.hdf5"))
 
 

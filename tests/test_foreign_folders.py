@@ -1,10 +1,12 @@
 """A folder from elsewhere is data: whatever its files name, no program runs it."""
 
+import json
 import pickle
 import shutil
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from mile import data, evaluate, pretrain, report, train
-from mile.targets import shipped_targets
+from mile.targets import shipped_entries
 
 pytestmark = [pytest.mark.usefixtures("as_a_program"), pytest.mark.filterwarnings("ignore:no pictures")]
 
@@ -202,12 +204,16 @@ def test_a_run_that_goes_on_writes_into_its_own_folder_alone(folder, tmp_path, k
 
 
 def test_it_goes_to_no_cluster_that_a_config_names(folder):
-    poison(folder, lambda _: {"collector": {"_target_": "mile.collectors.RayActors", "address": "ray://x"}}, None)
+    elsewhere = {"_target_": "mile.collectors.RayActors", "address": "ray://x"}
+    poison(folder, lambda _: {"collector": elsewhere, "env.collector": elsewhere}, None)
     (folder / "results.json").unlink()
     from mile.run_folder import continued
 
-    given = OmegaConf.create({"output_dir": "x", "ckpt_path": str(folder)})
-    assert continued(given, []).collector.address is None
+    single = {"_target_": "mile.collectors.InProcess"}
+    given = OmegaConf.create(
+        {"output_dir": "x", "ckpt_path": str(folder), "collector": single, "env": {"collector": single}}
+    )
+    assert continued(given, []).collector == continued(given, []).env.collector == single
 
 
 def test_a_checkpoint_with_code_in_it_is_no_checkpoint(folder, tmp_path):
@@ -239,7 +245,96 @@ def test_a_recording_to_learn_from_is_data_too(folder, tmp_path):
     assert not marker.exists()
 
 
+def test_what_is_checked_is_what_is_built(folder, tmp_path):
+    """An interpolation that gives another word once a seed is set, and one of our targets at another's place."""
+    marker = tmp_path / "it_ran"
+    words = {"X": "mile.policies.load_policy", "0": "joblib.load"}
+    target = "${map.${oc.env:PL_GLOBAL_SEED,X}}"
+    poison(folder, lambda _: {"map": words, "policy._target_": target, "policy.filename": pickled(marker)}, marker)
+    for path in (*folder.glob("*.ckpt"), folder / "results.json"):
+        path.unlink()
+    call(train.main, f"ckpt_path={folder}")
+    poison(folder, lambda _: {"logger": {"train": {"_target_": "mile.rl.pretrain", "folder": str(marker)}}}, marker)
+    assert "as no shipped config does" in call(train.main, f"ckpt_path={folder}")
+    assert not marker.exists()
+
+
+def test_a_checkpoint_deletes_nothing_that_it_names(folder, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    checkpoint = torch.load(folder / "epoch_1.ckpt", weights_only=True)
+    state = checkpoint["callbacks"]["RoundCheckpoint"]
+    state.pop("dirpath")
+    state["best_k_models"] = {f"local://{victim}": torch.tensor(-1.0), "other": torch.tensor(0.0)}
+    state |= {"kth_best_model_path": f"local://{victim}", "kth_value": torch.tensor(-1.0)}
+    torch.save(checkpoint, folder / "epoch_1.ckpt")
+    for name in ("epoch_3.ckpt", "results.json"):
+        (folder / name).unlink()
+    assert call(train.main, f"ckpt_path={folder}") == ""
+    assert victim.is_dir()
+    assert {path.name for path in folder.glob("*.ckpt")} == {"epoch_1.ckpt", "epoch_3.ckpt"}
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["config.yaml.draft", "buffer/frame.bin", "answers.jsonl", ".hydra/overrides.yaml", "report", "epoch_9.ckpt"],
+)
+def test_no_link_is_followed_when_something_is_written(folder, tmp_path, link):
+    victim = tmp_path / "victim"
+    victim.mkdir() if link == "report" else victim.write_text("mine")
+    (folder / link).parent.mkdir(exist_ok=True)
+    (folder / link).symlink_to(victim)
+    (folder / "results.json").rename(tmp_path / "results.json")
+    in_place = ["experiment=lunarlander", "debug=smoke", "logger=none", f"hydra.run.dir={folder}"]
+    for words in ([f"ckpt_path={folder}"], in_place):
+        assert "is no plain file or folder" in call(train.main, *words)
+    (tmp_path / "results.json").rename(folder / "results.json")
+    call(report.main, folder)
+    assert list(victim.iterdir()) == [] if link == "report" else victim.read_text() == "mine"
+
+
+def test_a_real_arm_moves_for_the_command_line_alone(folder):
+    desk = {"_partial_": True, "_target_": "mile.hardware.desk.Desk", "port": "/dev/ttyS9"}
+    poison(folder, lambda _: {"hardware": desk}, None)
+    assert "would move a real arm" in call(train.main, f"ckpt_path={folder}")
+
+
+def test_a_data_set_opens_no_other_environment_and_no_other_file(tmp_path, monkeypatch):
+    marker = tmp_path / "it_ran"
+    spec = {"id": "X-v0", "entry_point": "os:mkdir", "kwargs": {"path": str(marker)}}
+    held = tmp_path / "minari" / "x" / "y-v0" / "data"
+    held.mkdir(parents=True)
+    described = {"env_spec": json.dumps(spec), "data_format": "hdf5", "dataset_id": "x/y-v0", "total_episodes": 0}
+    (held / "metadata.json").write_text(json.dumps(described))
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    words = ["--env", "lunarlander", "--output", tmp_path / "taken"]
+    line = call(data.main, "import", "x/y-v0", "--from", "minari", *words)
+    assert "must name its observation_space and its action_space" in line
+    assert not marker.exists()
+
+    (tmp_path / "secret.bin").write_bytes(bytes(64))
+    for name in ("external", "link"):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            demo = file.create_group("data/demo_0")
+            if name == "external":
+                demo.create_dataset("obs/state", (2, 8), "f4", external=[(str(tmp_path / "secret.bin"), 0, 64)])
+            else:
+                demo["obs"] = h5py.ExternalLink("external.hdf5", "data/demo_0/obs")
+            demo["actions"] = np.zeros((2, 1), int)
+        line = call(data.main, "import", tmp_path / f"{name}.hdf5", "--from", "robomimic", *words)
+        assert "leads to another place or file" in line
+    assert not (tmp_path / "taken").exists()
+
+
+def test_names_steer_no_terminal_and_are_no_formulas(folder, capsys):
+    poison(folder, lambda _: {"name": "$x_{$"}, None)
+    assert call(report.main, folder) == ""
+    (folder / "evaluation.json").write_text('{"\x1b[2J')
+    call(report.main, folder)
+    assert "\x1b" not in capsys.readouterr().err
+
+
 def test_every_target_that_may_be_built_is_a_complete_name():
-    for _, name in shipped_targets():
-        assert name.split(".")[0] in ("mile", "torch", "lightning")
-        assert "${" not in name
+    for place, name in shipped_entries():
+        if place[-1] == "_target_":
+            assert name.split(".")[0] in ("mile", "torch", "lightning", "hydra_plugins")
