@@ -29,6 +29,7 @@ from mile.envs import make_env
 from mile.envs.make import environment_spaces
 from mile.evaluation import summarize
 from mile.replay import draw_episode, replay
+from mile.targets import load_config
 from mile.transitions import DEMONSTRATION
 from mile.video import recorded_frames, write_video
 
@@ -122,7 +123,7 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
     """
     if not (folder / "config.yaml").exists():
         return None
-    cfg = OmegaConf.load(folder / "config.yaml")
+    cfg = load_config(folder / "config.yaml")
     demonstrated = int(steps["round"][0]) == DEMONSTRATION
     seed = OmegaConf.select(cfg, "demonstration_seed" if demonstrated else "callbacks.deployment.seed")
     given: Any = OmegaConf.to_container(cfg, resolve=True)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mile.evaluation import Evaluation
 from mile.files import read_json, write_text
+from mile.targets import load_config
 
 # in these a run may differ from one that it takes its human and its references from
 FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
@@ -28,7 +29,7 @@ def check_alike(cfg: DictConfig) -> None:
     folder = Path(cfg.like)
     if not (folder / "results.json").exists():
         raise ValueError(f"'{folder}' holds no finished run to be like; give the folder of one")
-    own, other = _what_matters(cfg), _what_matters(OmegaConf.load(folder / "config.yaml"))
+    own, other = _what_matters(cfg), _what_matters(load_config(folder / "config.yaml"))
     for part in FREE:
         if own[part] != other[part]:
             raise ValueError(f"'{folder}' is not alike: its '{part}' is another one; leave `like` out")

@@ -13,7 +13,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from mile.files import refuse_links
-from mile.targets import check_config
+from mile.targets import check_config, load_config
 
 LOCKS_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -67,12 +67,11 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     if folder is None:
         return cfg
     try:
-        saved = OmegaConf.load(folder / "config.yaml")
+        saved = load_config(folder / "config.yaml")
     except OSError:
         raise ValueError(
             f"'{folder}' holds no run to continue; give a run's folder or one of its checkpoints"
         ) from None
-    assert isinstance(saved, DictConfig)
     refuse_links(folder)
     saved.output_dir = str(folder)
     _go_by_the_command_line(saved, cfg)

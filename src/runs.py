@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from mile.files import in_a_line, read_json, write_text
+from mile.targets import load_config
 
 SILENCE = "MILE + silence"
 METHODS = {  # as figures show them, in their order; a method that is not among them comes last, by its class's name
@@ -235,7 +236,7 @@ def _read_run(folder: Path) -> list[Outcome]:
     # imported here, because PyTorch takes seconds and a report of tables does without
     from mile.evaluation import by_round  # noqa: PLC0415
 
-    cfg: Any = OmegaConf.load(folder / "config.yaml")
+    cfg: Any = load_config(folder / "config.yaml")
     results, evaluated, deployed, policy = (
         read_json(folder / f"{name}.json") for name in ("results", "evaluation", "deployment", "policy")
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
 
 REFERENCE = re.compile(r"\$\{(?:oc\.select:)?(\w+)\}")  # to another part of the config, as a whole
 WRITTEN = {"folder", "path", "save_dir", "dirpath", "default_root_dir", "filename", "output"}  # keys of places
@@ -16,6 +17,24 @@ ARM = "mile.hardware.desk.Desk"  # a real one moves only where the command line 
 FIXED = ("logger", "trainer")  # parts of Lightning's, which take far more than shipped configs give them
 
 Place = tuple[str, ...]  # keys from the root of a config on
+
+
+def load_config(path: Path) -> DictConfig:
+    """Read a config, which may come from anywhere.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no config; or YAML's aliases repeat parts of it, of which a few lines may make gigabytes.
+    """
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_bytes(), yaml.SafeLoader)):
+            raise ValueError("it has YAML aliases (*), which a run's config never has")
+        cfg = OmegaConf.load(path)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"'{path}' cannot be read: {error}") from None
+    if not isinstance(cfg, DictConfig):
+        raise ValueError(f"'{path}' holds no config: keys and values are expected, got a list")
+    return cfg
 
 
 def check_config(plain: Any, composed: Any, folder: Path) -> None:

@@ -326,6 +326,15 @@ def test_a_data_set_opens_no_other_environment_and_no_other_file(tmp_path, monke
     assert not (tmp_path / "taken").exists()
 
 
+def test_a_config_that_repeats_itself_without_end_is_not_read(folder):
+    """Nine aliases of nine aliases of nine …, of which ten lines would take hours."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)]
+    (folder / "config.yaml").write_text("\n".join(lines))
+    for main, words in ((train.main, f"ckpt_path={folder}"), (report.main, folder)):
+        assert "has YAML aliases" in call(main, words)
+
+
 def test_names_steer_no_terminal_and_are_no_formulas(folder, capsys):
     poison(folder, lambda _: {"name": "$x_{$"}, None)
     assert call(report.main, folder) == ""
