@@ -144,15 +144,21 @@ def main() -> None:
     shown = commands.add_parser("show", help="a line for each episode")
     given = commands.add_parser("export", help="to a Minari dataset, a robomimic file, or a LeRobot dataset")
     taken = commands.add_parser("import", help="from one of these")
+
+    # show
     shown.add_argument("--episode", type=int, help="draw this one")
     shown.add_argument("--round", type=int, help="of the episode; the first that has it")
     shown.add_argument(
         "--output", type=Path, default=Path("episode.png"), help="picture (.png, .svg) or animation (.gif)"
     )
+
+    # export
     for command in (shown, given):
         command.add_argument("recording", type=Path, help="folder of a run, or of a buffer")
     given.add_argument("--to", choices=WRITERS, required=True)
     given.add_argument("--output", required=True, help="id of the Minari dataset, or path of the file or folder")
+
+    # import
     taken.add_argument("source", help="id of the Minari dataset, or path of the file or folder")
     taken.add_argument("--from", dest="format", choices=READERS, required=True)
     taken.add_argument("--env", required=True, help="name of the environment whose steps these are")
@@ -163,6 +169,7 @@ def main() -> None:
         help="where the data tells of no success, count no episode as successful; otherwise all count",
     )
     asked = parser.parse_args()
+
     try:
         if asked.command == "show" and asked.episode is not None:
             draw(asked.recording, asked.round, asked.episode, asked.output)

@@ -61,11 +61,16 @@ def train(cfg: DictConfig) -> dict[str, Evaluation]:
             raise ValueError(
                 "a simulated human's expert must not move a real arm; choose hardware=simulated, or a person"
             )
-    if not (Path(cfg.output_dir) / "config.yaml").exists():  # a run that goes on has its own
+
+    # keep the config; a run that goes on has its own
+    output = Path(cfg.output_dir)
+    if not (output / "config.yaml").exists():
         kept = OmegaConf.merge(
             cfg, {"output_dir": cfg.output_dir, "command": cfg.command}
         )  # the rest follows, if moved
-        rank_zero_only(write_text)(Path(cfg.output_dir) / "config.yaml", OmegaConf.to_yaml(kept))
+        rank_zero_only(write_text)(output / "config.yaml", OmegaConf.to_yaml(kept))
+
+    # one environment to evaluate in, one to learn from
     player = instantiate(cfg.env.get("collector"))  # one set of processes plays for all environments
     seen = {"num_envs": 1, "render_mode": "rgb_array"} if cfg.human.person else {"collector": player}
     with closing(instantiate(cfg.env, collector=player)) as env:
