@@ -57,7 +57,9 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_pat
     train(tmp_path / "one", *recording, "data.batch_size=16")
     initial = load_policy("lunarlander/initial")
     one, two = (load_policy(tmp_path / name / "policy") for name in ("one", "two"))
-    for name, weights in two.state_dict().items():
-        torch.testing.assert_close(weights, one.state_dict()[name], atol=1e-5, rtol=0)
-    moved = max((one.state_dict()[name] - weights).abs().max() for name, weights in initial.state_dict().items())
-    assert moved > 5e-4
+    for weights, others in zip(two.parameters(), one.parameters(), strict=True):
+        torch.testing.assert_close(weights, others, atol=1e-5, rtol=0)
+    moved = [
+        (weights - before).abs().max() for weights, before in zip(one.parameters(), initial.parameters(), strict=True)
+    ]
+    assert max(moved) > 5e-4

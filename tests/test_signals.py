@@ -22,6 +22,7 @@ signal.raise_signal(signal.SIGTERM)
 def test_each_request_to_stop_reaches_the_handler(monkeypatch):
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # SIGHUP takes both away
     monkeypatch.setattr(sys, "stderr", sys.stderr)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves run under nohup
     heard = []
     on_stop(heard.append)
     for number in STOPPING:
