@@ -250,8 +250,8 @@ DAMAGE = {
     "evaluations by an earlier version": ("evaluation.json", '{"0": {}}', "of an earlier version"),
     "a metric that nobody knows": ("policy.json", '{"rated_by": "beauty"}', "KeyError: 'beauty'"),
     "another project's config": ("config.yaml", "epochs: 3\nmodel: large\n", "Missing key"),
-    "a config that is no YAML": ("config.yaml", "a: [1,\n b: }", "ParserError"),
-    "a config in bytes": ("config.yaml", "\x00", "ReaderError"),
+    "a config that is no YAML": ("config.yaml", "a: [1,\n b: }", "while parsing"),
+    "a config in bytes": ("config.yaml", "\x00", "special characters are not allowed"),
     "a config without a round's length": ("config.yaml", '{"callbacks": {}}', "Missing key"),
     "no deployments": ("deployment.json", None, "FileNotFoundError"),
 }
