@@ -7,9 +7,9 @@ from ratio import Figure, ratio_once
 from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
-from mile.collectors import MultiProcess
 from mile.envs import InterventionTransform, ScheduledEnv, make_env
 from mile.envs.episodes import PARKED
+from mile.envs.players import MultiProcess
 from mile.evaluation import evaluate_policy
 from mile.humans import SimulatedHuman
 from mile.policies import load_policy

@@ -17,10 +17,10 @@ from torchrl.envs import TransformedEnv
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from mile.browser import Browser
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
 from mile.humans import Person
+from mile.humans.consoles.browser import Browser
 from mile.humans.controls import keymap_for
 from mile.policies import load_policy
 

@@ -28,7 +28,7 @@ from ratio import Figure, elapsed
 from rich.console import Console
 from rich.table import Table
 
-from mile.command_line import one_line_errors
+from mile.running.command_line import one_line_errors
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from mile.signals import on_stop
+from mile.running.signals import on_stop
 
 
 class RoundCheckpoint(ModelCheckpoint):

@@ -13,10 +13,10 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.datamodules.sharing import share_episodes
-from mile.effort import effort
 from mile.evaluation import Evaluation, summarize
 from mile.files import read_json
 from mile.policies import Policy
+from mile.recordings.effort import effort
 from mile.transitions import DEMONSTRATION
 
 JUDGED = ("round", "episode", "step", "timestamp", "intervened", ("next", "reward"), ("next", "success"))

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.estimators import prediction_metrics
 from mile.intervention import intervention_floor
+from mile.recordings.prediction import prediction_metrics
 
 GAP = ("own", "expected")  # its two parts, see `mile.intervention.gap_parts`
 
@@ -18,9 +18,9 @@ GAP = ("own", "expected")  # its two parts, see `mile.intervention.gap_parts`
 class InterventionModelCallback(Callback):
     """Compares p(ν=1|s) with the interventions of the newest round, which the module has not seen yet.
 
-    Logs what `mile.estimators.prediction_metrics` says, the floor Φ(−c/σ), and for TensorBoard a histogram of p(ν=1|s),
-    a reliability diagram and a plot of one episode. A module without `intervention_prob(observation)` is left alone;
-    one without `gap_parts(observation)`, `cost` and `scale` has no gap.
+    Logs what `mile.recordings.prediction.prediction_metrics` says, the floor Φ(−c/σ), and for TensorBoard a histogram
+    of p(ν=1|s), a reliability diagram and a plot of one episode. A module without `intervention_prob(observation)` is
+    left alone; one without `gap_parts(observation)`, `cost` and `scale` has no gap.
 
     Args:
         every_n_epochs: as many as a round has.

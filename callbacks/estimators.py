@@ -6,8 +6,8 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from mile.estimators import learnt_from, never, prediction_metrics
 from mile.files import read_json, write_text
+from mile.recordings.prediction import learnt_from, never, prediction_metrics
 
 
 class EstimatorCallback(Callback):

@@ -12,7 +12,7 @@ from torchrl.envs import EnvBase, TransformedEnv
 from mile.envs import InterventionTransform
 from mile.humans import Human
 from mile.policies import Policy
-from mile.video import record_video, write_video
+from mile.recordings.video import record_video, write_video
 
 
 class VideoCallback(Callback):

@@ -4,25 +4,37 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from mile.datamodules.buffer import Episode, InterventionBuffer
-from mile.methods.method import Method
+
+
+@runtime_checkable
+class Weighting(Protocol):
+    """A module that says which of the recorded steps count how much; every `mile.methods.Method` is one."""
+
+    def sampling_weights(self, steps: TensorDictBase) -> Tensor | None:
+        """Return how often each of the steps `[steps]` is drawn, relative to the others; None: all equally often."""
+        ...
+
+    def loss_weights(self, steps: TensorDictBase) -> Tensor | None:
+        """Return the weight of each of the steps `[steps]` in the loss, served as `weight`; None: no weights."""
+        ...
 
 
 class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Method` may have some steps drawn more often than others, or not at all.
+    e depends on (seed, e) alone. A `Weighting` module may have some steps drawn more often than others, or not at all.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
     batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
@@ -123,7 +135,7 @@ class InterventionDataModule(LightningDataModule):
         if self._known[0] != episodes:
             rows, draw, weight = self.buffer.rows(self.rounds), None, None
             method = self.trainer.lightning_module if self.trainer else None
-            if len(rows) and isinstance(method, Method):
+            if len(rows) and isinstance(method, Weighting):
                 steps = self.buffer.steps.select("intervened", "round", "episode")[rows]
                 draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
             if draw is not None:

@@ -15,8 +15,8 @@ from tensordict import TensorDict
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.exchange import episodes
 from mile.datamodules.foreign import OWN, all_own, assemble, last, left_out, naming, shifted, unknown_successes
+from mile.envs.frames import compress, read_picture
 from mile.files import read_json
-from mile.frames import compress, read_picture
 
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"

@@ -71,7 +71,7 @@ def single(steps: TensorDictBase) -> TensorDictBase:
 
 
 def demonstrations(env: EnvBase, folder: str | Path) -> TensorDict:
-    """Return what a person showed and `mile-record` kept, for `mile.demonstrations.clone_demonstrations`.
+    """Return what a person showed and `mile-record` kept, for `mile.ingredients.demonstrations.clone_demonstrations`.
 
     Args:
         env: the environment it was shown in.

@@ -12,7 +12,7 @@ import numpy as np
 
 from mile.envs import make_env
 from mile.policies import load_policy
-from mile.video import record_video
+from mile.recordings.video import record_video
 
 
 def multiple_exposure(checkpoint: str | Path, seed: int = 1, every: int = 25) -> np.ndarray:

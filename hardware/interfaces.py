@@ -5,8 +5,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mile.humans.controls import Controls
-
 
 class Clock(Protocol):
     """Time, of this machine or simulated; `time` (now as `monotonic`) or a simulated bus."""
@@ -77,21 +75,4 @@ class Camera(Protocol):
 
     def close(self) -> None:
         """Let go of the camera."""
-        ...
-
-
-class InputDevice(Protocol):
-    """What a person acts with."""
-
-    @property
-    def name(self) -> str:
-        """What the device calls itself."""
-        ...
-
-    def read(self) -> Controls | None:
-        """Return what is pressed and deflected now, at once; None while the device is not there."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the device."""
         ...

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mile.frames import FRAME_BYTES, compress
+from mile.envs.frames import FRAME_BYTES, compress
 from mile.hardware.interfaces import Camera, Robot
 from mile.hardware.safety import SafetyError
 

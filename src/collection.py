@@ -12,8 +12,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
-from mile.collectors import BLOCK, Batches, InProcess, Player, Robot, WorkerDiedError
 from mile.envs import InterventionTransform, policy_kind
+from mile.envs.players import BLOCK, Batches, InProcess, Player, Robot, WorkerDiedError
 from mile.humans import DiscardedError
 from mile.policies import Policy
 from mile.transitions import REPORTED, TransitionError, check_transitions, no_action

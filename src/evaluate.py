@@ -9,11 +9,11 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from mile.command_line import entry_point
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.policies import load_policy
-from mile.tables import print_table, write_json
-from mile.video import check_video_file, record_video, write_video
+from mile.recordings.video import check_video_file, record_video, write_video
+from mile.reports.tables import print_table, write_json
+from mile.running.command_line import entry_point
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:

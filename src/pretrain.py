@@ -13,10 +13,10 @@ from hydra.utils import instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig
 
-from mile.command_line import entry_point
 from mile.evaluation import evaluate_policy
 from mile.policies import save_policy
-from mile.tables import print_table
+from mile.reports.tables import print_table
+from mile.running.command_line import entry_point
 
 
 def pretrain(cfg: DictConfig) -> Path:

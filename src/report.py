@@ -12,11 +12,20 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from mile.command_line import one_line_errors
-from mile.comparison import INTERVALS, SAME_DATA, better, gather, left_out_section, markdown, offline, over_tasks
-from mile.figures import ablation, bars, curves, demonstrations, same_data_bars
 from mile.files import refuse_links, write_bytes, write_text
-from mile.runs import read_runs, write_table
+from mile.reports.comparison import (
+    INTERVALS,
+    SAME_DATA,
+    better,
+    gather,
+    left_out_section,
+    markdown,
+    offline,
+    over_tasks,
+)
+from mile.reports.figures import ablation, bars, curves, demonstrations, same_data_bars
+from mile.reports.runs import read_runs, write_table
+from mile.running.command_line import one_line_errors
 
 
 @rc_context({"text.parse_math": False})  # names are no formulas
@@ -91,7 +100,7 @@ def main() -> None:
     output = given.output or (first if first.is_dir() else first.parent) / "report"
     refuse_links(first / "report")  # which is written to, in a folder that may be foreign
     if asked_for_study:
-        from mile.study import study  # noqa: PLC0415 (reads recordings: Lightning takes seconds to import)
+        from mile.reports.study import study  # noqa: PLC0415 (reads recordings: Lightning takes seconds to import)
 
         written = study(first, output)
     else:

@@ -20,22 +20,22 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
-from mile.command_line import entry_point
 from mile.datamodules import InterventionDataModule
 from mile.datamodules.recorded import take_recording
-from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation, by_round, evaluate_policy
-from mile.event_files import forget_later
 from mile.files import read_json, write_text
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.controls import keymap_for
+from mile.ingredients.demonstrations import expert_episode
 from mile.intervention import intervention_floor
 from mile.methods import Method
 from mile.policies import Policy, save_policy
-from mile.references import check_alike, read_references, write_references
-from mile.run_folder import continued, occupied
-from mile.tables import print_rounds, print_table, write_json
+from mile.reports.tables import print_rounds, print_table, write_json
+from mile.running.command_line import entry_point
+from mile.running.event_files import forget_later
+from mile.running.folder import continued, occupied
+from mile.running.references import check_alike, read_references, write_references
 from mile.transitions import DEMONSTRATION
 
 

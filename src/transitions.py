@@ -32,7 +32,7 @@ ENTRIES = {
 
 REPORTED = {  # and the same of the following step, under "next"; of environments that report them
     "state": "[state_dim], what the simulated human sees, where that is not the observation; NaN where nobody knows",
-    "frame": "[mile.frames.FRAME_BYTES] uint8, the picture, as JPEG",
+    "frame": "[mile.envs.frames.FRAME_BYTES] uint8, the picture, as JPEG",
 }
 OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED}
 

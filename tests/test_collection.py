@@ -7,7 +7,7 @@ from mile.collection import collect_episodes
 from mile.envs import make_env
 from mile.policies import CategoricalPolicy, GaussianPolicy
 from mile.transitions import ENTRIES, TransitionError
-from tests.conftest import act_by_step
+from tests.support import act_by_step
 
 
 def lengths_by_seed(seed, count):

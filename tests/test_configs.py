@@ -6,25 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from hydra import compose, initialize_config_module
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import open_dict
 from omegaconf.errors import InterpolationKeyError
 
 from mile.datamodules import InterventionBuffer
 from mile.envs import make_env
+from mile.envs.frames import decompress
 from mile.evaluate import evaluate
 from mile.evaluation import evaluate_policy
-from mile.frames import decompress
 from mile.hardware.safety import Limits
 from mile.hardware.simulated.bench import SimulatedBench
 from mile.policies import describe_checkpoint, load_policy
 from mile.pretrain import pretrain
-from mile.runs import read_runs
+from mile.reports.runs import read_runs
 from mile.train import train
 from mile.transitions import DEMONSTRATION
 from tests.graphics import needs_graphics
+from tests.support import PEOPLE, SCRIPT, composed, smoke
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -40,32 +38,8 @@ def _one_run_at_a_time():
         os.environ.pop(name, None)  # with LOCAL_RANK, Lightning would wait for ranks that somebody else starts
 
 
-SCRIPT = ["human.person.console._target_=tests.humans.script.Script", "human.rate=1000"]
-PEOPLE = {  # and what their consoles have that a script has not
-    "human=browser": ["~human.person.console.host", "~human.person.console.port"],
-    "human=keyboard": [],
-    "human=gamepad": ["~human.person.console.device"],
-    "human=spacemouse": ["~human.person.console.device"],
-    "human=quest": ["~human.person.console.device"],
-    "human=on_widowx": ["~human.person.console.host", "~human.person.console.port"],
-}
-
-
 def names(group):
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
-
-
-def composed(config_name, *overrides):
-    with initialize_config_module("mile.configs", version_base=None):
-        cfg = compose(config_name, list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        del cfg["hydra"]  # as Hydra hands it to the program
-    return cfg
-
-
-def smoke(tmp_path, *overrides):
-    return composed("train", "debug=smoke", *overrides, f"output_dir={tmp_path}", "name=test")
 
 
 @pytest.mark.filterwarnings("ignore:no interventions in round")  # two episodes calibrate nothing

@@ -5,7 +5,7 @@ from scipy import stats
 from mile.envs import make_env
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.policies import load_policy
-from tests.conftest import act_by_step
+from tests.support import act_by_step
 
 
 def outcome(returns, successes):

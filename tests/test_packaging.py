@@ -10,48 +10,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"src": "mile", **{name: f"mile.{name}" for name in ("datamodules", "callbacks", "hardware")}}
 
-# layer: what its modules may import besides the standard library, NumPy, SciPy, jaxtyping and lower layers
-NUMERIC = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors"}
-COLLECTING = NUMERIC | {"torchrl", "gymnasium", "torchmetrics"}
-SIMULATING = COLLECTING | {"metaworld", "mujoco", "ray"}
-LEARNING = COLLECTING | {"lightning", "tensorboard", "matplotlib", "rich"}
+# rooms, from the ground floor up: each may import those below and beside it, and besides the standard library these
+MATHEMATICS = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors"}
+SIMULATION = MATHEMATICS | {"torchrl", "gymnasium", "torchmetrics", "metaworld", "mujoco", "ray", "PIL"}
+CONSOLES = {"fastapi", "uvicorn", "pydantic", "pygame", "matplotlib"}
+DEVICES = {"pygame", "pyspacemouse", "easyhid", "dynamixel_sdk", "serial", "cv2", "torchvision"}
+LEARNING = SIMULATION | {"lightning", "tensorboard", "matplotlib", "minari", "h5py", "pandas", "pyarrow"}
+PROGRAMS = LEARNING | {"rich", "hydra", "omegaconf", "yaml", "filelock"}
 LAYERS = [
-    (("signals", "files"), set()),
-    (("command_line",), {"hydra", "omegaconf"}),
-    (("intervention", "losses", "transitions", "policies"), NUMERIC),
-    (("frames",), NUMERIC | {"PIL"}),
-    (
-        (
-            "envs",
-            "humans",
-            "collectors",
-            "collection",
-            "evaluation",
-            "calibration",
-            "cloning",
-            "demonstrations",
-            "rl",
-            "estimators",
-            "effort",
-        ),
-        SIMULATING,
-    ),
-    (("tables", "video"), COLLECTING | {"rich", "PIL"}),
-    (
-        ("hardware",),
-        COLLECTING | {"pygame", "pyspacemouse", "easyhid", "dynamixel_sdk", "serial", "mujoco", "cv2", "torchvision"},
-    ),
-    (("window", "devices"), COLLECTING | {"pygame", "matplotlib"}),
-    (("browser",), COLLECTING | {"PIL", "fastapi", "uvicorn", "pydantic"}),
-    (("methods", "datamodules", "callbacks"), LEARNING | {"minari", "h5py", "pandas", "pyarrow"}),
-    (("replay",), COLLECTING | {"matplotlib"}),
-    (("intervals",), NUMERIC),
-    (("plan",), NUMERIC),
-    (("targets",), NUMERIC | {"hydra", "omegaconf", "yaml"}),
-    (("runs", "comparison", "references", "run_folder"), LEARNING | {"hydra", "omegaconf", "filelock"}),
-    (("data",), LEARNING | {"omegaconf"}),
-    (("figures", "study", "report", "paper"), LEARNING),
-    (("train", "evaluate", "pretrain", "record", "doctor", "event_files"), LEARNING | {"hydra", "omegaconf"}),
+    (("files",), set()),
+    (("intervention", "losses", "transitions", "policies"), MATHEMATICS),
+    (("humans", "envs"), SIMULATION | CONSOLES),
+    (("collection", "evaluation", "calibration", "rl", "ingredients"), SIMULATION),
+    (("recordings",), SIMULATION | {"matplotlib"}),
+    (("hardware",), SIMULATION | DEVICES),
+    (("methods", "datamodules"), LEARNING),
+    (("running",), PROGRAMS),
+    (("callbacks", "reports"), PROGRAMS),
+    (("train", "evaluate", "pretrain", "report", "commands"), PROGRAMS),
 ]
 
 

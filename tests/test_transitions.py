@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mile.transitions import ENTRIES, TransitionError, check_transitions
-from tests.datamodules.test_buffer import episode
+from tests.support import episode
 
 
 def test_collected_steps_are_as_described():

@@ -22,7 +22,7 @@ class ScheduledEnv(GymWrapper):
 
     name: str
     recipe: partial["ScheduledEnv"]  # makes another one, in another process
-    played: Any = None  # by what of mile.collectors
+    played: Any = None  # by what of mile.envs.players
 
     @property
     def schedule(self) -> EpisodeSchedule:
@@ -70,7 +70,7 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None,
             Meta-World ("door-open-v3"), or any Gymnasium id with a vector observation.
         num_envs: number of copies that step together.
         seed: seed of the episodes; episode i of a seed is the same for every num_envs.
-        collector: plays its episodes, one of `mile.collectors`; None: this process.
+        collector: plays its episodes, one of `mile.envs.players`; None: this process.
         options: passed to the simulator's constructor, such as `render_mode="rgb_array"`.
 
     Returns:

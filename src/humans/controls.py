@@ -39,6 +39,23 @@ class Controls(NamedTuple):
         return min(beyond, 1.0) * (1 if value > 0 else -1)
 
 
+class InputDevice(Protocol):
+    """What a person acts with."""
+
+    @property
+    def name(self) -> str:
+        """What the device calls itself."""
+        ...
+
+    def read(self) -> Controls | None:
+        """Return what is pressed and deflected now, at once; None while the device is not there."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+
 class Keymap(Protocol):
     """Reads actions off controls."""
 

@@ -3,7 +3,7 @@
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.methods.cloning import WeightedCloning
+from mile.methods.weighted_cloning import WeightedCloning
 
 
 class HGDAgger(WeightedCloning):

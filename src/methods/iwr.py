@@ -4,7 +4,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.methods.cloning import WeightedCloning, interventions
+from mile.methods.weighted_cloning import WeightedCloning, interventions
 
 
 class IWR(WeightedCloning):

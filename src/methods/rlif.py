@@ -11,7 +11,7 @@ from torchrl.objectives import SoftUpdate
 from mile.methods.method import MakeOptimizer, Method
 from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
 from mile.rl.dqn import make_dqn
-from mile.rl.losses import RLPDLoss
+from mile.rl.rlpd import RLPDLoss
 
 
 class RLIF(Method):

@@ -6,8 +6,8 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.methods.cloning import WeightedCloning, interventions
 from mile.methods.method import ADAM, MakeOptimizer
+from mile.methods.weighted_cloning import WeightedCloning, interventions
 from mile.policies import Policy
 from mile.transitions import DEMONSTRATION
 

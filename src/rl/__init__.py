@@ -1,7 +1,6 @@
-"""Reinforcement learning, for the ingredients of the simulated experiments."""
+"""Reinforcement learning: experts and initial policies, and the backbone of RLIF."""
 
-from mile.rl.checkpoints import pretrain
 from mile.rl.dqn import train_dqn
 from mile.rl.sac import train_sac
 
-__all__ = ["pretrain", "train_dqn", "train_sac"]
+__all__ = ["train_dqn", "train_sac"]

@@ -12,7 +12,7 @@ from torchrl.envs import EnvBase, RewardScaling, TransformedEnv
 from torchrl.objectives import SoftUpdate
 
 from mile.policies import GaussianPolicy
-from mile.rl.losses import RLPDLoss, make_sac
+from mile.rl.rlpd import RLPDLoss, make_sac
 from mile.transitions import for_torchrl
 
 OUTCOME = ("observation", "reward", "terminated", "truncated", "done")

@@ -21,7 +21,7 @@ from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.evaluation import evaluate_policy
 from mile.methods import MILE
-from tests.conftest import EveryThird
+from tests.support import EveryThird
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from torchrl.envs import TransformedEnv
 from mile.callbacks import DeploymentCallback, LearningCallback, RoundCheckpoint
 from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
-from mile.event_files import EPOCH_MEANS, forget_later
 from mile.methods import MILE
+from mile.running.event_files import EPOCH_MEANS, forget_later
 
 EPOCHS = 3  # a round
 

@@ -9,13 +9,12 @@ from torchrl.envs import TransformedEnv
 from mile.callbacks import DeploymentCallback
 from mile.datamodules import BufferError, InterventionBuffer, InterventionDataModule
 from mile.datamodules.recorded import take_recording
-from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.evaluation import summarize
+from mile.ingredients.demonstrations import expert_episode
 from mile.methods import IWR
 from mile.transitions import DEMONSTRATION
-from tests.conftest import EveryThird
-from tests.datamodules.test_buffer import episode
+from tests.support import EveryThird, episode
 
 
 def run(folder, data=None, ckpt_path=None, **deployment):

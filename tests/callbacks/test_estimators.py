@@ -9,7 +9,7 @@ from mile.callbacks import EstimatorCallback
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionBuffer
 from mile.envs import InterventionTransform, make_env
-from tests.conftest import act_by_step
+from tests.support import act_by_step
 
 
 @pytest.fixture

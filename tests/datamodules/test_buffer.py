@@ -13,15 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mile.collection import collect_episodes
 from mile.datamodules import BufferError, InterventionBuffer
-from mile.envs import make_env
 from mile.transitions import TransitionError
-from tests.conftest import act_by_step
-
-
-def episode(number=0, deployment_round=0):
-    return collect_episodes(make_env("Counting-v0"), act_by_step, [number], seed=0, deployment_round=deployment_round)
+from tests.support import contents, episode
 
 
 @pytest.fixture
@@ -172,11 +166,6 @@ def test_a_full_disk_leaves_what_was_recorded(recorded, monkeypatch):
     assert again.recorded(1) == {2, 3}
 
 
-def contents(folder):
-    """Every file in a folder, byte for byte."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def failing(error):
     """Two episodes, and then an error."""
     yield episode(7, 5)
@@ -250,7 +239,7 @@ def test_not_more_than_two_of_them_are_in_memory(tmp_path):
 KILLED = """
 import os, signal, sys
 from mile.datamodules import InterventionBuffer
-from tests.datamodules.test_buffer import episode
+from tests.support import episode
 def killed():
     yield episode(0)
     yield episode(1)
@@ -349,7 +338,7 @@ def test_an_entry_without_numbers_is_no_error(tmp_path):
 WRITER = """
 import sys
 from mile.datamodules import InterventionBuffer
-from tests.datamodules.test_buffer import episode
+from tests.support import episode
 buffer = InterventionBuffer(sys.argv[1], "counting")
 steps = episode()
 for number in range(10**6):

@@ -10,16 +10,16 @@ import torch
 from pyarrow import parquet
 from torchrl.envs import TransformedEnv
 
-from mile import data
 from mile.collection import collect_episodes
+from mile.commands import data
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
 from mile.datamodules.lerobot import read_lerobot, write_lerobot
-from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, make_env, make_policy
-from mile.replay import draw_episode, replay
-from mile.video import HUMAN_COLOUR
-from tests.conftest import EveryThird
+from mile.ingredients.demonstrations import expert_episode
+from mile.recordings.playback import draw_episode, replay
+from mile.recordings.video import HUMAN_COLOUR
+from tests.support import EveryThird
 
 BOTH = pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
 

@@ -20,7 +20,7 @@ from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic
 from mile.datamodules.foreign import naming
 from mile.datamodules.lerobot import read_lerobot
-from mile.frames import decompress
+from mile.envs.frames import decompress
 from mile.transitions import check_transitions
 
 LENGTH = 10

@@ -6,7 +6,7 @@ import torch
 
 from mile.datamodules import InterventionDataModule
 from mile.datamodules.intervention import _batches_of, _pass
-from tests.datamodules.test_buffer import episode
+from tests.support import episode
 
 
 @pytest.fixture

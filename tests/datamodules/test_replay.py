@@ -4,8 +4,7 @@ import torch
 from mile.datamodules import ReplayDataModule
 from mile.datamodules.replay import intervention_rewards
 from mile.transitions import DEMONSTRATION, for_torchrl
-from tests.datamodules.test_buffer import episode
-from tests.methods.test_baselines import marked
+from tests.support import episode, marked
 
 
 @pytest.mark.parametrize(

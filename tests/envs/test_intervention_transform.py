@@ -6,7 +6,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
 from mile.humans import Decision, Human, SimulatedHuman
 from mile.policies import CategoricalPolicy
-from tests.conftest import EveryThird, act_by_step
+from tests.support import EveryThird, act_by_step
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])

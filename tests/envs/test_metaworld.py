@@ -9,10 +9,10 @@ from tensordict import TensorDict
 from torchrl.envs import TransformedEnv, check_env_specs
 
 from mile.collection import collect_episodes
-from mile.demonstrations import ScriptedPolicy
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.envs.metaworld import SUCCESS, WIDTH, MetaWorld, scripted_policy
 from mile.humans import SimulatedHuman
+from mile.ingredients.demonstrations import ScriptedPolicy
 from mile.transitions import TransitionError
 from tests.graphics import needs_graphics
 

@@ -8,11 +8,10 @@ from PIL import Image
 from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
-from mile.data import main as mile_data
+from mile.commands.data import main as mile_data
 from mile.datamodules import InterventionBuffer, InterventionDataModule
-from mile.demonstrations import ScriptedPolicy
 from mile.envs import InterventionTransform, make_env
-from mile.frames import decompress
+from mile.envs.frames import decompress
 from mile.hardware.kinematics import forward
 from mile.hardware.robot_env import insert
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
@@ -21,6 +20,7 @@ from mile.hardware.simulated.widowx import inject
 from mile.hardware.wx250s import HIGH, LOW, READY, SLEEP
 from mile.humans import SimulatedHuman
 from mile.humans.human import Decision, Human
+from mile.ingredients.demonstrations import ScriptedPolicy
 from mile.policies import load_policy
 from tests.graphics import needs_graphics
 from tests.hardware.brightness import brightness

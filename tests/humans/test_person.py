@@ -12,8 +12,8 @@ from mile.humans import Person, Spectator
 from mile.humans.controls import WIDOWX, Controls, keymap_for
 from mile.humans.person import check_form
 from mile.humans.takeover import TakeOver
-from tests.conftest import act_by_step
 from tests.humans.script import Script
+from tests.support import act_by_step
 
 
 def play(script, episodes=1, **options):

@@ -11,16 +11,15 @@ from tensordict import TensorDict
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import DeploymentCallback
-from mile.cloning import clone_policy
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionDataModule, ReplayDataModule
-from mile.demonstrations import expert_episode
 from mile.envs import InterventionTransform, make_env, make_policy
+from mile.ingredients.cloning import clone_policy
+from mile.ingredients.demonstrations import expert_episode
 from mile.methods import IWR, MILE, RLIF, BCIntervention, HGDAgger, Method, Sirius
 from mile.methods.sirius import StepClass, class_weights, step_classes
 from mile.transitions import DEMONSTRATION
-from tests.conftest import EveryThird
-from tests.methods.test_mile import same_weights
+from tests.support import EveryThird, marked, same_weights
 
 CLONING = [HGDAgger, IWR, Sirius]
 BOTH = pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])
@@ -32,19 +31,6 @@ class Never(EveryThird):
     def decide(self, observation, noise=None):
         decision = super().decide(observation, noise)
         return decision._replace(intervened=torch.zeros_like(decision.intervened))
-
-
-def marked(*episodes, round_=0):
-    """Steps of episodes with the given ν, as far as weights depend on them."""
-    lengths = [len(intervened) for intervened in episodes]
-    return TensorDict(
-        {
-            "intervened": torch.tensor([bool(nu) for intervened in episodes for nu in intervened]),
-            "episode": torch.repeat_interleave(torch.arange(len(episodes)), torch.tensor(lengths)),
-            "round": torch.full([sum(lengths)], round_),
-        },
-        [sum(lengths)],
-    )
 
 
 def make(kind, env, seed=0, squash=False, **settings):

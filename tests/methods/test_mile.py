@@ -12,6 +12,7 @@ from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.humans import SimulatedHuman
 from mile.methods import MILE
+from tests.support import same_weights
 
 
 def run(
@@ -49,11 +50,6 @@ def run(
     data = InterventionDataModule(folder / "buffer", name, batch_size=16, seed=3)
     trainer.fit(method, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     return method, trainer
-
-
-def same_weights(first, second):
-    states = first.state_dict(), second.state_dict()
-    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 @pytest.mark.parametrize("name", ["Counting-v0", "CountingBox-v0"])

@@ -5,8 +5,9 @@ import torch
 
 from mile.envs import make_env, make_policy
 from mile.evaluation import evaluate_policy
+from mile.ingredients.selection import pretrain
 from mile.policies import describe_checkpoint
-from mile.rl import pretrain, train_dqn
+from mile.rl import train_dqn
 
 
 def cart_pole(folder, stop_after=None, stop_at=None, total_frames=8_064):

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 import torch
 
-from mile.demonstrations import demonstrate
 from mile.envs import make_env, make_policy
 from mile.evaluation import evaluate_policy
+from mile.ingredients.demonstrations import demonstrate
+from mile.ingredients.selection import pretrain
 from mile.policies import load_policy
-from mile.rl import pretrain, train_sac
+from mile.rl import train_sac
 
 
 class Reaching(gym.Env):

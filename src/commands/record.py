@@ -1,0 +1,73 @@
+"""Record demonstrations of a person; failures are kept, and do not count.
+
+mile-record env=widowx_peg hardware=widowx human=gamepad num_episodes=120
+"""
+
+import shlex
+from contextlib import closing
+from itertools import count
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from tensordict import TensorDictBase
+from torchrl.envs import TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.datamodules import InterventionBuffer
+from mile.envs import InterventionTransform, ScheduledEnv
+from mile.humans import Person
+from mile.humans.controls import keymap_for
+from mile.running.command_line import entry_point, override
+from mile.transitions import DEMONSTRATION, REPORTED
+
+
+def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_episodes: int, seed: int) -> None:
+    """Have a person show their task until enough episodes are successful; each is on disk as soon as it ends.
+
+    Args:
+        env: of one copy.
+        person: always in control.
+        buffer: gets the episodes; those that it holds already count.
+        num_episodes: successful ones that are wanted.
+        seed: of the episodes.
+
+    Raises:
+        ValueError: the buffer was begun with pictures, and this environment takes none.
+    """
+    if missing := REPORTED.keys() & buffer.entries.keys() - set(env.observation_spec.keys()):
+        raise ValueError(
+            f"'{buffer.folder}' was begun with {sorted(missing)}, this environment has none; give another output, or "
+            "the environment that it was begun with (env.frames=true)"
+        )
+
+    def successes() -> int:
+        rows = buffer.rows([DEMONSTRATION])
+        return int(buffer.steps["next", "success"][rows].sum()) if len(rows) else 0
+
+    def idle(step: TensorDictBase) -> TensorDictBase:
+        return step.set("action", env.action_spec.zero())
+
+    person.progress = lambda: {"round": 1, "rounds": 1, "episode": successes() + 1, "episodes": num_episodes}
+    supervised = TransformedEnv(env, InterventionTransform(person))
+    for number in count(len(buffer.recorded(DEMONSTRATION))):
+        if successes() >= num_episodes:
+            return
+        collect_episodes(
+            supervised, idle, [number], seed=seed, deployment_round=DEMONSTRATION, on_episode=buffer.append
+        )
+
+
+@entry_point("record")
+def main(cfg: DictConfig) -> None:
+    """Record demonstrations, or go on with a recording."""
+    buffer = InterventionBuffer(cfg.output, cfg.env.name)
+    with closing(instantiate(cfg.env)) as env:
+        person = instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
+        with closing(person.console):
+            record(env, person, buffer, cfg.num_episodes, cfg.seed)
+    folder = shlex.quote(override("train.demonstrate.folder", cfg.output))
+    print(f"{cfg.output}: {len(buffer.episodes)} episodes; algorithm=recorded {folder}")
+
+
+if __name__ == "__main__":
+    main()

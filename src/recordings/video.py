@@ -1,0 +1,92 @@
+"""Rollouts to look at: frames in which the human acts have a border."""
+
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tensordict import TensorDictBase
+from torchrl.envs import EnvBase, Transform, TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.envs.frames import decompress
+from mile.policies import Policy
+
+HUMAN_COLOUR = (220, 40, 40)
+BORDER = 8  # pixels
+
+
+class FrameRecorder(Transform):
+    """Keeps a picture of every step of an environment made with `render_mode="rgb_array"`; append it last.
+
+    Attributes:
+        frames: `[height, width, 3]` uint8 each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[NDArray[np.uint8]] = []
+
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        frame = np.array(self.parent.base_env.render())  # pyright: ignore
+        if "intervened" in next_tensordict.keys() and next_tensordict["intervened"].any():
+            frame = bordered(frame)
+        self.frames.append(frame)
+        return next_tensordict
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        return tensordict_reset
+
+
+def bordered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture `[height, width, 3]` with the border that says: the human acts."""
+    framed = np.full_like(picture, HUMAN_COLOUR)
+    framed[BORDER:-BORDER, BORDER:-BORDER] = picture[BORDER:-BORDER, BORDER:-BORDER]
+    return framed
+
+
+def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8]:
+    """Return the pictures that an episode `[steps]` was recorded with; see `record_video`."""
+    pictures = (decompress(frame) for frame in steps["next", "frame"])
+    return np.stack([bordered(it) if by else it for it, by in zip(pictures, steps["intervened"], strict=True)])
+
+
+def record_video(env: EnvBase, policy: Policy, seed: int, deterministic: bool = True) -> NDArray[np.uint8]:
+    """Play one episode and return its pictures, `[steps, height, width, 3]`.
+
+    Args:
+        env: of one copy, made with `render_mode="rgb_array"`; with or without an `InterventionTransform`.
+        policy: the robot's.
+        seed: of the episode.
+        deterministic: the robot takes its most probable action.
+    """
+    recorder = FrameRecorder()
+    recorded = env.append_transform(recorder) if isinstance(env, TransformedEnv) else TransformedEnv(env, recorder)
+    collect_episodes(recorded, policy, 1, seed=seed, deterministic=deterministic)
+    return np.stack(recorder.frames)
+
+
+def check_video_file(path: str | Path) -> None:
+    """Raise ValueError unless `write_video` can write a file of that name."""
+    if Path(path).suffix not in (".gif", ".webp", ".png"):
+        raise ValueError(f"a video's file must end in .gif, .webp or .png, got '{path}'")
+
+
+def write_video(file: str | Path | IO[bytes], frames: NDArray[np.uint8], frames_per_second: int = 50) -> None:
+    """Write pictures as an animation.
+
+    Args:
+        file: a path with the suffix .gif, .webp or .png (animated); or an open file, which gets a GIF.
+        frames: `[steps, height, width, 3]`.
+        frames_per_second: 50 is LunarLander's own speed.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    if isinstance(file, (str, Path)):
+        check_video_file(file)
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    kind = None if isinstance(file, (str, Path)) else "GIF"
+    first.save(file, kind, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

@@ -1,0 +1,57 @@
+"""What a run is compared with, and how another run takes it over instead of making it anew."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from mile.evaluation import Evaluation
+from mile.files import read_json, write_text
+from mile.running.targets import load_config
+
+# in these a run may differ from one that it takes its human and its references from
+FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
+
+
+def check_alike(cfg: DictConfig) -> None:
+    """Let a run take calibration and reference lines from another one only if they would come out the same.
+
+    Args:
+        cfg: `like` names the folder of the other run.
+
+    Raises:
+        ValueError: there is no finished run, or it has another human, environment, initial policy or evaluation.
+    """
+    folder = Path(cfg.like)
+    if not (folder / "results.json").exists():
+        raise ValueError(f"'{folder}' holds no finished run to be like; give the folder of one")
+    own, other = _what_matters(cfg), _what_matters(load_config(folder / "config.yaml"))
+    for part in FREE:
+        if own[part] != other[part]:
+            raise ValueError(f"'{folder}' is not alike: its '{part}' is another one; leave `like` out")
+
+
+def _what_matters(cfg: Any) -> dict[str, Any]:
+    whole: Any = OmegaConf.to_container(cfg, resolve=True)
+    return {
+        part: {key: value for key, value in whole[part].items() if key not in free and value is not None}
+        for part, free in FREE.items()
+    }
+
+
+def write_references(folder: Path, references: Mapping[str, Evaluation]) -> None:
+    """Keep the evaluations that a run is compared with, episode by episode."""
+    rows = {name: {key: value.tolist() for key, value in asdict(row).items()} for name, row in references.items()}
+    write_text(folder / "references.json", json.dumps(rows) + "\n")
+
+
+def read_references(folder: Path) -> dict[str, Evaluation] | None:
+    """Return what `write_references` kept; None if it has not been there."""
+    if not (folder / "references.json").exists():
+        return None
+    rows = read_json(folder / "references.json")
+    return {name: Evaluation(**{key: torch.tensor(value) for key, value in row.items()}) for name, row in rows.items()}

@@ -1,0 +1,76 @@
+import multiprocessing
+
+import numpy as np
+import pytest
+from torchrl.envs import GymEnv, StepCounter, TransformedEnv
+
+from mile.collection import collect_episodes
+from mile.envs import InterventionTransform, make_env
+from mile.envs.players import MultiProcess
+from mile.humans import SimulatedHuman
+from mile.policies import load_policy
+from tests.support import act_by_step
+
+ROBOT, EXPERT, MENTAL_MODEL = (load_policy(f"lunarlander/{role}") for role in ("initial", "expert", "mental_model"))
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Worker processes that play what is asked of them, one test after the other."""
+    env = make_env("lunarlander", 4, collector=MultiProcess(2))
+    yield env
+    env.close()
+    assert not multiprocessing.active_children()
+
+
+def check_equal(steps, others):
+    """Compare all that is recorded, but for when."""
+    assert len(steps) == len(others)
+    for key in set(steps.keys(True, True)) - {"timestamp"}:
+        np.testing.assert_array_equal(steps[key].numpy(), others[key].numpy(), err_msg=str(key))
+
+
+def test_workers_play_the_same_episodes(workers):
+    here = make_env("lunarlander", 3)
+    for deterministic in (True, False):
+        options = {"seed": 3, "deterministic": deterministic}
+        check_equal(*(collect_episodes(env, ROBOT, [4, 0, 7], **options) for env in (workers, here)))
+    check_equal(*(collect_episodes(env, EXPERT, 2) for env in (workers, here)))  # another robot, the env's own seed
+
+
+def test_workers_have_the_human_as_they_are_now(workers):
+    human = SimulatedHuman(EXPERT, MENTAL_MODEL, 9.9, 3.6)
+    there, here = (TransformedEnv(it, InterventionTransform(human)) for it in (workers, make_env("lunarlander", 3)))
+    for cost in (9.9, 3.0):
+        human.cost = cost
+        check_equal(*(collect_episodes(env, ROBOT, 3, seed=5) for env in (there, here)))
+
+
+def test_each_step_says_when_it_was_made(workers):
+    steps = collect_episodes(workers, ROBOT, 1, seed=0)
+    assert (steps["timestamp"].diff() > 0).all()
+
+
+def test_a_worker_that_is_killed_costs_no_episode(workers):
+    collect_episodes(workers, ROBOT, 1)
+    seen = []
+
+    def keep(steps):
+        if not seen:
+            multiprocessing.active_children()[0].kill()
+        seen.append(int(steps["episode"][0]))
+
+    with pytest.warns(match="a worker process died"):
+        steps = collect_episodes(workers, ROBOT, 12, seed=1, on_episode=keep)
+    check_equal(steps, collect_episodes(make_env("lunarlander", 12), ROBOT, 12, seed=1))
+    assert sorted(seen) == list(range(12))
+    collect_episodes(workers, ROBOT, 2, seed=1)  # by new ones
+    assert len(multiprocessing.active_children()) == 2
+
+
+def test_what_cannot_be_played_elsewhere_is_refused(workers):
+    for env in (GymEnv("CartPole-v1", categorical_action_encoding=True), TransformedEnv(workers, StepCounter())):
+        with pytest.raises(ValueError, match="choose collector=single"):
+            next(MultiProcess(2).play(env, act_by_step, 0, [0]))
+    with pytest.raises(ValueError, match="num_workers must be at least 1, got 0"):
+        MultiProcess(0)

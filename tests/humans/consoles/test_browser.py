@@ -1,0 +1,523 @@
+"""A person at the browser console: real Chromium, a real run in a process of its own."""
+
+import io
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from socket import create_connection
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import torch
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from mile.datamodules import InterventionBuffer
+from mile.humans.consoles.browser import Browser
+from mile.transitions import NO_ACTION
+
+ROOT = Path(__file__).parents[3]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+
+@contextmanager
+def running(folder, *overrides):
+    """A run that waits for a person, and the address to open."""
+    command = [sys.executable, ROOT / "src" / "train.py", "experiment=lunarlander", "human=browser", "human.port=0"]
+    command += ["debug=smoke", "callbacks.deployment.episodes_per_round=2", f"hydra.run.dir={folder}", *overrides]
+    with (folder.parent / "log.txt").open("w+") as log:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "SDL_VIDEODRIVER": "dummy"}
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            yield process, wait_for(lambda: address(Path(log.name)), 120)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def address(log):
+    found = re.search(r"Open (http://\S+)", log.read_text())
+    return found and found[1]
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+    return value
+
+
+class Page:
+    """The page in Chromium, with everything the run told it."""
+
+    def __init__(self, browser, url, script=""):
+        self.news = []
+        self.page = browser.new_page()
+        self.page.add_init_script(script)
+        self.page.on("websocket", lambda socket: socket.on("framereceived", self.hear))
+        self.page.goto(url)
+
+    def hear(self, payload):
+        if isinstance(payload, str):
+            self.news.append(json.loads(payload))
+
+    def until(self, condition, seconds=60.0):
+        """Let the page live until the newest status is like this."""
+        end = time.monotonic() + seconds
+        while not (self.news and condition(self.news[-1])):
+            assert time.monotonic() < end, self.news[-1:]
+            self.page.wait_for_timeout(5)
+        return self.news[-1]
+
+    def play(self, place, *commands):
+        """Start an episode; press and release keys at given steps, then a key that ends it."""
+        self.until(lambda it: it["phase"] == "waiting" and (it["round"], it["episode"]) == place)
+        self.page.keyboard.press("Enter")
+        for step, act, key in commands:
+            self.until(lambda it, step=step: it["phase"] == "playing" and it["step"] >= step)
+            getattr(self.page.keyboard, act)(key)
+
+
+@needs_chromium
+def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with running(tmp_path / "run") as (process, url), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = Page(browser, url)
+        page.play((1, 1), (10, "down", "ArrowUp"), (25, "up", "ArrowUp"), (35, "press", "KeyY"))
+        page.play(
+            (1, 2), (8, "down", "ArrowLeft"), (9, "down", "ArrowUp"), (20, "up", "ArrowUp"), (30, "press", "KeyN")
+        )
+        page.page.keyboard.up("ArrowLeft")
+        page.until(lambda it: it["phase"] == "learning")
+        page.play((2, 1), (5, "press", "Backspace"))  # once more
+        page.play((2, 1), (5, "press", "KeyP"))
+        page.until(lambda it: it["phase"] == "paused")
+        page.page.keyboard.press("Enter")
+        page.until(lambda it: it["phase"] == "playing" and it["step"] >= 8)
+        page.page.screenshot(path=tmp_path / "playing.png")
+        page.page.keyboard.press("KeyY")
+        page.play((2, 2), (5, "press", "KeyY"))
+        page.until(lambda it: it["phase"] == "done")
+        browser.close()
+        assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
+
+    steps = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").steps
+    told = {}  # what the page was told of each step, after it
+    for it in page.news:
+        if it["phase"] == "playing" and it["step"]:
+            told[it["round"] - 1, it["episode"] - 1 + 2 * (it["round"] - 1), it["step"] - 1] = it
+    seen = 0
+    for row in range(len(steps)):
+        where = tuple(int(steps[key][row]) for key in ("round", "episode", "step"))
+        if where in told:
+            seen += 1
+            assert told[where]["person"] == bool(steps["intervened"][row]), where
+    assert seen > 0.9 * len(steps) - 4  # all but what the network merged, and the last step of an episode
+    first = steps[(steps["round"] == 0) & (steps["episode"] == 0)]
+    ran = first["intervened"].nonzero().squeeze(-1)
+    assert torch.equal(ran, torch.arange(int(ran[0]), int(ran[-1]) + 1))  # one takeover
+    assert 10 <= ran[0] <= 14
+    assert 25 <= ran[-1] + 1 <= 29
+    assert (first["human_action"][ran] == 2).all()
+    assert (first["executed_action"][ran] == 2).all()
+    assert (first["human_action"][~first["intervened"]] == NO_ACTION).all()
+    assert first["next", "success"][-1]
+    assert first["next", "terminated"][-1]
+    second = steps[(steps["round"] == 0) & (steps["episode"] == 1)]
+    assert not second["next", "success"].any()
+    assert second["next", "terminated"][-1]
+    assert set(second["human_action"][second["intervened"]].tolist()) == {1, 2}
+    assert ((steps["intervention_prob"] > 0) & (steps["intervention_prob"] < 1)).all()  # the model's
+
+
+@needs_chromium
+def test_a_participant_goes_through_the_whole_study(tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    study = ["experiment=user_study_single", "participant=2", "human.rate=200"]
+    with running(tmp_path / "run", *study) as (process, url), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, asked = Page(browser, url), []
+        while (news := page.until(lambda it: it["phase"] in ("waiting", "form", "done")))["phase"] != "done":
+            if news["phase"] == "waiting":
+                page.page.keyboard.press("Enter")
+                page.until(lambda it: it["phase"] != "waiting")
+                continue
+            title = news["form"]["title"]
+            asked.append(title)
+            page.page.wait_for_selector("#form fieldset")
+            for field in news["form"]["fields"]:
+                if field["kind"] == "text":
+                    page.page.fill(f"[name={field['name']}]", "it sways")
+                else:
+                    page.page.check(
+                        f"[name={field['name']}][value='{field['options'][0] if 'options' in field else 5}']"
+                    )
+            page.page.screenshot(path=tmp_path / f"{len(asked)}.png")
+            page.page.click("#form button")
+            page.until(lambda it, title=title: it["phase"] != "form" or it["form"]["title"] != title)
+        browser.close()
+        assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
+    answers = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
+    forms = {line["form"]: line["answers"] for line in answers}
+    assert list(forms) == ["consent", "practice", "round 1", "round 2", "final", "initial", *asked[-2:]]
+    assert asked[3:5] == ["Robot A", "Robot B"]
+    assert forms["Looking back"] == {
+        **dict.fromkeys(("satisfaction", "improvement", "effectiveness", "adaptation"), 5),
+        "remarks": "it sways",
+    }
+    assert len(InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").episodes) == 4
+
+
+@needs_chromium
+def test_nothing_is_lost_when_the_person_vanishes_or_stops(tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with running(tmp_path / "run") as (process, url):
+            page = Page(browser, url)
+            page.play((1, 1), (10, "down", "ArrowUp"), (20, "up", "ArrowUp"), (25, "down", "ArrowLeft"))
+            page.page.close()  # with a key held down
+            time.sleep(2)
+            page = Page(browser, url)
+            step = page.until(lambda it: it["phase"] == "away")["step"]
+            assert step < 25 + 30  # a second's steps, and some
+            page.page.keyboard.press("Enter")
+            page.until(lambda it: it["step"] >= step + 10 or it["episode"] == 2)  # it may land by itself
+            page.page.keyboard.press("KeyY")
+            page.page.on("dialog", lambda dialog: dialog.accept())
+            page.play((1, 2), (5, "press", "Escape"))
+            assert process.wait(60) == 1
+            assert "ckpt_path=last" in (tmp_path / "log.txt").read_text()
+        first = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander")
+        assert [episode.episode for episode in first.episodes] == [0]
+        kept = first.steps.clone()
+        assert torch.equal(kept["step"], torch.arange(len(kept)))
+        assert not kept["intervened"][step:].any()
+        with running(tmp_path / "run") as (_, url):  # the same command goes on
+            Page(browser, url).until(lambda it: it["phase"] == "waiting" and (it["round"], it["episode"]) == (1, 2))
+        again = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").steps
+        assert torch.equal(again["observation"], kept["observation"])
+        browser.close()
+
+
+@pytest.fixture
+def console():
+    console = Browser(port=0, viewers=20)
+    yield console
+    console.close()
+
+
+def socket_of(console, **more):
+    place = urlsplit(console.url)
+    given = {"origin": f"http://{place.netloc}", "token": console.token, **more}
+    return connect(f"ws://{place.netloc}/ws?token={given['token']}", origin=given["origin"], open_timeout=20)
+
+
+@contextmanager
+def unread(console):
+    """A connection whose messages pile up: a bare socket that makes the handshake and then never reads."""
+    place = urlsplit(console.url)
+    with create_connection((place.hostname, place.port)) as bare:
+        key = b64encode(os.urandom(16)).decode()
+        bare.sendall(
+            f"GET /ws?token={console.token} HTTP/1.1\r\nHost: {place.netloc}\r\nOrigin: http://{place.netloc}\r\n"
+            f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        assert b"101" in bare.recv(64)
+        yield
+
+
+def read_to_the_end(socket):
+    while True:
+        socket.recv(timeout=10)
+
+
+def take_control(console, socket):
+    socket.send(json.dumps({"command": "start"}))
+    wait_for(console.present)
+
+
+def test_the_page_needs_the_token(console):
+    assert "<canvas" in urlopen(console.url).read().decode()
+    for url in (console.url[:-1], console.url.partition("?")[0]):
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(url)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"token": "guess"}, {"token": "ü"}, {"origin": "http://evil.example"}, {"origin": None}]
+)
+def test_strangers_are_refused(console, wrong):
+    with pytest.raises(InvalidStatus, match="403"):
+        socket_of(console, **wrong)
+    assert not console.viewers
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{",
+        "[]",
+        '{"pressed": 3}',
+        '{"axes": [2.0]}',
+        '{"axes": [NaN]}',
+        '{"command": "rm"}',
+        '{"more": 1}',
+        b"\x00\x01",
+    ],
+)
+def test_a_malformed_message_ends_its_connection_alone(console, message):
+    with socket_of(console) as good, socket_of(console) as bad:
+        take_control(console, good)
+        bad.send(message)
+        with pytest.raises(ConnectionClosed):
+            read_to_the_end(bad)
+        good.send(json.dumps({"pressed": ["KeyA"]}))
+        wait_for(lambda: console.controls().held(["KeyA"]))
+
+
+def test_an_oversized_message_ends_its_connection(console):
+    with socket_of(console) as bad:
+        bad.send(json.dumps({"pressed": ["x" * 100_000]}))
+        with pytest.raises(ConnectionClosed):
+            read_to_the_end(bad)
+    assert not console.present()
+
+
+def test_one_is_in_control_until_they_leave(console):
+    with socket_of(console) as second:
+        with socket_of(console) as first:
+            take_control(console, first)
+            second.send(json.dumps({"pressed": ["KeyB"], "command": "stop"}))
+            first.send(json.dumps({"pressed": ["KeyA"]}))
+            wait_for(lambda: console.controls().held(["KeyA"]))
+            assert not console.controls().held(["KeyB"])
+            assert "stop" not in console.commands()
+        wait_for(lambda: not console.present())
+        take_control(console, second)
+    wait_for(lambda: not console.present())
+
+
+def test_who_falls_silent_is_away(console):
+    with socket_of(console) as person:
+        take_control(console, person)
+        wait_for(lambda: not console.present(), 5)
+        person.send(json.dumps({}))
+        assert wait_for(console.present)
+
+
+def test_a_short_press_between_two_looks_is_seen_once(console):
+    with socket_of(console) as person:
+        take_control(console, person)
+        for pressed in (["Space"], []):
+            person.send(json.dumps({"pressed": pressed}))
+        wait_for(lambda: console.pressed == {"Space"} and not console.state.pressed)
+        assert console.controls().held(["Space"])
+        assert not console.controls().held(["Space"])
+
+
+def test_fifty_at_once_and_one_that_never_reads_do_not_stop_it(console):
+    frame = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    with ExitStack() as stack:
+        person = stack.enter_context(socket_of(console))
+        take_control(console, person)
+        stack.enter_context(unread(console))
+        refused = 0
+        for _ in range(50):
+            try:
+                stack.enter_context(socket_of(console))
+            except InvalidStatus:
+                refused += 1
+        assert refused == 52 - 20
+        began = time.monotonic()
+        for number in range(100):
+            console.show({"phase": "playing", "number": number}, frame)
+        assert time.monotonic() - began < 30
+        heard = {}
+        while heard.get("number") != 99:
+            heard = next(json.loads(it) for it in iter(lambda: person.recv(timeout=20), None) if isinstance(it, str))
+
+
+def test_a_port_in_use_is_named(console):
+    port = urlsplit(console.url).port
+    with pytest.raises(ValueError, match=rf"{port} cannot be listened on .*choose another human\.port"):
+        Browser(port=port)
+
+
+@needs_chromium
+def test_a_form_is_filled_in(console):
+    from playwright.sync_api import sync_playwright
+
+    form = {
+        "title": "How was it?",
+        "text": "One.\n\nTwo.",
+        "fields": [
+            {"name": "agree", "label": "Agreed?", "kind": "choice", "options": ["yes", "no"]},
+            {"name": "liked", "label": "Liked it?", "kind": "scale", "low": 1, "high": 7, "ends": ["no", "yes"]},
+            {"name": "tlx", "label": "Hard?", "kind": "scale", "low": 0, "high": 100, "step": 5},
+            {"name": "words", "label": "More?", "kind": "text"},
+        ],
+    }
+    with sync_playwright() as playwright:
+        page = Page(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]), console.url)
+        console.show({"phase": "form", "form": form})
+        page.until(lambda it: it["phase"] == "form")
+        page.page.get_by_label("no", exact=True).check()
+        page.page.get_by_label("6", exact=True).check()
+        page.page.get_by_role("button", name="Continue").click()
+        page.page.wait_for_timeout(300)
+        assert console.answers() is None  # one is missing
+        page.page.get_by_label("85", exact=True).check()
+        page.page.get_by_role("textbox").fill("Höher! <b>")
+        page.page.keyboard.press("Space")
+        page.page.get_by_role("button", name="Continue").click()
+        assert wait_for(console.answers) == {"agree": "no", "liked": 6, "tlx": 85, "words": "Höher! <b> "}
+
+
+PADS = "window.pads = []; navigator.getGamepads = () => window.pads"
+
+
+@contextmanager
+def in_control(console):
+    """A page whose person is in control, and which knows of no pads but those that are plugged in by `plug`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        console.show({"phase": "waiting", "title": "The test"})
+        page = Page(browser, console.url, PADS)
+        page.until(lambda news: news["phase"] == "waiting")
+        page.page.keyboard.press("Enter")
+        wait_for(console.present)
+        yield page.page
+        browser.close()
+
+
+def pad(index, pressed=(), axes=(0, 0, 0, 0), mapping="standard"):
+    buttons = [{"pressed": number in pressed} for number in range(17)]
+    name = f"Pad {index} (Vendor: 0079)"
+    return {"index": index, "id": name, "connected": True, "mapping": mapping, "buttons": buttons, "axes": axes}
+
+
+def plug(page, *pads):
+    """Let these be all the pads, and let the page look at them."""
+    look = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(f"pads => {{ window.pads = pads; return {look} }}", pads)
+
+
+def mark(console, page):
+    """Wait until the page's messages so far have arrived; return all that was pressed since `console.controls()`."""
+    page.keyboard.press("KeyZ")
+    wait_for(lambda: "KeyZ" in console.pressed and "KeyZ" not in console.state.pressed)
+    return console.controls().pressed - {"KeyZ"}
+
+
+@needs_chromium
+@pytest.mark.parametrize("event", ["Meta goes up", "Meta goes down", "a key goes down with Meta"])
+def test_meta_lets_all_keys_go(console, event):
+    with in_control(console) as page:
+        page.keyboard.down("ArrowUp")
+        page.keyboard.down("KeyA")
+        wait_for(lambda: console.state.pressed == {"ArrowUp", "KeyA"})
+        if event == "Meta goes up":
+            page.keyboard.up("Meta")
+        elif event == "Meta goes down":
+            page.keyboard.down("Meta")
+        else:  # Meta went down where the page could not see it
+            key = {"type": "keyDown", "modifiers": 4, "code": "KeyC", "key": "c"}
+            page.context.new_cdp_session(page).send("Input.dispatchKeyEvent", key)
+        wait_for(lambda: not console.state.pressed, 5)
+        page.keyboard.up("Meta")
+        page.keyboard.down("ArrowLeft")
+        wait_for(lambda: console.state.pressed == {"ArrowLeft"}, 5)
+
+
+@needs_chromium
+@pytest.mark.parametrize("modifier", ["Control", "Alt", "Meta"])
+def test_keys_pressed_with_a_modifier_are_no_controls(console, modifier):
+    with in_control(console) as page:
+        mark(console, page)
+        page.keyboard.down(modifier)
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.up(modifier)
+        assert not mark(console, page)
+
+
+@needs_chromium
+def test_the_pad_that_moved_last_is_read(console):
+    with in_control(console) as page:
+        idle = pad(0, axes=(0.06, 0, 0, 0))
+        plug(page, idle, pad(1))
+        plug(page, idle, pad(1, [0], (0, -1, 0, 0)))
+        wait_for(lambda: console.state == ({"Pad0"}, (0, -1, 0, 0), None, 0), 5)
+
+        # noise of the other is no movement
+        for value in (0.1, -0.08, 0.02):
+            plug(page, pad(0, axes=(value, value, 0, 0)), pad(1, [0], (0, -1, 0, 0)))
+        mark(console, page)
+        assert console.state == ({"Pad0"}, (0, -1, 0, 0), None, 0)
+
+        # a stick of the other is, and a button that stays down is none
+        plug(page, pad(0, axes=(0.5, 0, 0, 0)), pad(1, [0], (0, -1, 0, 0)))
+        wait_for(lambda: console.state == (set(), (0.5, 0, 0, 0), None, 0), 5)
+        plug(page, pad(0), pad(1, [0, 5], (0, -1, 0, 0)))
+        wait_for(lambda: console.state.pressed == {"Pad0", "Pad5"}, 5)
+
+
+@needs_chromium
+def test_a_pad_that_cannot_be_read_is_named(console, tmp_path):
+    with in_control(console) as page:
+        line = page.get_by_text("This pad cannot be read: Pad 0 (Vendor: 0079); this browser has no standard mapping")
+        assert line.count() == 0
+        plug(page, pad(0, [0], (0, -1, 0, 0), mapping=""), None, pad(2, [1]))
+        wait_for(lambda: console.state.pressed == {"Pad1"}, 5)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=tmp_path / f"{scheme}.png")
+        assert line.is_visible()
+        plug(page, None, None, pad(2))
+        assert line.count() == 0
+
+
+@needs_chromium
+def test_a_pad_that_vanishes_is_let_go(console):
+    with in_control(console) as page:
+        plug(page, pad(0), pad(1, [2], (1, 0, 0, 0)))
+        wait_for(lambda: console.state.pressed == {"Pad2"}, 5)
+        plug(page, pad(0), None)
+        wait_for(lambda: console.state == (set(), (), None, 0), 5)
+        plug(page, pad(0), pad(1))
+        mark(console, page)
+        assert console.state == (set(), (), None, 0)
+
+
+def test_the_page_is_read_where_the_locale_is_ascii(monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
+        console = Browser(port=0)
+    console.close()
+    assert "Connecting …" in console.page
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(ModuleNotFoundError, match=r"fastapi.*pip install '\.\[console\]' in the checkout's folder"):
+        runpy.run_path(str(ROOT / "src" / "browser.py"))
