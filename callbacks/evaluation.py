@@ -57,8 +57,10 @@ class EvaluationCallback(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 names = [f"reference/{re.escape(name)}" for name in self.references]
-                lines = {of: [f"evaluation/{of}$", *(f"{name}/{of}$" for name in names)] for of in MEASURES}
-                charts = {of: ["Multiline", tags] for of, tags in lines.items()}
+                lines = {
+                    metric: [f"evaluation/{metric}$", *(f"{name}/{metric}$" for name in names)] for metric in MEASURES
+                }
+                charts = {metric: ["Multiline", tags] for metric, tags in lines.items()}
                 logger.experiment.add_custom_scalars({"evaluation": charts})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -71,14 +73,14 @@ class EvaluationCallback(Callback):
 
         # scores, their intervals, and the lines to compare with
         metrics = {}
-        for of in MEASURES:
-            low, high = outcome.interval(of=of)
+        for metric in MEASURES:
+            low, high = outcome.interval(metric=metric)
             metrics |= {
-                f"evaluation/{of}": outcome.score(of),
-                f"evaluation/{of}_low": low,
-                f"evaluation/{of}_high": high,
+                f"evaluation/{metric}": outcome.score(metric),
+                f"evaluation/{metric}_low": low,
+                f"evaluation/{metric}_high": high,
             }
-            metrics |= {f"reference/{name}/{of}": row.score(of) for name, row in self.references.items()}
+            metrics |= {f"reference/{name}/{metric}": row.score(metric) for name, row in self.references.items()}
 
         # at the round, counted from 0 as by the other callbacks
         plans = [callback for callback in trainer.callbacks if isinstance(callback, DeploymentCallback)]

@@ -55,8 +55,8 @@ class RoundProgressBar(ProgressBar):
             parts.append(f"human {plan.outcomes[-1].intervention_ratio:.0%}")
         if self.evaluation is not None and self.evaluation.evaluations:
             number, last = list(by_round(self.evaluation.evaluations, plan.epochs_per_round).items())[-1]
-            of = getattr(self.evaluation.env, "rated_by", "return")
-            score = f"success {last.success_rate:.0%}" if of == "success" else f"return {last.mean_return:.0f}"
+            metric = getattr(self.evaluation.env, "metric", "return")
+            score = f"success {last.success_rate:.0%}" if metric == "success" else f"return {last.mean_return:.0f}"
             parts.append(f"{score} (round {number})")
         return " · ".join(parts)
 

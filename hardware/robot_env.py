@@ -69,7 +69,7 @@ class RobotEnv(gym.Env):
         ValueError: there is no bench.
     """
 
-    rated_by = "success"
+    metric = "success"
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012 (Gymnasium's own way)
 
     def __init__(

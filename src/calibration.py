@@ -27,7 +27,7 @@ class Calibration:
         auc: area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 says nothing, 1 all.
         alone: rollouts of the robot alone.
         helped: the same episodes with interventions.
-        of: what they are judged by, "return" or "success".
+        metric: what they are judged by, "return" or "success".
     """
 
     cost: float
@@ -37,25 +37,28 @@ class Calibration:
     auc: float
     alone: Evaluation
     helped: Evaluation
-    of: str
+    metric: str
 
     @property
     def helps(self) -> bool:
         """Do interventions raise what the rollouts are judged by?"""
-        return self.helped.score(self.of) > self.alone.score(self.of)
+        return self.helped.score(self.metric) > self.alone.score(self.metric)
 
     def __str__(self) -> str:
-        form = ".0%" if self.of == "success" else ".1f"
+        form = ".0%" if self.metric == "success" else ".1f"
         return (
             f"cost {self.cost:.2f}, scale {self.scale:.2f} nats; intervenes in {self.intervention_ratio:.1%} of the "
-            f"steps (floor {self.floor:.2%}, AUC {self.auc:.2f}); {self.of} {self.alone.score(self.of):{form}} alone, "
-            f"{self.helped.score(self.of):{form}} with interventions"
+            f"steps (floor {self.floor:.2%}, AUC {self.auc:.2f}); {self.metric} "
+            f"{self.alone.score(self.metric):{form}} alone, {self.helped.score(self.metric):{form}} with interventions"
         )
 
     def summary(self) -> dict[str, float | str]:
         """Return the figures as plain numbers."""
         figures = {key: value for key, value in asdict(self).items() if key not in ("alone", "helped")}
-        outcomes = {f"{self.of}_alone": self.alone.score(self.of), f"{self.of}_helped": self.helped.score(self.of)}
+        outcomes = {
+            f"{self.metric}_alone": self.alone.score(self.metric),
+            f"{self.metric}_helped": self.helped.score(self.metric),
+        }
         return figures | outcomes
 
 
@@ -71,7 +74,7 @@ def calibrate_cost(
     tolerance: float = 0.01,
     max_bisections: int = 6,
     seed: int = 0,
-    of: str = "return",
+    metric: str = "return",
     refuse: bool = True,
 ) -> Calibration:
     """Find the scale from the spread of the gap, and the cost for a target intervention ratio in deployment.
@@ -93,7 +96,7 @@ def calibrate_cost(
         tolerance: stop when the ratio is so close.
         max_bisections: stop after so many halvings, with the best trial.
         seed: of the rollouts.
-        of: what rollouts are judged by, "return" or "success".
+        metric: what rollouts are judged by, "return" or "success".
         refuse: a human whose interventions do not help.
 
     Raises:
@@ -122,7 +125,7 @@ def calibrate_cost(
         helped = summarize(steps)
         auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
         return Calibration(
-            cost, scale, helped.intervention_ratio, intervention_floor(cost, scale), auc, unhelped, helped, of
+            cost, scale, helped.intervention_ratio, intervention_floor(cost, scale), auc, unhelped, helped, metric
         )
 
     high += 4 * scale
@@ -144,7 +147,7 @@ def calibrate_cost(
     best = min(trials, key=lambda trial: abs(trial.intervention_ratio - target_ratio))
     if refuse and not best.helps:
         raise ValueError(
-            f"interventions of this expert and mental model do not raise the {of} of the rollouts ({best}); choose "
+            f"interventions of this expert and mental model do not raise the {metric} of the rollouts ({best}); choose "
             "another pair, target_ratio or relative_scale"
         )
     return best

@@ -65,7 +65,7 @@ def collect_episodes(
             if on_episode is not None:
                 on_episode(finished[number])
 
-    player = getattr(env, "played", None) or InProcess()
+    player = getattr(env, "player", None) or InProcess()
     while len(finished) < len(wanted):
         try:
             play(player)

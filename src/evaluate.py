@@ -23,7 +23,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
     with closing(instantiate(cfg.env)) as env:
         result = evaluate_policy(env, policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
-    print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result}, env.rated_by)
+    print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result}, env.metric)
     path = Path(cfg.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {cfg.checkpoint: result})

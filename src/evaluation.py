@@ -49,27 +49,27 @@ class Evaluation:
         """Share of all steps in which the human acted (Sec. V)."""
         return float(self.interventions.sum() / self.lengths.sum())
 
-    def score(self, of: str) -> float:
-        """Return the mean return (of="return") or the success rate (of="success")."""
+    def score(self, metric: str) -> float:
+        """Return the mean return (metric="return") or the success rate (metric="success")."""
         return {"return": self.mean_return, "success": self.success_rate}[of]
 
-    def interval(self, confidence: float = 0.95, of: str = "return") -> tuple[float, float]:
+    def interval(self, confidence: float = 0.95, metric: str = "return") -> tuple[float, float]:
         """Return a confidence interval over episodes.
 
         Args:
             confidence: coverage in (0, 1).
-            of: "return": the mean return, by Student's t; "success": the success rate, by Wilson's score.
+            metric: "return": the mean return, by Student's t; "success": the success rate, by Wilson's score.
         """
-        if of == "success":
+        if metric == "success":
             test = stats.binomtest(int(self.successes.sum()), len(self.successes))
             low, high = test.proportion_ci(confidence, method="wilson")
-        elif of == "return":
+        elif metric == "return":
             values = self.returns.double().numpy()
             error = stats.sem(values) if len(values) > 1 else np.nan
             half = stats.t.ppf(0.5 + confidence / 2, max(len(values) - 1, 1)) * error
             low, high = values.mean() - half, values.mean() + half
         else:
-            raise ValueError(f"of must be 'return' or 'success', got '{of}'")
+            raise ValueError(f"metric must be 'return' or 'success', got '{metric}'")
         return float(low), float(high)
 
     def summary(self) -> dict[str, float | int | list[float] | None]:
@@ -79,7 +79,7 @@ class Evaluation:
             "mean_return": self.mean_return,
             "return_interval": list(self.interval()) if len(self.returns) > 1 else None,
             "success_rate": self.success_rate,
-            "success_interval": list(self.interval(of="success")),
+            "success_interval": list(self.interval(metric="success")),
             "mean_length": float(self.lengths.float().mean()),
             "steps": int(self.lengths.sum()),
             "interventions": int(self.interventions.sum()),

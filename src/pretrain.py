@@ -42,7 +42,7 @@ def pretrain(cfg: DictConfig) -> Path:
         training_steps=training_steps,
         evaluation={**result.summary(), "seed": cfg.evaluation.seed, "deterministic": cfg.role.deterministic},
     )
-    print_table(f"{cfg.env.name}, {cfg.evaluation.num_episodes} episodes", {cfg.role.name: result}, env.rated_by)
+    print_table(f"{cfg.env.name}, {cfg.evaluation.num_episodes} episodes", {cfg.role.name: result}, env.metric)
     print(path)
     return path
 

@@ -68,7 +68,7 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
         ("In rounds", iterative, better),
         ("The same data", same_data, offline),
     ):
-        rated = [name for name in group if any(it.experiment == name and it.of == "success" for it in outcomes)]
+        rated = [name for name in group if any(it.experiment == name and it.metric == "success" for it in outcomes)]
         if len(rated) > 1:
             text += f"\n## {title}: {', '.join(rated)} together\n\n{over_tasks(series, rated, choose)}"
     text += f"\n{INTERVALS}\n{left_out_section(left_out)}"

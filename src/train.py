@@ -135,7 +135,7 @@ def train_in(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> dict[
 
     deployed, evaluated = callbacks["deployment"].outcomes, callbacks["evaluation"].evaluations
     evaluate_learnt = None if at_desk else partial(evaluate, env)  # at a desk the person who judges has left
-    return conclude(cfg, method, deployed, evaluated, references, evaluate_learnt, env.rated_by)
+    return conclude(cfg, method, deployed, evaluated, references, evaluate_learnt, env.metric)
 
 
 def conclude(
@@ -145,7 +145,7 @@ def conclude(
     evaluated: dict[int, Evaluation],
     references: dict[str, Evaluation],
     evaluate: Callable[[Policy], Evaluation] | None,
-    rated_by: str,
+    metric: str,
 ) -> dict[str, Evaluation]:
     """Leave a run's outcomes and its policy in its folder, evaluate that policy, and print all of it."""
     output = Path(cfg.output_dir)
@@ -155,7 +155,7 @@ def conclude(
         method.policy,
         output / "policy",
         environment=cfg.env.name,
-        rated_by=rated_by,
+        metric=metric,
         role="learnt",
         seed=cfg.seed,
         command=cfg.command,
@@ -167,8 +167,8 @@ def conclude(
         rows["expert (sampled)"] = rows.pop("expert (sampled)")  # last
     write_json(output / "results.json", rows)
 
-    print_rounds(deployed, by_round(evaluated, cfg.callbacks.deployment.epochs_per_round), rated_by)
-    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, rated_by)
+    print_rounds(deployed, by_round(evaluated, cfg.callbacks.deployment.epochs_per_round), metric)
+    print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, metric)
     output = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(f"{output}: policy, results, deployment and evaluation by round, buffer")
     print(f"tensorboard --logdir {shlex.quote(str(output))}")
@@ -229,7 +229,7 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
         print(f"human: as in '{known.parent}', cost {found['cost']:.2f}, scale {found['scale']:.2f} nats")
     else:
         print("calibrating the human's cost and scale …", flush=True)
-        calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, of=env.rated_by)
+        calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, metric=env.metric)
         found = calibration.summary()
         print(f"human: {calibration}")
     rank_zero_only(write_text)(output / "calibration.json", json.dumps(found, indent=2) + "\n")

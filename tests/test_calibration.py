@@ -55,7 +55,9 @@ def test_a_human_who_does_not_help_is_refused_with_that_sentence():
 def test_a_manipulation_task_is_judged_by_success():
     robot, expert, mental_model = (load_policy(f"drawer_open/{role}") for role in ("initial", "expert", "mental_model"))
     env = make_env("drawer_open", 16)
-    found = calibrate_cost(env, robot, expert, mental_model, relative_scale=0.1, num_episodes=16, seed=1, of="success")
+    found = calibrate_cost(
+        env, robot, expert, mental_model, relative_scale=0.1, num_episodes=16, metric="success", seed=1
+    )
     assert found.helps
     assert found.helped.success_rate > found.alone.success_rate + 0.2
     assert found.intervention_ratio < 0.3

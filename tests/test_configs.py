@@ -257,7 +257,7 @@ def test_what_ships_is_as_good_as_its_json_says(name, role):
     env = make_env(name, bench=SimulatedBench) if slow else make_env(name, 16)
     episodes, description = 9 if slow else 25, describe_checkpoint(f"{name}/{role}")
     told = description["evaluation"]
-    score = told["mean_return" if env.rated_by == "return" else "success_rate"]
+    score = told["mean_return" if env.metric == "return" else "success_rate"]
     low, high = SHIPPED[name][role]
     assert told["episodes"] == 100
     assert low <= score <= high
@@ -265,8 +265,8 @@ def test_what_ships_is_as_good_as_its_json_says(name, role):
     assert f"role={role}" in description["command"]
     policy = load_policy(f"{name}/{role}", environment=name)
     found = evaluate_policy(env, policy, episodes, seed=7, deterministic=told["deterministic"])
-    spread = found.returns.std() if env.rated_by == "return" else max(score * (1 - score), 0.04) ** 0.5
-    assert abs(found.score(env.rated_by) - score) < 4 * spread / episodes**0.5
+    spread = found.returns.std() if env.metric == "return" else max(score * (1 - score), 0.04) ** 0.5
+    assert abs(found.score(env.metric) - score) < 4 * spread / episodes**0.5
     env.close()
 
 

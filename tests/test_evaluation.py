@@ -17,7 +17,7 @@ def outcome(returns, successes):
 def test_wilson_interval_of_a_textbook_case():
     # Newcombe (1998), Table I: 81 of 263 gives 0.2553 to 0.3662
     result = outcome([0.0] * 263, [True] * 81 + [False] * 182)
-    assert result.interval(of="success") == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert result.interval(metric="success") == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_return_interval_covers_as_often_as_it_says():
@@ -29,7 +29,7 @@ def test_return_interval_covers_as_often_as_it_says():
 
 def test_unknown_measure_is_refused():
     with pytest.raises(ValueError, match="'return' or 'success', got 'luck'"):
-        outcome([1.0], [True]).interval(of="luck")
+        outcome([1.0], [True]).interval(metric="luck")
 
 
 def test_returns_successes_and_lengths_of_known_episodes():

@@ -196,7 +196,7 @@ def finished_run(folder, seed, **settings):
         "results.json": dict.fromkeys(rows, row),
         "evaluation.json": {"2": row},
         "deployment.json": {"0": {"steps": 9, "interventions": 3}},
-        "policy.json": {"rated_by": "success"},
+        "policy.json": {"metric": "success"},
     }.items():
         (folder / name).write_text(json.dumps(content))  # JSON is YAML
 
@@ -248,7 +248,7 @@ DAMAGE = {
         "IndexError",
     ),
     "evaluations by an earlier version": ("evaluation.json", '{"0": {}}', "of an earlier version"),
-    "a metric that nobody knows": ("policy.json", '{"rated_by": "beauty"}', "KeyError: 'beauty'"),
+    "a metric that nobody knows": ("policy.json", '{"metric": "beauty"}', "KeyError: 'beauty'"),
     "another project's config": ("config.yaml", "epochs: 3\nmodel: large\n", "Missing key"),
     "a config that is no YAML": ("config.yaml", "a: [1,\n b: }", "while parsing"),
     "a config in bytes": ("config.yaml", "\x00", "special characters are not allowed"),

@@ -22,7 +22,7 @@ class ScheduledEnv(GymWrapper):
 
     name: str
     recipe: partial["ScheduledEnv"]  # makes another one, in another process
-    played: Any = None  # by what of mile.envs.players
+    player: Any = None  # one of mile.envs.players, which plays its episodes
 
     @property
     def schedule(self) -> EpisodeSchedule:
@@ -30,9 +30,9 @@ class ScheduledEnv(GymWrapper):
         return self._env.envs[0].schedule
 
     @property
-    def rated_by(self) -> Literal["success", "return"]:
+    def metric(self) -> Literal["success", "return"]:
         """By what a policy is judged here (Sec. V): manipulation by success, all else by the return."""
-        return getattr(self.simulator, "rated_by", "return")
+        return getattr(self.simulator, "metric", "return")
 
     @property
     def simulator(self) -> gym.Env:
@@ -45,8 +45,8 @@ class ScheduledEnv(GymWrapper):
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Close the copies, and end the processes that play for them."""
-        if self.played is not None:
-            self.played.close()
+        if self.player is not None:
+            self.player.close()
         super().close(raise_if_closed=raise_if_closed)
 
     def _set_seed(self, seed: int | None) -> None:
@@ -85,7 +85,7 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None,
     copies = [lambda: ScheduledEpisodes(factory(**options), schedule)] * num_envs
     vector = SyncVectorEnv(copies, autoreset_mode=AutoresetMode.DISABLED)
     env = ScheduledEnv(vector, categorical_action_encoding=True)
-    env.name, env.played = name, collector
+    env.name, env.player = name, collector
     env.recipe = partial(make_env, name, num_envs, seed, **options)
     return env
 

@@ -49,7 +49,7 @@ class MetaWorld(gym.Env):
         ModuleNotFoundError: Meta-World is not installed.
     """
 
-    rated_by = "success"
+    metric = "success"
 
     def __init__(
         self,

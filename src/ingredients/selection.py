@@ -47,8 +47,8 @@ def pretrain(
     best, chosen = -float("inf"), None
     for frames in algorithm(env, policy):
         outcome = evaluate_policy(judge, policy, num_episodes, seed, deterministic)
-        score = outcome.score(judge.rated_by)
-        print(f"{frames:>9} steps: {judge.rated_by} {score:8.2f}", flush=True)
+        score = outcome.score(judge.metric)
+        print(f"{frames:>9} steps: {judge.metric} {score:8.2f}", flush=True)
         save_policy(
             policy,
             Path(folder) / f"{frames}",
@@ -64,6 +64,6 @@ def pretrain(
     if chosen is None:
         raise ValueError(
             "no checkpoint was chosen: total_frames must be at least frames_per_checkpoint"
-            + ("" if stop_at is None else f", and a checkpoint must reach a {judge.rated_by} of {stop_at}")
+            + ("" if stop_at is None else f", and a checkpoint must reach a {judge.metric} of {stop_at}")
         )
     return load_policy(Path(folder) / f"{chosen}"), chosen

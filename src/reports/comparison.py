@@ -123,12 +123,12 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
     for experiment in dict.fromkeys(it.experiment for it in series):
         of = next(it for it in outcomes if it.experiment == experiment)
         start = next(it.score for it in outcomes if it.experiment == experiment and it.round == 0)
-        number = _percent if of.of == "success" else "{:.1f}".format
+        number = _percent if of.metric == "success" else "{:.1f}".format
         mine = [it for it in series if it.experiment == experiment]
         lines += [
             f"## {experiment}",
             "",
-            f"{of.of.capitalize()}: initial policy {number(start)}, with interventions {number(of.helped)}, expert "
+            f"{of.metric.capitalize()}: initial policy {number(start)}, with interventions {number(of.helped)}, expert "
             f"{number(of.expert)}.",
             "",
             "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | a point gained | P(MILE better) [95 %] |",

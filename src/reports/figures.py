@@ -125,6 +125,6 @@ def _finish(axes: Axes, outcomes: Sequence[Outcome], experiment: str) -> None:
     start = next(it.score for it in runs if it.round == 0)
     for value, style, label in ((start, "--", "initial"), (runs[0].helped, ":", "with interventions")):
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1, label=label)
-    axes.set(title=experiment, ylabel={"success": "success rate", "return": "return"}[runs[0].of])
-    if runs[0].of == "success":
+    axes.set(title=experiment, ylabel={"success": "success rate", "return": "return"}[runs[0].metric])
+    if runs[0].metric == "success":
         axes.set_ylim(0, 1.02)

@@ -42,7 +42,7 @@ class Outcome:
         variant: what else tells its runs apart from others of the same experiment and method; "" if nothing does.
         seed: of training.
         settings: digest of the run's config, seed and places left out.
-        of: what policies are judged by, "return" or "success".
+        metric: what policies are judged by, "return" or "success".
         round: deployments learnt from.
         final: judged on the episodes of the final table, not on those between rounds.
         score: mean return, or success rate.
@@ -58,7 +58,7 @@ class Outcome:
     variant: str
     seed: int
     settings: str
-    of: str
+    metric: str
     round: int
     final: bool
     score: float
@@ -158,8 +158,8 @@ def _read_table(path: Path) -> list[Run]:
         try:
             for row in csv.DictReader(file):
                 outcome = Outcome(**{name: kind(_original(row[name])) for name, kind in kinds.items()})
-                if outcome.of not in KEYS:
-                    raise ValueError(f"of must be one of {list(KEYS)}, got '{outcome.of}'")
+                if outcome.metric not in KEYS:
+                    raise ValueError(f"metric must be one of {list(KEYS)}, got '{outcome.metric}'")
                 runs[outcome.series, outcome.seed, outcome.settings].append(outcome)
         except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
             raise ValueError(f"'{path}' is no table of runs ({words_of(error)}); make it with mile-report") from None
@@ -240,8 +240,8 @@ def _read_run(folder: Path) -> list[Outcome]:
     results, evaluated, deployed, policy = (
         read_json(folder / f"{name}.json") for name in ("results", "evaluation", "deployment", "policy")
     )
-    of = policy["rated_by"]
-    key = KEYS[of]
+    metric = policy["metric"]
+    key = KEYS[metric]
 
     # what was recorded before each round's learning
     steps, interventions = [0], [0]
@@ -258,7 +258,7 @@ def _read_run(folder: Path) -> list[Outcome]:
             _variant(cfg),
             int(cfg.seed),
             _settings(cfg),
-            of,
+            metric,
             number,
             final,
             float(row[key]),

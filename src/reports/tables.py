@@ -13,16 +13,16 @@ from mile.files import write_text
 FORMATS = {"return": ".1f", "success": ".0%"}
 
 
-def print_table(title: str, rows: Mapping[str, Evaluation], of: str = "return") -> None:
+def print_table(title: str, rows: Mapping[str, Evaluation], metric: str = "return") -> None:
     """Print what each row is judged by, with its 95 % interval, and the human's share of the steps.
 
     Args:
         title: above the table.
         rows: evaluations by the name of what was evaluated.
-        of: "return": mean return and success rate; "success": the success rate alone.
+        metric: "return": mean return and success rate; "success": the success rate alone.
     """
     table = Table("policy", title=title)
-    shown = ("return", "success") if of == "return" else ("success",)
+    shown = ("return", "success") if metric == "return" else ("success",)
     for name in (*({"return": "mean return [95 %]", "success": "success [95 %]"}[it] for it in shown), "human"):
         table.add_column(name, justify="right")
     for name, row in rows.items():
@@ -30,21 +30,21 @@ def print_table(title: str, rows: Mapping[str, Evaluation], of: str = "return") 
     Console().print(table)
 
 
-def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluation], of: str) -> None:
+def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluation], metric: str) -> None:
     """Print a line for each round: what its deployment saw, and how good the policy was after it.
 
     Args:
         deployed: outcomes of the deployments, the human's help included.
         evaluated: Outcomes of the policy alone, by the number of deployments learnt from.
-        of: "return" or "success".
+        metric: "return" or "success".
     """
     table = Table("round", title="rounds")
-    for name in ("steps", "ν=1", "ratio", "with human", f"{of} after [95 %]"):
+    for name in ("steps", "ν=1", "ratio", "with human", f"{metric} after [95 %]"):
         table.add_column(name, justify="right")
     for number, row in enumerate(deployed, start=1):
-        after = _with_interval(evaluated[number], of) if number in evaluated else ""
+        after = _with_interval(evaluated[number], metric) if number in evaluated else ""
         counts = int(row.lengths.sum()), int(row.interventions.sum())
-        ratio, helped = f"{row.intervention_ratio:.1%}", f"{row.score(of):{FORMATS[of]}}"
+        ratio, helped = f"{row.intervention_ratio:.1%}", f"{row.score(metric):{FORMATS[metric]}}"
         table.add_row(f"{number}", *map(str, counts), ratio, helped, after)
     steps = sum(int(row.lengths.sum()) for row in deployed)
     interventions = sum(int(row.interventions.sum()) for row in deployed)
@@ -53,10 +53,10 @@ def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluat
     Console().print(table)
 
 
-def _with_interval(row: Evaluation, of: str) -> str:
-    form = FORMATS[of]
-    low, high = row.interval(of=of)
-    return f"{row.score(of):{form}} \\[{low:{form}}, {high:{form}}]"
+def _with_interval(row: Evaluation, metric: str) -> str:
+    form = FORMATS[metric]
+    low, high = row.interval(metric=metric)
+    return f"{row.score(metric):{form}} \\[{low:{form}}, {high:{form}}]"
 
 
 def write_json(path: Path, rows: Mapping[str, Evaluation]) -> None:

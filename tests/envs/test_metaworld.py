@@ -78,7 +78,7 @@ def test_time_is_up_after_500_steps_or_sooner(options, limit):
 def test_specs_hold_and_goals_differ(name):
     env = make_env(name, num_envs=3)
     check_env_specs(env)
-    assert env.rated_by == "success"
+    assert env.metric == "success"
     env.set_seed(0)
     first = env.reset()["observation"]
     assert len(first.unique(dim=0)) == 3
