@@ -51,7 +51,7 @@ class Evaluation:
 
     def score(self, metric: str) -> float:
         """Return the mean return (metric="return") or the success rate (metric="success")."""
-        return {"return": self.mean_return, "success": self.success_rate}[of]
+        return {"return": self.mean_return, "success": self.success_rate}[metric]
 
     def interval(self, confidence: float = 0.95, metric: str = "return") -> tuple[float, float]:
         """Return a confidence interval over episodes.
