@@ -1,4 +1,4 @@
-"""What happens between epochs: deployment rounds, evaluation, plots, the progress bar."""
+"""Callbacks: deployment rounds, evaluation, diagnostics, checkpoints, the progress bar."""
 
 from mile.callbacks.checkpoint import RoundCheckpoint
 from mile.callbacks.console import ConsoleCallback
@@ -8,6 +8,7 @@ from mile.callbacks.estimators import EstimatorCallback
 from mile.callbacks.evaluation import EvaluationCallback
 from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
+from mile.callbacks.rounds import RoundCallback, Rounds
 from mile.callbacks.study import StudyCallback
 from mile.callbacks.video import VideoCallback
 
@@ -18,8 +19,10 @@ __all__ = [
     "EvaluationCallback",
     "InterventionModelCallback",
     "LearningCallback",
+    "RoundCallback",
     "RoundCheckpoint",
     "RoundProgressBar",
+    "Rounds",
     "StudyCallback",
     "VideoCallback",
 ]

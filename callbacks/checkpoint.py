@@ -11,29 +11,28 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from mile.callbacks.rounds import rounds_of
 from mile.running.signals import on_stop
 
 
 class RoundCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoints of the last two rounds, and turns Ctrl-C, SIGTERM and SIGHUP into one more.
+    """Saves the checkpoints of the last two rounds, and one more when Ctrl-C, SIGTERM or SIGHUP asks the run to stop.
 
-    The first such signal lets the epoch end, so that the run that goes on is the one that was stopped; the second ends
-    the program at once. Between epochs, where the robot is deployed, the first one does: what was recorded is on
-    disk. The exit status is 128 + the signal's number.
+    After the first such signal the epoch is finished, so that a run that is continued equals one that was not stopped;
+    a second signal ends the program at once. Between epochs, while the robot is deployed, the first signal ends the
+    program: recorded episodes are on disk. The exit status is 128 + the signal's number.
 
     Args:
-        folder: of the run.
-        every_n_epochs: epochs a round.
+        folder: Folder of the run.
     """
 
-    def __init__(self, folder: str | Path, every_n_epochs: int) -> None:
+    def __init__(self, folder: str | Path) -> None:
         super().__init__(
             folder,
             "epoch_{epoch}",  # no "=", which Hydra's command line would want in quotes
             "epoch",
             mode="max",
             save_top_k=2,
-            every_n_epochs=every_n_epochs,
             auto_insert_metric_name=False,
         )
         self.signal: int | None = None
@@ -41,12 +40,19 @@ class RoundCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """Return a name that does not change with the rhythm, as Lightning's own would."""
+        """Return a name that does not depend on the arguments, as Lightning's own does."""
         return type(self).__qualname__
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save after every round."""
+        super().setup(trainer, pl_module, stage)
+        self._every_n_epochs = rounds_of(trainer).epochs
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the newest checkpoints in the run's own folder; paths that a file names are not heeded."""
-        epochs = {path: int(path.stem.removeprefix("epoch_")) for path in Path(str(self.dirpath)).glob("epoch_*.ckpt")}
+        """Continue with the newest checkpoints in the run's own folder; paths in a checkpoint are not trusted."""
+        epochs = {}
+        for path in Path(str(self.dirpath)).glob("epoch_*.ckpt"):
+            epochs[path] = int(path.stem.removeprefix("epoch_"))
         newest = sorted(epochs, key=epochs.__getitem__)[-self.save_top_k :]
         self.best_k_models = {str(path): torch.tensor(float(epochs[path])) for path in newest}
         if newest:
@@ -55,20 +61,20 @@ class RoundCheckpoint(ModelCheckpoint):
             self.best_model_score = self.best_k_models[self.best_model_path]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the time (s since 1970): what is logged later will be logged again by a run that goes on from here."""
+        """Add the time (s since 1970): later entries of the log are logged again by a run that continues from here."""
         checkpoint["saved_at"] = time.time()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen; Lightning restores the handlers of before when it is done."""
+        """Handle the signals; Lightning restores the earlier handlers at the end."""
         super().on_train_start(trainer, pl_module)
         on_stop(self._stop)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on, to the end of the epoch, a signal waits."""
+        """Let a signal wait until the end of the epoch from here on."""
         self.learning = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save; Lightning calls the checkpoint's hooks after those of all other callbacks."""
+        """Save, and stop if a signal came; Lightning calls this after the hooks of all other callbacks."""
         self.learning = False
         stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
         if stop:

@@ -1,44 +1,50 @@
-"""What the person at the console sees besides the robot: the round, and the learning between rounds."""
+"""Shows the person at the console the round, and the learning between rounds."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from mile.callbacks.deployment import DeploymentCallback
 from mile.humans import Person
 
 
 class ConsoleCallback(Callback):
-    """Tells a person at the console how far the experiment is.
+    """Shows a person at the console the progress of the experiment.
 
     Needs a `DeploymentCallback` among the trainer's callbacks.
 
     Args:
-        person: who oversees the robot.
+        person: Person who supervises the robot.
     """
+
+    NEEDS: ClassVar = {"person": "person"}
 
     def __init__(self, person: Person) -> None:
         self.person = person
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have the module's predictions, and the state of things, shown with every step."""
+        """Have the module's predictions and the progress shown with every step."""
         deployment = next(c for c in trainer.callbacks if isinstance(c, DeploymentCallback))
-        if hasattr(pl_module, "intervention_prob"):
-            self.person.predict = lambda seen: pl_module.intervention_prob(seen.to(pl_module.device)).cpu()  # pyright: ignore
+
+        def predict(observation: Tensor) -> Tensor:
+            return pl_module.intervention_prob(observation.to(pl_module.device)).cpu()  # pyright: ignore
 
         def progress() -> dict[str, Any]:
-            done = trainer.datamodule.buffer.recorded(deployment.round)
+            recorded = trainer.datamodule.buffer.recorded(deployment.round)
             return {
                 "round": deployment.round + 1,
-                "rounds": deployment.num_rounds,
-                "episode": len(done) + 1,
+                "rounds": deployment.rounds.count,
+                "episode": len(recorded) + 1,
                 "episodes": deployment.episodes_per_round,
             }
 
+        if hasattr(pl_module, "intervention_prob"):
+            self.person.predict = predict
         self.person.progress = progress
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the learning, from a round's first epoch on."""
+        """Show the epoch and the loss."""
         loss = trainer.callback_metrics.get("train/loss")
         self.person.console.show(
             {
@@ -50,9 +56,9 @@ class ConsoleCallback(Callback):
         )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop if the person wants to.
+        """Stop if the person asks for it.
 
         Raises:
-            SystemExit: they do; this round's learning begins again when the run goes on.
+            SystemExit: The person asks to stop; this round's learning begins again when the run is continued.
         """
         self.person.heed_stop()

@@ -1,39 +1,51 @@
-"""Evaluation of the learnt policy as training goes on."""
+"""Evaluation of the learnt policy during training."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torchrl.envs import EnvBase
 
-from mile.callbacks.deployment import DeploymentCallback
-from mile.evaluation import Evaluation, by_round, evaluate_policy
+from mile.callbacks.rounds import Rounds, find_rounds
+from mile.evaluation import Evaluation, evaluate_policy
 from mile.policies import Policy
 
-MEASURES = ("return", "success")
+METRICS = ("return", "success")
 
 
 class EvaluationCallback(Callback):
-    """Evaluates the policy alone, without a human, every so many epochs.
+    """Evaluates the policy alone, without a human, at a rhythm of its own.
 
-    TensorBoard gets each evaluation at the round whose deployment was learnt from last; the rounds are those of the
-    trainer's `DeploymentCallback`. Without one, every evaluation ends a round.
+    Each evaluation is logged at the round that was learnt from last. The rounds are those of the trainer's
+    `DeploymentCallback`; without one, every evaluation ends a round.
 
     Args:
-        env: without an `InterventionTransform`.
-        num_episodes: episodes an evaluation.
-        seed: of the episodes; the same ones every time.
+        env: Environment without an `InterventionTransform`.
+        num_episodes: Number of episodes in an evaluation.
+        seed: Seed of the episodes, which are the same ones every time.
         every_n_epochs: Number of epochs between two evaluations.
+        references: Evaluations to compare with, by name, for TensorBoard.
 
     Attributes:
-        references: lines to compare with in TensorBoard, by name.
         evaluations: Outcomes by the number of epochs trained before.
+
+    Raises:
+        ValueError: A number is below 1.
     """
 
-    def __init__(self, env: EnvBase, num_episodes: int, seed: int, every_n_epochs: int) -> None:
+    NEEDS: ClassVar = {"env": "env", "references": "references"}
+
+    def __init__(
+        self,
+        env: EnvBase,
+        num_episodes: int,
+        seed: int,
+        every_n_epochs: int,
+        references: Mapping[str, Evaluation] | None = None,
+    ) -> None:
         for name, value in (("num_episodes", num_episodes), ("every_n_epochs", every_n_epochs)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -41,30 +53,32 @@ class EvaluationCallback(Callback):
         self.num_episodes = num_episodes
         self.seed = seed
         self.every_n_epochs = every_n_epochs
-        self.references: Mapping[str, Evaluation] = {}
+        self.references = references or {}
         self.evaluations: dict[int, Evaluation] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the evaluations made so far."""
+        """Return the evaluations so far, for a checkpoint."""
         return {str(epochs): asdict(outcome) for epochs, outcome in self.evaluations.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the evaluations of the run that is continued."""
+        """Restore the evaluations from a checkpoint."""
         self.evaluations = {int(epochs): Evaluation(**outcome) for epochs, outcome in state_dict.items()}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out TensorBoard's custom scalars: the policy's curve and the references in one chart."""
+        charts = {}
+        for metric in METRICS:
+            tags = [f"evaluation/{metric}$"]
+            for name in self.references:
+                tags.append(f"reference/{re.escape(name)}/{metric}$")
+            charts[metric] = ["Multiline", tags]
+
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                names = [f"reference/{re.escape(name)}" for name in self.references]
-                lines = {
-                    metric: [f"evaluation/{metric}$", *(f"{name}/{metric}$" for name in names)] for metric in MEASURES
-                }
-                charts = {metric: ["Multiline", tags] for metric, tags in lines.items()}
                 logger.experiment.add_custom_scalars({"evaluation": charts})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate and log, with the 95 % intervals."""
+        """Evaluate, if it is time, and log scores with their 95 % intervals."""
         epochs = trainer.current_epoch + 1
         if epochs % self.every_n_epochs:
             return
@@ -73,18 +87,15 @@ class EvaluationCallback(Callback):
 
         # scores, their intervals, and the lines to compare with
         metrics = {}
-        for metric in MEASURES:
+        for metric in METRICS:
             low, high = outcome.interval(metric=metric)
-            metrics |= {
-                f"evaluation/{metric}": outcome.score(metric),
-                f"evaluation/{metric}_low": low,
-                f"evaluation/{metric}_high": high,
-            }
-            metrics |= {f"reference/{name}/{metric}": row.score(metric) for name, row in self.references.items()}
+            metrics[f"evaluation/{metric}"] = outcome.score(metric)
+            metrics[f"evaluation/{metric}_low"] = low
+            metrics[f"evaluation/{metric}_high"] = high
+            for name, reference in self.references.items():
+                metrics[f"reference/{name}/{metric}"] = reference.score(metric)
 
-        # at the round, counted from 0 as by the other callbacks
-        plans = [callback for callback in trainer.callbacks if isinstance(callback, DeploymentCallback)]
-        epochs_per_round = plans[0].epochs_per_round if plans else self.every_n_epochs
-        (number,) = by_round({epochs: outcome}, epochs_per_round)
+        # at the round, numbered from 0 as by the other callbacks
+        rounds = find_rounds(trainer) or Rounds(count=epochs, epochs=self.every_n_epochs)
         for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=number - 1)
+            logger.log_metrics(metrics, step=rounds.learnt(epochs) - 1)

@@ -1,83 +1,79 @@
-"""What training does to the networks: asked of each round once it is trained on."""
+"""Measures what each round's training does to the networks."""
 
 from copy import deepcopy
 from typing import Any, cast
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from tensordict import TensorDictBase
 from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn.utils import get_total_norm
 
+from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.methods import Method
 from mile.policies import Policy
 
-MAX_STEPS = 4096  # recorded steps that a round is asked about, evenly spread
+MAX_STEPS = 4096  # recorded steps on which a round is measured, evenly spread
 
 
-class LearningCallback(Callback):
-    """Logs what each term of the loss asks of each network, and how far the policy moved where nobody intervened.
+class LearningCallback(RoundCallback):
+    """Logs the gradients of the terms of the loss, and how far a round's learning moved the policy.
 
     * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round, where a loss has terms;
-    * `gradient/cosine`: between the gradients of `intervention_loss` and `policy_loss` in the policy: below 0 they pull
-      apart;
-    * `drift/not_intervened`, `drift/intervened`: mean KL(π where the round's learning began ‖ π after it) over recorded
-      steps with ν=0 and ν=1, nats. With restarts learning begins from the initial policy, not from the one deployed.
+    * `gradient/cosine`: cosine between the gradients of `intervention_loss` and `policy_loss` in the policy; below 0
+      they pull in opposite directions;
+    * `drift/not_intervened`, `drift/intervened`: mean KL(π before the round's learning ‖ π after it) over recorded
+      steps with ν=0 and ν=1, nats. With restarts learning begins from the initial policy, not from the deployed one.
 
-    The module must be a `Method`. Comes after the `DeploymentCallback`, which restarts.
-
-    Args:
-        every_n_epochs: as many as a round has.
+    The module must be a `Method`. Put this callback after the `DeploymentCallback`, which restarts.
     """
 
-    def __init__(self, every_n_epochs: int) -> None:
-        self.every_n_epochs = every_n_epochs
+    def __init__(self) -> None:
         self.before: Policy | None = None
         self.restored: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the weights that began the round, for a run that is stopped within it."""
+        """Return the weights from before the round's learning, for a run that is stopped within the round."""
         return {} if self.before is None else dict(self.before.state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them until there is a policy to put them into."""
+        """Keep the weights until there is a policy to put them into."""
         self.restored = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put them into a policy."""
+        """Put restored weights into a policy."""
         if self.restored:
             self.before = deepcopy(cast(Policy, pl_module.policy))
             self.before.load_state_dict(self.restored)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the policy that begins a round, in which there may be nothing to learn from."""
-        if trainer.current_epoch % self.every_n_epochs == 0:
-            self.before = deepcopy(cast(Policy, pl_module.policy))
+    def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
+        """Copy the deployed policy, for a round that may hold nothing to learn from."""
+        self.before = deepcopy(cast(Policy, pl_module.policy))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep the policy that a round's learning begins with, after a restart."""
-        if not batch_idx:
-            self.on_train_epoch_start(trainer, pl_module)
+        """Copy the policy that a round's learning begins with, after a restart."""
+        if not batch_idx and rounds_of(trainer).begins_with(trainer.current_epoch):
+            self.before = deepcopy(cast(Policy, pl_module.policy))
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare at the end of a round."""
-        number, epoch = divmod(trainer.current_epoch, self.every_n_epochs)
-        if epoch + 1 != self.every_n_epochs:
-            return
-        buffer = trainer.datamodule.buffer
-        rows = buffer.rows(range(number + 1))
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
+        """Log gradients and drift on recorded steps."""
+        rows = trainer.datamodule.buffer.rows(range(number + 1))
         if not len(rows):  # demonstrations alone
             return
         steps = trainer.datamodule.steps()[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
+
+        # gradients
+        metrics = {}
         gradients = term_gradients(cast(Method, pl_module), steps)
-        metrics = {"/".join(("gradient", *key)): float(get_total_norm(them)) for key, them in gradients.items()}
+        for (term, network), parts in gradients.items():
+            metrics[f"gradient/{term}/{network}"] = float(get_total_norm(parts))
         if ("policy_loss", "policy") in gradients:
-            ours, theirs = (
-                torch.cat([part.flatten() for part in gradients[term, "policy"]])
-                for term in ("intervention_loss", "policy_loss")
-            )
-            metrics["gradient/cosine"] = float(torch.cosine_similarity(ours, theirs, dim=0))
+            intervention = torch.cat([part.flatten() for part in gradients["intervention_loss", "policy"]])
+            cloning = torch.cat([part.flatten() for part in gradients["policy_loss", "policy"]])
+            metrics["gradient/cosine"] = float(torch.cosine_similarity(intervention, cloning, dim=0))
+
+        # drift
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
         with torch.no_grad():
             divergence = kl_divergence(before(steps["observation"]), after(steps["observation"]))
@@ -93,10 +89,11 @@ def term_gradients(method: Method, steps: TensorDictBase) -> dict[tuple[str, str
     if not method.automatic_optimization:
         return {}  # there is no loss on recorded steps
     terms = method.loss(steps)._asdict()
-    return {
-        (term, name): torch.autograd.grad(
-            terms[term], list(network.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        for term in [term for term in terms if term != "loss"]
-        for name, network in method.networks().items()
-    }
+    del terms["loss"]
+    gradients = {}
+    for term, value in terms.items():
+        for name, network in method.networks().items():
+            gradients[term, name] = torch.autograd.grad(
+                value, list(network.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+    return gradients

@@ -1,4 +1,6 @@
-"""A progress bar that speaks of rounds."""
+"""A progress bar that shows rounds."""
+
+from operator import itemgetter
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -6,14 +8,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.evaluation import EvaluationCallback
-from mile.evaluation import by_round
 
 
 class RoundProgressBar(ProgressBar):
-    """Shows round, episode, epoch, loss, the round's intervention ratio and the last evaluation's return or success.
+    """Shows round, episode, epoch, the round's intervention ratio, and return or success in the last evaluation.
 
-    An evaluation is shown with its round. Needs a `DeploymentCallback` among the trainer's callbacks; uses an
-    `EvaluationCallback` if there is one.
+    An evaluation is shown with the round that was learnt from last. Needs a `DeploymentCallback` among the trainer's
+    callbacks; uses an `EvaluationCallback` if there is one.
     """
 
     def __init__(self) -> None:
@@ -37,31 +38,33 @@ class RoundProgressBar(ProgressBar):
         self.task = self.progress.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
 
     def refresh(self) -> None:
-        """Show the state of things; called after each episode and each epoch."""
+        """Show the progress; called after each episode and each epoch."""
         if self.progress is not None:
             self.progress.update(self.task, description=self.describe(), completed=self.trainer.current_epoch)
 
     def describe(self) -> str:
         """Return the line beside the bar."""
-        plan = self.deployment
-        recorded = self.trainer.datamodule.buffer.recorded(plan.round)
-        epoch = self.trainer.current_epoch % plan.epochs_per_round + 1
+        deployment, rounds = self.deployment, self.deployment.rounds
+        recorded = self.trainer.datamodule.buffer.recorded(deployment.round)
+        epoch = self.trainer.current_epoch % rounds.epochs + 1
         parts = [
-            f"round {plan.round + 1}/{plan.num_rounds}",
-            f"episode {len(recorded)}/{plan.episodes_per_round}",
-            f"epoch {epoch}/{plan.epochs_per_round}",
+            f"round {deployment.round + 1}/{rounds.count}",
+            f"episode {len(recorded)}/{deployment.episodes_per_round}",
+            f"epoch {epoch}/{rounds.epochs}",
         ]
-        if plan.outcomes:
-            parts.append(f"human {plan.outcomes[-1].intervention_ratio:.0%}")
+        if deployment.outcomes:
+            parts.append(f"human {deployment.outcomes[-1].intervention_ratio:.0%}")
+
+        # the last evaluation
         if self.evaluation is not None and self.evaluation.evaluations:
-            number, last = list(by_round(self.evaluation.evaluations, plan.epochs_per_round).items())[-1]
+            epochs, last = max(self.evaluation.evaluations.items(), key=itemgetter(0))
             metric = getattr(self.evaluation.env, "metric", "return")
             score = f"success {last.success_rate:.0%}" if metric == "success" else f"return {last.mean_return:.0f}"
-            parts.append(f"{score} (round {number})")
+            parts.append(f"{score} (round {rounds.learnt(epochs)})")
         return " · ".join(parts)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count an epoch."""
+        """Show the progress."""
         self.refresh()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

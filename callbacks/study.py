@@ -1,13 +1,14 @@
-"""The user study of Sec. VII, around an experiment with a person at a console."""
+"""Runs the user study of Sec. VII around an experiment with a person at a console."""
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from torchrl.envs import EnvBase
 
+from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.collection import collect_episodes
 from mile.files import append_line, read_lines
 from mile.humans import Person
@@ -18,30 +19,33 @@ Form = Mapping[str, Any]  # title, text, and fields: what `Person.ask` takes
 POLICIES = ("initial", "final")
 
 
-class StudyCallback(Callback):
-    """Leads a participant through the study; what they answer is on disk before the next thing happens.
+class StudyCallback(RoundCallback):
+    """Leads a participant through the study; each answer is on disk before the study continues.
 
-    Before the first round: consent, a practice episode that is not recorded, and what the initial policy does. After
-    each round: the policy at work, and a rating of it. At the end: the initial and the final policy, each rated without
-    being named, in an order that alternates with the participant's number; then the survey.
+    Before the first round the participant gives consent, practises in an episode that is not recorded, and watches the
+    initial policy. After each round they watch the policy and rate it. At the end they rate the initial and the final
+    policy without being told which is which, in an order that alternates with the participant's number; then they
+    answer the survey.
 
     Args:
-        person: the participant.
-        env: with an `InterventionTransform` of theirs.
-        initial: the policy that the study begins with.
-        participant: number, from 1; no name.
-        path: gets one line of JSON for each form that was answered; those in it are not asked again.
-        consent: asked first; without "agree" the study ends.
-        rating: of a policy that was shown.
-        survey: forms at the end.
-        every_n_epochs: as many as a round has.
-        shown: episodes of the initial policy that are shown: those its mental model is warm-started on.
-        shown_seed: of these; another one than the deployment's.
-        seed: of all other episodes that are shown: number 0 for practice, r after round r, and a new one at the end.
+        person: Participant at a console.
+        env: Environment with an `InterventionTransform` of the participant.
+        initial: Initial policy.
+        participant: Number of the participant, from 1; names are not recorded.
+        path: Path of a file that gets one line of JSON for each answered form; forms in it are not asked again.
+        consent: First form; unless `agree` is answered with "yes", the study ends.
+        rating: Form about a policy that the participant has watched.
+        survey: Forms at the end.
+        num_watched: Number of episodes of the initial policy that the participant watches before the first round: those
+            that its mental model is warm-started on.
+        watched_seed: Seed of these episodes, which must differ from the deployment's.
+        seed: Seed of all other episodes: number 0 for practice, r after round r, and a new one at the end.
 
     Raises:
-        ValueError: the participant's number is below 1, or a form cannot be answered.
+        ValueError: The participant's number is below 1, or a form cannot be answered.
     """
+
+    NEEDS: ClassVar = {"person": "person", "env": "supervised", "initial": "initial"}
 
     def __init__(
         self,
@@ -54,9 +58,8 @@ class StudyCallback(Callback):
         consent: Form,
         rating: Form,
         survey: Sequence[Form],
-        every_n_epochs: int,
-        shown: int,
-        shown_seed: int,
+        num_watched: int,
+        watched_seed: int,
         seed: int,
     ) -> None:
         if participant < 1:
@@ -66,15 +69,14 @@ class StudyCallback(Callback):
         self.person, self.env, self.initial = person, env, initial
         self.path = Path(path)
         self.consent, self.rating, self.survey = consent, rating, survey
-        self.every_n_epochs = every_n_epochs
-        self.shown, self.shown_seed, self.seed = shown, shown_seed, seed
+        self.num_watched, self.watched_seed, self.seed = num_watched, watched_seed, seed
         self.order = POLICIES if participant % 2 else POLICIES[::-1]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for consent, let the person practise, and show the initial policy.
 
         Raises:
-            SystemExit: there is no consent.
+            SystemExit: The participant does not consent.
         """
         if "consent" not in self.answered():
             answers = self.person.ask(self.consent)
@@ -85,33 +87,34 @@ class StudyCallback(Callback):
             self.person.title = "Practice: take over and let go as often as you like; nothing is recorded"
             collect_episodes(self.env, self.initial, [0], seed=self.seed)
             self.person.title = None
-            self.show("This is the robot as it is now, episode", self.initial, range(self.shown), self.shown_seed)
+            self.show(
+                "This is the robot as it is now, episode", self.initial, range(self.num_watched), self.watched_seed
+            )
             self.note("practice", {})
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Have the policy rated at the end of each round."""
-        number, epoch = divmod(trainer.current_epoch + 1, self.every_n_epochs)
-        if not epoch:
-            policy = cast(Policy, pl_module.policy)
-            self.rate(f"round {number}", "This is what the robot has learnt, episode", policy, number)
+    def on_round_end(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
+        """Have the learnt policy rated."""
+        count = number + 1
+        policy = cast(Policy, pl_module.policy)
+        self.rate(f"round {count}", "This is what the robot has learnt, episode", policy, count)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Have both policies rated blind, and ask the survey."""
+        """Have both policies rated without their names, and ask the survey."""
         policies = {"initial": self.initial, "final": cast(Policy, pl_module.policy)}
-        unseen = trainer.current_epoch // self.every_n_epochs + 1
+        unseen = rounds_of(trainer).learnt(trainer.current_epoch) + 1
         for letter, name in zip("AB", self.order, strict=True):
             self.rate(name, f"Robot {letter}, episode", policies[name], unseen)
         for form in self.survey:
             self.ask(form["title"], form)
 
     def rate(self, name: str, title: str, policy: Policy, episode: int) -> None:
-        """Show a policy at work in an episode, and have it rated."""
+        """Show a policy in an episode, and have it rated."""
         if name not in self.answered():
             self.show(title, policy, [episode], self.seed)
             self.ask(name, {**self.rating, "title": title.removesuffix(", episode")})
 
     def show(self, title: str, policy: Policy, episodes: Sequence[int], seed: int) -> None:
-        """Let a policy act alone under the person's eyes."""
+        """Show episodes of a policy that acts alone."""
         for place, number in enumerate(episodes):
             self.person.title = f"{title} {place + 1} of {len(episodes)}"
             self.person.watching = True
@@ -121,7 +124,7 @@ class StudyCallback(Callback):
                 self.person.watching, self.person.title = False, None
 
     def ask(self, name: str, form: Form) -> dict[str, Any]:
-        """Return the answers to a form, from the file if it was asked before."""
+        """Return the answers to a form, from the file if the form was asked before."""
         known = self.answered()
         if name not in known:
             known[name] = self.note(name, self.person.ask(form))

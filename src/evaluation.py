@@ -118,11 +118,24 @@ def summarize(steps: TensorDictBase) -> Evaluation:
     )
 
 
+def rounds_learnt(epochs: int, epochs_per_round: int) -> int:
+    """Return the number of rounds that were learnt from, the last one perhaps in part, after so many epochs.
+
+    Args:
+        epochs: Number of epochs trained.
+        epochs_per_round: Number of epochs between two deployments.
+    """
+    return math.ceil(epochs / epochs_per_round)
+
+
 def by_round(evaluations: Mapping[int, Result], epochs_per_round: int) -> dict[int, Result]:
-    """Return the last evaluation of each round, by the number of deployments that were learnt from.
+    """Return the last evaluation of each round, by the number of rounds that were learnt from.
 
     Args:
         evaluations: Outcomes by the number of epochs trained before, at least 1.
         epochs_per_round: Number of epochs between two deployments.
     """
-    return {math.ceil(epochs / epochs_per_round): evaluations[epochs] for epochs in sorted(evaluations)}
+    last = {}
+    for epochs in sorted(evaluations):
+        last[rounds_learnt(epochs, epochs_per_round)] = evaluations[epochs]
+    return last

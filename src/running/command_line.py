@@ -161,8 +161,7 @@ def _prepare() -> None:
             setattr(sys, name, _Unbroken(stream))
 
     # warnings: one line each, and none that says nothing to a user
-    for noisy in ("torchrl", "lightning.pytorch"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.disable(logging.INFO)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for noise in LIGHTNINGS_NOISE:
         warnings.filterwarnings("ignore", noise)

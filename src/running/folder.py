@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock, SoftFileLock, Timeout
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from mile.files import refuse_links
+from mile.files import refuse_links, write_text
 from mile.running.targets import check_config, load_config
 
 LOCKS_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -47,6 +48,16 @@ def occupied(folder: Path) -> AbstractContextManager:
             f"'{marker}' says that another run is at work in '{folder}'; wait for it, choose another hydra.run.dir, or "
             "delete that file if its run was killed on another machine"
         ) from None
+
+
+def keep_config(cfg: DictConfig) -> None:
+    """Write the config of a new run into its folder; a run that is continued has its own there."""
+    path = Path(cfg.output_dir) / "config.yaml"
+    if path.exists():
+        return
+    # these two as values; the rest refers to them, wherever the folder is moved
+    values = {"output_dir": cfg.output_dir, "command": cfg.command}
+    rank_zero_only(write_text)(path, OmegaConf.to_yaml(OmegaConf.merge(cfg, values)))
 
 
 def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:

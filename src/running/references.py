@@ -3,18 +3,45 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from mile.evaluation import Evaluation
+from mile.evaluation import Evaluation, evaluate_policy
 from mile.files import read_json, write_text
+from mile.running.assembly import Assembly
 from mile.running.targets import load_config
 
 # in these a run may differ from one that it takes its human and its references from
 FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
+
+
+def reference_lines(cfg: DictConfig, parts: Assembly) -> dict[str, Evaluation]:
+    """Return the evaluations that a learnt policy is compared with, by name.
+
+    The initial policy is always there. The initial policy with interventions is left out where a person would have to
+    intervene, the expert where there is none.
+
+    Args:
+        cfg: Config of the experiment; `like` names the folder of a run whose lines are taken over.
+        parts: Parts of the experiment.
+    """
+    output = Path(cfg.output_dir)
+    references = read_references(output if cfg.like is None else Path(cfg.like))
+    if references is None:
+        print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
+        evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
+        references = {"initial policy": evaluate(parts.env, parts.initial)}
+        if parts.person is None:
+            references["with interventions"] = evaluate(parts.supervised, parts.initial)
+        if not parts.at_desk:
+            references["expert (sampled)"] = evaluate(parts.env, parts.human.expert, deterministic=False)
+    rank_zero_only(write_references)(output, references)
+    return references
 
 
 def check_alike(cfg: DictConfig) -> None:

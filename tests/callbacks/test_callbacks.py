@@ -31,13 +31,13 @@ def run(tmp_path, every_third):
     env = make_env("Counting-v0", num_envs=2)
     supervised = TransformedEnv(make_env("Counting-v0", num_envs=2), InterventionTransform(every_third))
     deployment = DeploymentCallback(supervised, num_rounds=2, episodes_per_round=3, epochs_per_round=2)
-    video = VideoCallback(lambda: make_env("Counting-v0", render_mode="rgb_array"), every_third, 0, 2)
+    video = VideoCallback(lambda: make_env("Counting-v0", render_mode="rgb_array"), every_third, 0)
     evaluation, bar = EvaluationCallback(env, 4, 0, 2), RoundProgressBar()
     evaluation.references = {"expert (sampled)": evaluate_policy(env, make_policy(env, hidden_dims=(8,)), 2, 0)}
     trainer = Trainer(
         accelerator="cpu",
         logger=TensorBoardLogger(tmp_path, "", ""),
-        callbacks=[deployment, evaluation, InterventionModelCallback(2), LearningCallback(2), video, bar],
+        callbacks=[deployment, evaluation, InterventionModelCallback(), LearningCallback(), video, bar],
         enable_checkpointing=False,
         enable_model_summary=False,
         max_epochs=-1,

@@ -42,9 +42,9 @@ def fit(folder, human, *extra, ckpt_path=None, logger=False, restart=False):
         log_every_n_steps=1,
         callbacks=[
             DeploymentCallback(supervised, num_rounds=3, episodes_per_round=2, epochs_per_round=EPOCHS),
-            LearningCallback(EPOCHS),
+            LearningCallback(),
             *extra,
-            RoundCheckpoint(folder, EPOCHS),
+            RoundCheckpoint(folder),
         ],
         enable_progress_bar=False,
         enable_model_summary=False,

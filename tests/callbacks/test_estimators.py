@@ -14,18 +14,18 @@ from tests.support import act_by_step
 
 @pytest.fixture
 def trainer(tmp_path, every_third):
-    """At the first epoch, with a round of two episodes."""
+    """A trainer whose buffer holds a round of two episodes."""
     env = TransformedEnv(make_env("Counting-v0", num_envs=2), InterventionTransform(every_third))
     buffer = InterventionBuffer(tmp_path / "buffer", "Counting-v0")
     collect_episodes(env, act_by_step, 2, on_episode=buffer.append)
-    return SimpleNamespace(current_epoch=0, datamodule=SimpleNamespace(buffer=buffer))
+    return SimpleNamespace(datamodule=SimpleNamespace(buffer=buffer))
 
 
 def test_predictions_are_whole_whenever_the_process_ends(tmp_path, trainer, monkeypatch):
     """It ends just before the new file takes the old one's place."""
     path = tmp_path / "predictions.json"
     path.write_text('{"7": {}}')
-    callback = EstimatorCallback(1, path)
+    callback = EstimatorCallback(path)
 
     def fail(path, target):
         raise KeyboardInterrupt
@@ -33,9 +33,9 @@ def test_predictions_are_whole_whenever_the_process_ends(tmp_path, trainer, monk
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail)
         with pytest.raises(KeyboardInterrupt):
-            callback.on_train_epoch_start(trainer, object())
+            callback.on_round_start(trainer, object(), 0)
     assert json.loads(path.read_text()) == {"7": {}}
-    callback.on_train_epoch_start(trainer, object())
+    callback.on_round_start(trainer, object(), 0)
     assert list(json.loads(path.read_text())) == ["7", "0"]
 
 
@@ -43,4 +43,4 @@ def test_damaged_predictions_are_named(tmp_path, trainer):
     path = tmp_path / "predictions.json"
     path.write_text('{"0": {"mod')
     with pytest.raises(ValueError, match=r"predictions\.json' is damaged"):
-        EstimatorCallback(1, path).on_train_epoch_start(trainer, object())
+        EstimatorCallback(path).on_round_start(trainer, object(), 0)

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.evaluation import by_round, evaluate_policy
 from mile.methods import HGDAgger
+from mile.reports.conclusion import conclude
 from mile.reports.runs import read_runs
-from mile.train import conclude
 from tests.support import EveryThird
 
 ROUNDS, EPOCHS = 4, 2
@@ -56,7 +57,8 @@ def learnt(folder, every):
         }
     )
     OmegaConf.save(cfg, folder / "config.yaml")
-    conclude(cfg, method, deployment.outcomes, evaluation.evaluations, {"initial policy": initial}, None, "return")
+    parts = SimpleNamespace(method=method, metric="return", at_desk=True)
+    conclude(cfg, parts, deployment.outcomes, evaluation.evaluations, {"initial policy": initial})
     return bar.describe()
 
 

@@ -1,0 +1,230 @@
+"""Builds all parts of an experiment from its config: environments, human, person, data, method, callbacks, trainer."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class, instantiate
+from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+from torchrl.envs import EnvBase, TransformedEnv
+
+from mile.datamodules import InterventionDataModule
+from mile.datamodules.recorded import take_recording
+from mile.envs import InterventionTransform, ScheduledEnv
+from mile.evaluation import Evaluation
+from mile.files import read_json, write_text
+from mile.humans import Person, SimulatedHuman, Spectator
+from mile.humans.controls import keymap_for
+from mile.ingredients.demonstrations import expert_episode
+from mile.intervention import intervention_floor
+from mile.methods import Method
+from mile.policies import Policy
+from mile.running.checks import is_one_process
+from mile.running.event_files import forget_later
+from mile.transitions import DEMONSTRATION
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of an experiment; a callback names those that it needs in its `NEEDS`.
+
+    Attributes:
+        env: Environment in which policies act alone, to be evaluated.
+        supervised: Environment in which the human supervises the policy.
+        initial: Initial policy.
+        human: Simulated human; stands in for a person where cost and scale, or an expert, are needed.
+        person: Person at a console, who supervises instead of the simulated human; None without one.
+        data: Recorded steps.
+        method: Method that learns.
+        before_round: Function that is called with the policy before every round but the first; None for none.
+        make_pictured_env: Function that makes an environment of one copy with pictures.
+        metric: Metric of the environment, "return" or "success".
+        at_desk: Whether a person judges each episode at a robot's desk, where nothing else tells success.
+    """
+
+    env: EnvBase
+    supervised: EnvBase
+    initial: Policy
+    human: SimulatedHuman
+    person: Person | None
+    data: InterventionDataModule
+    method: Method
+    before_round: Callable[[Policy], None] | None
+    make_pictured_env: Callable[[], ScheduledEnv]
+    metric: str
+    at_desk: bool
+
+    def close(self) -> None:
+        """Close the person's console, if there is one."""
+        if self.person is not None:
+            self.person.console.show({"phase": "done"})
+            self.person.console.close()
+
+
+@contextmanager
+def environments(cfg: DictConfig) -> Iterator[tuple[ScheduledEnv, ScheduledEnv]]:
+    """Make two environments, and close them at the end: one to evaluate in, and one to deploy in.
+
+    They are the same one where there is one arm. Both share one set of processes that play their episodes, and a
+    person sees pictures.
+    """
+    player = instantiate(cfg.env.get("collector"))
+    with closing(instantiate(cfg.env, collector=player)) as env:
+        if cfg.get("hardware") is not None:
+            yield env, env
+            return
+        options = {"collector": player}
+        if cfg.human.person:
+            options = {"collector": None, "num_envs": 1, "render_mode": "rgb_array"}
+        with closing(instantiate(cfg.env, **{"collector": None, **options})) as watched:
+            yield env, watched
+
+
+def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assembly:
+    """Build the parts of an experiment.
+
+    Args:
+        cfg: Config of the experiment.
+        env: Environment to evaluate in.
+        watched: Environment to deploy in.
+    """
+    output = Path(cfg.output_dir)
+    data = make_data(cfg.data)
+    initial: Policy = instantiate(cfg.policy)
+    rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
+
+    # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
+    person = make_person(cfg, watched) if cfg.human.person else None
+    human = make_human(cfg, env, initial, output)
+    supervised = TransformedEnv(watched, InterventionTransform(person or human))
+
+    # where policies act alone
+    at_desk = person is not None and cfg.get("hardware") is not None
+    judged = env
+    if person is not None and at_desk:
+        judged = TransformedEnv(env, InterventionTransform(Spectator(person)))
+
+    # what learns, and from what
+    method = make_method(cfg, judged, initial, human)
+    add_demonstrations(cfg, data, env, human.expert)
+    before_round = None
+    if cfg.human.watch:
+        before_round = partial(instantiate(cfg.human.watch), human, env)
+
+    return Assembly(
+        env=judged,
+        supervised=supervised,
+        initial=initial,
+        human=human,
+        person=person,
+        data=data,
+        method=method,
+        before_round=before_round,
+        make_pictured_env=partial(instantiate, cfg.env, num_envs=1, render_mode="rgb_array"),
+        metric=env.metric,
+        at_desk=at_desk,
+    )
+
+
+def make_data(cfg: DictConfig) -> InterventionDataModule:
+    """Build the DataModule, with the recording of another run in it if `from` names one."""
+    options = dict(cfg)
+    source = options.pop("from")
+    data = instantiate(options)
+    if source is not None:
+        take_recording(source, data.buffer)
+    return data
+
+
+def add_demonstrations(cfg: DictConfig, data: InterventionDataModule, env: ScheduledEnv, expert: Policy) -> None:
+    """Record the demonstrations of the expert that the data begins with, as far as they are missing."""
+    missing = set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)
+    for number in sorted(missing):
+        data.buffer.append(expert_episode(env, expert, number, cfg.demonstration_seed))
+
+
+def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: SimulatedHuman) -> Method:
+    """Build the method, with the parts of an intervention model if it has one."""
+    if "cost" not in cfg.method:
+        policy = instantiate(cfg.policy)
+        if "start" in cfg:  # a method that cannot start from the initial policy itself
+            policy = instantiate(cfg.start)(env, policy)
+        return instantiate(cfg.method, policy=policy)
+
+    mental_model, _ = instantiate(cfg.mental_model)(env, initial)
+    cost, scale = cfg.method.cost, cfg.method.scale
+    return instantiate(
+        cfg.method,
+        policy=instantiate(cfg.policy),
+        mental_model=mental_model,
+        cost=human.cost * cfg.learner_cost_ratio if cost is None else cost,
+        scale=human.scale * cfg.learner_scale_ratio if scale is None else scale,
+    )
+
+
+def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
+    """Build the simulated human; cost and scale may be known from before this run was stopped, or from another one."""
+    expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
+    if "cost" in cfg.human:
+        cost, scale = cfg.human.cost, cfg.human.scale
+        print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})")
+        return SimulatedHuman(expert, mental_model, cost, scale)
+    known = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
+    if known.exists():
+        figures = read_json(known)
+        print(f"human: as in '{known.parent}', cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats")
+    else:
+        print("calibrating the human's cost and scale …", flush=True)
+        calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, metric=env.metric)
+        figures = calibration.summary()
+        print(f"human: {calibration}")
+    rank_zero_only(write_text)(output / "calibration.json", json.dumps(figures, indent=2) + "\n")
+    return SimulatedHuman(expert, mental_model, figures["cost"], figures["scale"])
+
+
+def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:
+    """Build a person's place at a console."""
+    return instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
+
+
+def make_callbacks(cfg: DictConfig, parts: Assembly, references: Mapping[str, Evaluation]) -> list[Callback]:
+    """Build the callbacks, each with the parts that its class names in `NEEDS`: argument -> field of `Assembly`.
+
+    A callback that needs a person is left out where there is none.
+
+    Args:
+        cfg: Configs of the callbacks, by any name.
+        parts: Parts of the experiment.
+        references: Evaluations to compare with, by name; "references" in `NEEDS`.
+
+    Raises:
+        ValueError: A callback needs a part that does not exist.
+    """
+    available: dict[str, Any] = {field.name: getattr(parts, field.name) for field in fields(parts)}
+    available["references"] = references
+    callbacks = []
+    for name, options in cfg.items():
+        needs: Mapping[str, str] = getattr(get_class(options._target_), "NEEDS", {})
+        if "person" in needs.values() and parts.person is None:
+            continue
+        if unknown := sorted(set(needs.values()) - available.keys()):
+            raise ValueError(f"callbacks.{name} needs '{unknown[0]}'; an experiment has {', '.join(available)}")
+        arguments = {argument: available[part] for argument, part in needs.items()}
+        callbacks.append(instantiate(options, _partial_=True)(**arguments))
+    return callbacks
+
+
+def make_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
+    """Build Lightning's trainer."""
+    logger = instantiate(cfg.get("logger")) or False
+    plugins = []
+    if is_one_process(cfg.trainer):  # it is rank 0, whatever a cluster's variables say of the job that it is a part of
+        plugins.append(LightningEnvironment())
+    return instantiate(cfg.trainer, callbacks=callbacks, logger=logger, plugins=plugins)

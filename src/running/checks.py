@@ -1,0 +1,111 @@
+"""Refuses what cannot be run, before anything expensive begins."""
+
+import math
+from pathlib import Path
+
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+COUNTS = (  # of which there must be at least 1
+    "env.num_envs",
+    "callbacks.deployment.num_rounds",
+    "callbacks.deployment.episodes_per_round",
+    "callbacks.deployment.epochs_per_round",
+    "callbacks.evaluation.num_episodes",
+    "callbacks.evaluation.every_n_epochs",
+    "calibration.num_episodes",
+    "data.batch_size",
+    "data.batches_per_epoch",
+    "data.updates_per_step",
+    "evaluation.num_episodes",
+    "mental_model.num_episodes",
+)
+POSITIVE = ("method.scale", "method.optimizer.lr", "learner_scale_ratio", "learner_cost_ratio")
+
+
+def check(cfg: DictConfig) -> None:
+    """Check the config of an experiment.
+
+    Raises:
+        ValueError: The experiment cannot be run as it is; the message says what to change.
+    """
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    _check_numbers(cfg)
+    _check_sources(cfg)
+    _check_processes(cfg)
+    if cfg.get("hardware") is not None:
+        _check_desk(cfg)
+
+
+def is_one_process(trainer: DictConfig) -> bool:
+    """Return whether a run is a process of its own, as with trainer=cpu or trainer=gpu."""
+    return trainer.devices == 1 and trainer.get("num_nodes", 1) == 1 and trainer.get("strategy") is None
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Refuse numbers that a part would refuse after minutes of calibration."""
+    for key in COUNTS:
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < 1:
+            raise ValueError(f"{key} must be at least 1, got {value}")
+    for key in POSITIVE:
+        value = OmegaConf.select(cfg, key)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{key} must be finite and above 0, got {value}")
+
+    # λ
+    weight = OmegaConf.select(cfg, "method.intervention_weight")
+    if weight is not None and not 0 <= weight <= 1:
+        raise ValueError(f"method.intervention_weight (λ) must lie in [0, 1], got {weight}")
+
+
+def _check_sources(cfg: DictConfig) -> None:
+    """Refuse to learn from, or to match, a run that is not there."""
+    deployment = cfg.callbacks.deployment
+    if cfg.data["from"] is not None and deployment.episodes_per_round is not None:
+        raise ValueError("to learn from a recording, choose protocol=same_data, too")
+    match = deployment.get("match")
+    if match is not None and not (Path(match) / "deployment.json").exists():
+        raise ValueError(f"'{match}' holds no finished run to match; give the folder of one")
+
+
+def _check_processes(cfg: DictConfig) -> None:
+    """Refuse processes and devices that are not there."""
+    if cfg.human.person and not is_one_process(cfg.trainer):
+        raise ValueError("a person oversees one process; choose trainer=cpu or trainer=gpu, with trainer.devices=1")
+    is_there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "gpu": torch.cuda.is_available() or torch.backends.mps.is_available(),
+    }
+    wanted = cfg.trainer.accelerator
+    if not is_there.get(wanted, True):
+        raise ValueError(
+            f"trainer.accelerator={wanted} needs a GPU that PyTorch can use, there is none; use trainer=cpu"
+        )
+
+
+def _check_desk(cfg: DictConfig) -> None:
+    """Refuse what must not happen at a robot's desk."""
+    is_real = getattr(get_class(cfg.hardware._target_), "real", True)
+    if not cfg.human.person:
+        if is_real:
+            raise ValueError(
+                "a simulated human's expert must not move a real arm; choose hardware=simulated, or a person"
+            )
+        return
+
+    # a person
+    if "cost" not in cfg.human:
+        raise ValueError(
+            "nothing is calibrated on an arm that a person oversees; choose human=on_widowx, or add +human.cost=70 "
+            "+human.scale=100 (Table I)"
+        )
+    deployment, evaluation = cfg.callbacks.deployment, cfg.callbacks.evaluation
+    epochs = deployment.num_rounds * deployment.epochs_per_round
+    if evaluation.every_n_epochs > epochs:
+        raise ValueError(
+            "the person at the desk must see the learnt policy before they leave: "
+            f"callbacks.evaluation.every_n_epochs must be at most {epochs}, got {evaluation.every_n_epochs}"
+        )
