@@ -1,8 +1,12 @@
 """Cost and scale of a simulated human, from how often they are to intervene (Sec. V, App. D)."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
+from scipy.optimize import brentq
+from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 from torchrl.envs import EnvBase, TransformedEnv
 
@@ -10,24 +14,26 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
 from mile.evaluation import Evaluation, summarize
 from mile.humans import SimulatedHuman
-from mile.intervention import expected_gap, intervention_floor
+from mile.intervention import expected_gap, intervention_floor, intervention_log_probs
 from mile.policies import Policy
+
+MIN_SCREENED = 16  # episodes, of a trial that only tells where to begin
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a pair of cost and scale does in deployment.
+    """The effect of a pair of cost and scale in deployment.
 
     Attributes:
-        cost: c, nats.
-        scale: σ of Φ, nats.
-        intervention_ratio: share of steps with ν=1 in deployed rollouts.
+        cost: Cost c of an intervention, nats.
+        scale: Scale σ of Φ, nats.
+        intervention_ratio: Share of steps with ν=1 in deployed rollouts.
         floor: Φ(−c/σ), p(ν=1) where the human's action is no better than expected of the robot: interventions that
             the floor explains carry no information.
-        auc: area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 says nothing, 1 all.
-        alone: rollouts of the robot alone.
-        helped: the same episodes with interventions.
-        metric: what they are judged by, "return" or "success".
+        auc: Area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 tells nothing, 1 everything.
+        alone: Rollouts of the robot alone.
+        helped: The same episodes with interventions.
+        metric: Metric of the rollouts, "return" or "success".
     """
 
     cost: float
@@ -41,25 +47,30 @@ class Calibration:
 
     @property
     def helps(self) -> bool:
-        """Do interventions raise what the rollouts are judged by?"""
+        """Whether interventions improve the rollouts."""
         return self.helped.score(self.metric) > self.alone.score(self.metric)
 
     def __str__(self) -> str:
-        form = ".0%" if self.metric == "success" else ".1f"
-        return (
-            f"cost {self.cost:.2f}, scale {self.scale:.2f} nats; intervenes in {self.intervention_ratio:.1%} of the "
-            f"steps (floor {self.floor:.2%}, AUC {self.auc:.2f}); {self.metric} "
-            f"{self.alone.score(self.metric):{form}} alone, {self.helped.score(self.metric):{form}} with interventions"
-        )
+        return describe(self.summary())
 
     def summary(self) -> dict[str, float | str]:
         """Return the figures as plain numbers."""
-        figures = {key: value for key, value in asdict(self).items() if key not in ("alone", "helped")}
-        outcomes = {
-            f"{self.metric}_alone": self.alone.score(self.metric),
-            f"{self.metric}_helped": self.helped.score(self.metric),
-        }
-        return figures | outcomes
+        figures = asdict(self)
+        del figures["alone"], figures["helped"]
+        figures[f"{self.metric}_alone"] = self.alone.score(self.metric)
+        figures[f"{self.metric}_helped"] = self.helped.score(self.metric)
+        return figures
+
+
+def describe(figures: Mapping[str, Any]) -> str:
+    """Return the figures of `Calibration.summary` in words."""
+    metric = figures["metric"]
+    form = ".0%" if metric == "success" else ".1f"
+    return (
+        f"cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats; intervenes in "
+        f"{figures['intervention_ratio']:.1%} of the steps (floor {figures['floor']:.2%}, AUC {figures['auc']:.2f}); "
+        f"{metric} {figures[f'{metric}_alone']:{form}} alone, {figures[f'{metric}_helped']:{form}} with interventions"
+    )
 
 
 def calibrate_cost(
@@ -81,73 +92,203 @@ def calibrate_cost(
 
     The scale is relative_scale × the interquartile range of the expected gap over the states that the robot visits
     alone. The cost is found on rollouts with interventions, because these change which states are visited; every trial
-    plays the same episodes with the same random draws. The ratio does not always fall as the cost rises: a human who
-    comes too late to save an episode has to intervene in a longer one. So the search walks up the gap's quantiles to
-    the lowest cost that reaches the target, and bisects there.
+    plays the same episodes with the same random draws.
+
+    The ratio need not fall everywhere as the cost rises: a human who comes too late to save an episode has to intervene
+    in a longer one. So the search walks up quantiles of the gap to the lowest one that reaches the target. Where there
+    are enough episodes, a quarter of them tells where to begin, and whole trials walk from there to a quantile that
+    reaches the target while the one below does not. The search then bisects between these two.
 
     Args:
-        env: without an `InterventionTransform`.
-        policy: the robot's.
-        expert: π*, in the human's place.
-        mental_model: π̂, what the human expects of the robot.
-        target_ratio: share of steps with ν=1 to reach, in (0, 1).
-        relative_scale: σ in interquartile ranges of the gap.
-        num_episodes: rollouts a trial.
-        tolerance: stop when the ratio is so close.
-        max_bisections: stop after so many halvings, with the best trial.
-        seed: of the rollouts.
-        metric: what rollouts are judged by, "return" or "success".
-        refuse: a human whose interventions do not help.
+        env: Environment without an `InterventionTransform`.
+        policy: Policy of the robot.
+        expert: Policy π* in the human's place.
+        mental_model: Policy π̂ that the human expects of the robot.
+        target_ratio: Share of steps with ν=1 to reach, in (0, 1).
+        relative_scale: Scale σ in interquartile ranges of the gap.
+        num_episodes: Number of episodes in a trial.
+        tolerance: Largest distance from the target at which the search stops.
+        max_bisections: Largest number of bisections; the best trial is returned then.
+        seed: Seed of the episodes.
+        metric: Metric of the rollouts, "return" or "success".
+        refuse: Raise if interventions do not improve the rollouts.
 
     Raises:
-        ValueError: target_ratio lies outside (0, 1), relative_scale is not above 0, the gap is the same everywhere, or
-            interventions do not raise the return or success of the rollouts.
+        ValueError: The target_ratio lies outside (0, 1), relative_scale is not above 0, the gap is the same everywhere,
+            or interventions do not raise the return or success of the rollouts.
     """
-    if not 0 < target_ratio < 1:
-        raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
-    if not relative_scale > 0:
-        raise ValueError(f"relative_scale must be above 0, got {relative_scale}")
-    alone = collect_episodes(env, policy, num_episodes, seed=seed)
-    with torch.no_grad():
-        gap = expected_gap(expert(alone[expert.sees]), mental_model(alone[mental_model.sees])).double()
-    low, quartile, three_quarters, high = gap.quantile(gap.new_tensor([0, 0.25, 0.75, 1])).tolist()
-    scale = relative_scale * (three_quarters - quartile)
-    if not scale > 0:
-        raise ValueError(f"the gap is {quartile} nats in half of the states: nothing to calibrate a scale by")
+    _check(target_ratio, relative_scale)
 
-    unhelped = summarize(alone)
+    # the scale, from the gap where the robot acts alone
+    steps = collect_episodes(env, policy, num_episodes, seed=seed)
+    with torch.no_grad():
+        gap = expected_gap(expert(steps[expert.sees]), mental_model(steps[mental_model.sees])).double()
+    low, high = float(gap.min()), float(gap.max())
+    scale = _scale(gap, relative_scale)
+
+    # a trial: the same episodes with a human of some cost
+    alone = summarize(steps)
     human = SimulatedHuman(expert, mental_model, high, scale)
     supervised = TransformedEnv(env, InterventionTransform(human))
 
-    def deploy(cost: float) -> Calibration:
+    def deploy(cost: float, episodes: int = num_episodes) -> Calibration:
         human.cost = cost
-        steps = collect_episodes(supervised, policy, num_episodes, seed=seed)
+        steps = collect_episodes(supervised, policy, episodes, seed=seed)
         helped = summarize(steps)
-        auc = float(binary_auroc(steps["intervention_prob"], steps["intervened"].long()))
         return Calibration(
-            cost, scale, helped.intervention_ratio, intervention_floor(cost, scale), auc, unhelped, helped, metric
+            cost=cost,
+            scale=scale,
+            intervention_ratio=helped.intervention_ratio,
+            floor=intervention_floor(cost, scale),
+            auc=float(binary_auroc(steps["intervention_prob"], steps["intervened"].long())),
+            alone=alone,
+            helped=helped,
+            metric=metric,
         )
 
-    high += 4 * scale
-    trials = []
-    for cost in gap.quantile(torch.linspace(0.1, 1, 19, dtype=torch.float64)).tolist():
-        trials.append(deploy(cost))
-        if trials[-1].intervention_ratio <= target_ratio:
-            high = cost
-            break
-        low = cost
-    for _ in range(max_bisections):
-        if min(abs(trial.intervention_ratio - target_ratio) for trial in trials) <= tolerance:
-            break
-        trials.append(deploy((low + high) / 2))
-        if trials[-1].intervention_ratio > target_ratio:
-            low = trials[-1].cost
-        else:
-            high = trials[-1].cost
-    best = min(trials, key=lambda trial: abs(trial.intervention_ratio - target_ratio))
+    # the cost
+    candidates = gap.quantile(torch.linspace(0.1, 1, 19, dtype=torch.float64)).tolist()
+    few = num_episodes // 4
+    start = 0
+    if few >= MIN_SCREENED:
+        while start < len(candidates) and deploy(candidates[start], few).intervention_ratio > target_ratio:
+            start += 1
+    trials, (low, high) = _walk([low, *candidates, high + 4 * scale], start + 1, target_ratio, deploy)
+    best = _bisect(trials, low, high, target_ratio, tolerance, max_bisections, deploy)
     if refuse and not best.helps:
         raise ValueError(
             f"interventions of this expert and mental model do not raise the {metric} of the rollouts ({best}); choose "
             "another pair, target_ratio or relative_scale"
         )
     return best
+
+
+def estimate_cost(
+    env: EnvBase,
+    policy: Policy,
+    expert: Policy,
+    mental_model: Policy,
+    *,
+    target_ratio: float = 0.2,
+    relative_scale: float = 0.25,
+    num_episodes: int = 8,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Estimate cost and scale in seconds, from rollouts of the robot alone.
+
+    The cost is the one with a mean p(ν=1|s) of target_ratio over the states that the robot visits alone. A human's
+    interventions change these states, which `calibrate_cost` takes into account.
+
+    Args:
+        env: Environment without an `InterventionTransform`.
+        policy: Policy of the robot.
+        expert: Policy π* in the human's place.
+        mental_model: Policy π̂ that the human expects of the robot.
+        target_ratio: Mean of p(ν=1|s), in (0, 1).
+        relative_scale: Scale σ in interquartile ranges of the gap.
+        num_episodes: Number of rollouts.
+        seed: Seed of the episodes.
+
+    Returns:
+        Cost c and scale σ, nats.
+
+    Raises:
+        ValueError: The target_ratio lies outside (0, 1), relative_scale is not above 0, or the gap is the same
+            everywhere.
+    """
+    _check(target_ratio, relative_scale)
+    steps = collect_episodes(env, policy, num_episodes, seed=seed)
+
+    with torch.no_grad():
+        human, robot = expert(steps[expert.sees]), mental_model(steps[mental_model.sees])
+        gap = expected_gap(human, robot).double()
+        scale = _scale(gap, relative_scale)
+
+        def excess(cost: float) -> float:
+            _, log_prob = intervention_log_probs(human, robot, cost, scale)
+            return float(log_prob.exp().mean()) - target_ratio
+
+        # far enough for a ratio of almost 1, and of almost 0
+        low, high, margin = float(gap.min()), float(gap.max()), 1.0
+        while excess(low - margin) < 0 or excess(high + margin) > 0:
+            margin *= 2
+        return float(brentq(excess, low - margin, high + margin, xtol=1e-3)), scale
+
+
+def _check(target_ratio: float, relative_scale: float) -> None:
+    """Raise ValueError unless both are possible."""
+    if not 0 < target_ratio < 1:
+        raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
+    if not relative_scale > 0:
+        raise ValueError(f"relative_scale must be above 0, got {relative_scale}")
+
+
+def _scale(gap: Tensor, relative_scale: float) -> float:
+    """Return relative_scale × the interquartile range of the gap `[steps]`, nats.
+
+    Raises:
+        ValueError: The gap is the same in half of the states.
+    """
+    quartile, three_quarters = gap.quantile(gap.new_tensor([0.25, 0.75])).tolist()
+    scale = relative_scale * (three_quarters - quartile)
+    if not scale > 0:
+        raise ValueError(f"the gap is {quartile} nats in half of the states: nothing to calibrate a scale by")
+    return scale
+
+
+def _walk(
+    costs: Sequence[float], start: int, target: float, deploy: Callable[[float], Calibration]
+) -> tuple[list[Calibration], tuple[float, float]]:
+    """Walk along costs to two neighbours of which the higher one alone reaches the target ratio.
+
+    Args:
+        costs: Costs in ascending order; the first is assumed not to reach the target, the last to reach it.
+        start: Index of the cost to begin at.
+        target: Target ratio.
+        deploy: Function that tries a cost.
+
+    Returns:
+        All trials, and the two costs.
+    """
+    trials: dict[int, Calibration] = {}
+
+    def reaches(index: int) -> bool:
+        if index in (0, len(costs) - 1):
+            return index > 0
+        if index not in trials:
+            trials[index] = deploy(costs[index])
+        return trials[index].intervention_ratio <= target
+
+    index = start
+    while not reaches(index):
+        index += 1
+    while reaches(index - 1):
+        index -= 1
+    return list(trials.values()), (costs[index - 1], costs[index])
+
+
+def _bisect(
+    trials: list[Calibration],
+    low: float,
+    high: float,
+    target: float,
+    tolerance: float,
+    max_bisections: int,
+    deploy: Callable[[float], Calibration],
+) -> Calibration:
+    """Return the trial with the ratio closest to the target, after bisections between two costs."""
+
+    def distance(trial: Calibration) -> float:
+        return abs(trial.intervention_ratio - target)
+
+    trials = list(trials)
+    for _ in range(max_bisections):
+        if trials and min(map(distance, trials)) <= tolerance:
+            break
+        trial = deploy((low + high) / 2)
+        trials.append(trial)
+        if trial.intervention_ratio > target:
+            low = trial.cost
+        else:
+            high = trial.cost
+    return min(trials, key=distance)

@@ -36,6 +36,7 @@ def train(cfg: DictConfig) -> "dict[str, Evaluation]":
         seed_everything(cfg.seed, verbose=False)
         parts = assemble(cfg, env, watched)
         references = reference_lines(cfg, parts)
+        print(f"ready: {parts.words()}", flush=True)
         callbacks = make_callbacks(cfg.callbacks, parts, references)
         trainer = make_trainer(cfg, callbacks)
 

@@ -29,3 +29,11 @@ def as_a_program(monkeypatch):
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory):
+    """What tests keep in the cache ends with them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

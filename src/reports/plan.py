@@ -10,13 +10,6 @@ TASKS = ("lunarlander", "button_press", "drawer_open", "peg_insert")
 ITERATIVE = ("drawer_open", "peg_insert")
 CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
 SUPERVISED = ("mile", "mile_silence", *CLONING)  # so many gradient steps a round; RLIF takes some for each step played
-ITERATIVE_RATE = 1e-4  # ours, of all cloning methods and MILE: no search was made in rounds
-RATES = {  # ours: docs/results.md, "Learning rates"
-    "lunarlander": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
-    "button_press": {"mile": 1e-4, "bc_intervention": 1e-4, "hg_dagger": 1e-4, "iwr": 3e-5, "sirius": 3e-5},
-    "drawer_open": {"mile": 3e-5, "bc_intervention": 1e-4, "hg_dagger": 3e-5, "iwr": 3e-5, "sirius": 1e-4},
-    "peg_insert": {"mile": 3e-4, "bc_intervention": 3e-5, "hg_dagger": 1e-4, "iwr": 3e-4, "sirius": 1e-4},
-}
 ROUNDS = 5  # Table I: of a baseline, with as many episodes in all as MILE has; up to twice that to match interventions
 ROUND_STEPS, RESTART_STEPS = 300, 600  # gradient steps a round in the iterative experiments; ours: 600 from the start
 RLIF_UPDATES = 1  # of ten critics, for each of up to 10 000 steps of Meta-World; Table I has four
@@ -187,11 +180,8 @@ class Plan:
     ) -> Job:
         task = experiment.removesuffix("_iterative")
         minutes = minutes or (0.3 if task == "lunarlander" else 0.65)
-        rates: dict[str, float] = RATES[task] if experiment == task else dict.fromkeys(SUPERVISED, ITERATIVE_RATE)
-        rate = rates.get(method) or rates.get(method.removesuffix("_silence"))
         name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
-        overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
-        overrides += [f"method.optimizer.lr={rate}"] if rate else []
+        overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=null"]
         overrides += [f"evaluation.num_episodes={self.evaluation}", *more]
         if name != like:
             overrides, needs = [*overrides, override("like", self.folder / like)], (*needs, like)

@@ -12,9 +12,10 @@ from hydra.utils import get_class, instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
+from mile.calibration import describe, estimate_cost
 from mile.datamodules import InterventionDataModule
 from mile.datamodules.recorded import take_recording
 from mile.envs import InterventionTransform, ScheduledEnv
@@ -23,9 +24,10 @@ from mile.files import read_json, write_text
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.controls import keymap_for
 from mile.ingredients.demonstrations import expert_episode
-from mile.intervention import intervention_floor
+from mile.intervention import check_cost_and_scale, intervention_floor
 from mile.methods import Method
 from mile.policies import Policy
+from mile.running.cache import describe_environment, fingerprint, keep, recall
 from mile.running.checks import is_one_process
 from mile.running.event_files import forget_later
 from mile.transitions import DEMONSTRATION
@@ -36,7 +38,8 @@ class Assembly:
     """The parts of an experiment; a callback names those that it needs in its `NEEDS`.
 
     Attributes:
-        env: Environment in which policies act alone, to be evaluated.
+        simulators: Environment without a human.
+        env: Environment in which policies act alone, to be evaluated; at a desk with a person who judges.
         supervised: Environment in which the human supervises the policy.
         initial: Initial policy.
         human: Simulated human; stands in for a person where cost and scale, or an expert, are needed.
@@ -49,6 +52,7 @@ class Assembly:
         at_desk: Whether a person judges each episode at a robot's desk, where nothing else tells success.
     """
 
+    simulators: ScheduledEnv
     env: EnvBase
     supervised: EnvBase
     initial: Policy
@@ -60,6 +64,15 @@ class Assembly:
     make_pictured_env: Callable[[], ScheduledEnv]
     metric: str
     at_desk: bool
+
+    def words(self) -> str:
+        """Return who learns under whose supervision, in words."""
+        supervisor = "a person" if self.person is not None else "a simulated human"
+        cost, scale = self.human.cost, self.human.scale
+        return (
+            f"{type(self.method).__name__} learns in {self.simulators.name} from {supervisor} (cost {cost:.2f}, "
+            f"scale {scale:.2f} nats)"
+        )
 
     def close(self) -> None:
         """Close the person's console, if there is one."""
@@ -119,6 +132,7 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
         before_round = partial(instantiate(cfg.human.watch), human, env)
 
     return Assembly(
+        simulators=env,
         env=judged,
         supervised=supervised,
         initial=initial,
@@ -170,23 +184,63 @@ def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: Simulated
 
 
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
-    """Build the simulated human; cost and scale may be known from before this run was stopped, or from another one."""
+    """Build the simulated human, with the cost and scale of the config or of a calibration."""
     expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
     if "cost" in cfg.human:
         cost, scale = cfg.human.cost, cfg.human.scale
-        print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})")
+        print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})", flush=True)
         return SimulatedHuman(expert, mental_model, cost, scale)
-    known = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
-    if known.exists():
-        figures = read_json(known)
-        print(f"human: as in '{known.parent}', cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats")
+
+    # known from before this run was stopped, or from another run
+    path = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
+    if path.exists():
+        figures = read_json(path)
+        words = f"cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats, as in '{path.parent}'"
     else:
-        print("calibrating the human's cost and scale …", flush=True)
-        calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, metric=env.metric)
-        figures = calibration.summary()
-        print(f"human: {calibration}")
+        figures, words = find_calibration(cfg, env, policy, expert, mental_model)
+    print(f"human: {words}", flush=True)
     rank_zero_only(write_text)(output / "calibration.json", json.dumps(figures, indent=2) + "\n")
     return SimulatedHuman(expert, mental_model, figures["cost"], figures["scale"])
+
+
+def find_calibration(
+    cfg: DictConfig, env: ScheduledEnv, policy: Policy, expert: Policy, mental_model: Policy
+) -> tuple[dict[str, Any], str]:
+    """Return a calibration that ships or was made before; otherwise make it, and keep it for later runs.
+
+    A person does not wait for it: with a person at a console, cost and scale are estimated if they are not known.
+
+    Returns:
+        The figures of the calibration, and words about them.
+    """
+    settings: Any = OmegaConf.to_container(cfg.human.calibrate, resolve=True)
+    depends_on = {
+        "environment": describe_environment(cfg.env, env),
+        "policy": fingerprint(policy),
+        "expert": fingerprint(expert),
+        "mental_model": fingerprint(mental_model),
+        "settings": {**settings, "metric": env.metric},
+    }
+    figures = recall("calibration", depends_on, is_calibration) if cfg.cache else None
+    if figures is not None:
+        return figures, f"{describe(figures)} (known)"
+
+    if cfg.human.person:
+        options = {name: settings[name] for name in ("target_ratio", "relative_scale", "seed")}
+        cost, scale = estimate_cost(env, policy, expert, mental_model, **options)
+        return {"cost": cost, "scale": scale}, f"cost {cost:.2f}, scale {scale:.2f} nats (estimated)"
+
+    print("calibrating the human's cost and scale …", flush=True)
+    calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, metric=env.metric)
+    keep("calibration", depends_on, calibration.summary())
+    return calibration.summary(), str(calibration)
+
+
+def is_calibration(figures: Any) -> bool:
+    """Return whether a value from a file holds all figures of a calibration."""
+    describe(figures)
+    check_cost_and_scale(figures["cost"], figures["scale"])
+    return True
 
 
 def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:

@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torchrl.envs import EnvBase
 
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.files import read_json, write_text
+from mile.humans import SimulatedHuman
+from mile.policies import Policy
 from mile.running.assembly import Assembly
+from mile.running.cache import describe_environment, fingerprint, keep, recall
 from mile.running.targets import load_config
 
 # in these a run may differ from one that it takes its human and its references from
@@ -33,15 +37,75 @@ def reference_lines(cfg: DictConfig, parts: Assembly) -> dict[str, Evaluation]:
     output = Path(cfg.output_dir)
     references = read_references(output if cfg.like is None else Path(cfg.like))
     if references is None:
-        print(f"reference lines over {cfg.evaluation.num_episodes} episodes each …", flush=True)
-        evaluate = partial(evaluate_policy, num_episodes=cfg.evaluation.num_episodes, seed=cfg.evaluation.seed)
-        references = {"initial policy": evaluate(parts.env, parts.initial)}
+        references = {"initial policy": _line(cfg, parts, parts.env, parts.initial)}
         if parts.person is None:
-            references["with interventions"] = evaluate(parts.supervised, parts.initial)
+            references["with interventions"] = _line(cfg, parts, parts.supervised, parts.initial, parts.human)
         if not parts.at_desk:
-            references["expert (sampled)"] = evaluate(parts.env, parts.human.expert, deterministic=False)
+            references["expert (sampled)"] = _line(cfg, parts, parts.env, parts.human.expert, deterministic=False)
     rank_zero_only(write_references)(output, references)
     return references
+
+
+def _line(
+    cfg: DictConfig,
+    parts: Assembly,
+    env: EnvBase,
+    policy: Policy,
+    human: SimulatedHuman | None = None,
+    deterministic: bool = True,
+) -> Evaluation:
+    """Return the evaluation of a policy; one that ships or was made before is taken from there.
+
+    Args:
+        cfg: Config of the experiment.
+        parts: Parts of the experiment.
+        env: Environment to evaluate in.
+        policy: Policy to evaluate.
+        human: Human who intervenes in the environment; None for nobody.
+        deterministic: Whether the policy takes its most probable action.
+    """
+    count, seed = cfg.evaluation.num_episodes, cfg.evaluation.seed
+    if parts.at_desk:  # a person judges, each time
+        return evaluate_policy(env, policy, count, seed, deterministic)
+
+    supervisor = None
+    if human is not None:
+        supervisor = {
+            "expert": fingerprint(human.expert),
+            "mental_model": fingerprint(human.first_impression),
+            "cost": human.cost,
+            "scale": human.scale,
+        }
+    depends_on = {
+        "environment": describe_environment(cfg.env, parts.simulators),
+        "policy": fingerprint(policy),
+        "human": supervisor,
+        "deterministic": deterministic,
+        "num_episodes": count,
+        "seed": seed,
+    }
+    rows = recall("evaluation", depends_on, partial(_is_evaluation, count)) if cfg.cache else None
+    if rows is None:
+        print(f"reference line over {count} episodes …", flush=True)
+        outcome = evaluate_policy(env, policy, count, seed, deterministic)
+        rows = _as_lists(outcome)
+        keep("evaluation", depends_on, rows)
+    return _as_evaluation(rows)
+
+
+def _is_evaluation(num_episodes: int, rows: Any) -> bool:
+    """Return whether a value from a file is an evaluation of so many episodes."""
+    outcome = _as_evaluation(rows)
+    columns = asdict(outcome).values()
+    return all(column.shape == (num_episodes,) and column.isfinite().all() for column in columns)
+
+
+def _as_lists(outcome: Evaluation) -> dict[str, list[Any]]:
+    return {name: values.tolist() for name, values in asdict(outcome).items()}
+
+
+def _as_evaluation(rows: Mapping[str, list[Any]]) -> Evaluation:
+    return Evaluation(**{name: torch.tensor(values) for name, values in rows.items()})
 
 
 def check_alike(cfg: DictConfig) -> None:
@@ -72,7 +136,7 @@ def _what_matters(cfg: Any) -> dict[str, Any]:
 
 def write_references(folder: Path, references: Mapping[str, Evaluation]) -> None:
     """Keep the evaluations that a run is compared with, episode by episode."""
-    rows = {name: {key: value.tolist() for key, value in asdict(row).items()} for name, row in references.items()}
+    rows = {name: _as_lists(outcome) for name, outcome in references.items()}
     write_text(folder / "references.json", json.dumps(rows) + "\n")
 
 
@@ -81,4 +145,4 @@ def read_references(folder: Path) -> dict[str, Evaluation] | None:
     if not (folder / "references.json").exists():
         return None
     rows = read_json(folder / "references.json")
-    return {name: Evaluation(**{key: torch.tensor(value) for key, value in row.items()}) for name, row in rows.items()}
+    return {name: _as_evaluation(row) for name, row in rows.items()}

@@ -134,7 +134,7 @@ def test_a_sweep_survives_a_job_that_fails_and_skips_what_has_finished(tmp_path)
 
 
 def test_a_search_goes_on_after_a_trial_that_fails(tmp_path):
-    search = ["hparams=optuna", "hydra.sweeper.n_trials=3", "data.batch_size=choice(0,8)", "logger=none"]
+    search = ["hparams=optuna", "hydra.sweeper.n_trials=3", "data.batch_size=choice(0,8)", "logger=null"]
     done = run(tmp_path, "train", "experiment=lunarlander", "debug=smoke", *search)
     assert done.returncode == 0, done.stderr
     assert "batch_size must be at least 1, got 0" in done.stderr
