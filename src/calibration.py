@@ -18,6 +18,7 @@ from mile.intervention import expected_gap, intervention_floor, intervention_log
 from mile.policies import Policy
 
 MIN_SCREENED = 16  # episodes, of a trial that only tells where to begin
+NEAR = 1.25  # target ratios; few episodes tell no better where a ratio falls to the target
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def calibrate_cost(
 
     The ratio need not fall everywhere as the cost rises: a human who comes too late to save an episode has to intervene
     in a longer one. So the search walks up quantiles of the gap to the lowest one that reaches the target. Where there
-    are enough episodes, a quarter of them tells where to begin, and whole trials walk from there to a quantile that
-    reaches the target while the one below does not. The search then bisects between these two.
+    are enough episodes, a quarter of them tells where the ratio comes near the target, and whole trials walk from there
+    to a quantile that reaches the target while the one below does not. The search then bisects between these two.
 
     Args:
         env: Environment without an `InterventionTransform`.
@@ -151,7 +152,7 @@ def calibrate_cost(
     few = num_episodes // 4
     start = 0
     if few >= MIN_SCREENED:
-        while start < len(candidates) and deploy(candidates[start], few).intervention_ratio > target_ratio:
+        while start < len(candidates) and deploy(candidates[start], few).intervention_ratio > NEAR * target_ratio:
             start += 1
     trials, (low, high) = _walk([low, *candidates, high + 4 * scale], start + 1, target_ratio, deploy)
     best = _bisect(trials, low, high, target_ratio, tolerance, max_bisections, deploy)

@@ -83,6 +83,11 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         raise ValueError(
             f"'{folder}' holds no run to continue; give a run's folder or one of its checkpoints"
         ) from None
+    if saved.get("format") != cfg.get("format"):
+        raise ValueError(
+            f"'{folder}' was begun by another version of this program, whose config has other keys (CHANGELOG.md); "
+            "continue it with that version, or begin anew with another hydra.run.dir"
+        )
     refuse_links(folder)
     saved.output_dir = str(folder)
     _go_by_the_command_line(saved, cfg)

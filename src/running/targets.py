@@ -11,6 +11,7 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+PACKAGE = re.compile(r"# @package (\S+)")  # Hydra's header: the place of a file's entries
 REFERENCE = re.compile(r"\$\{(?:oc\.select:)?(\w+)\}")  # to another part of the config, as a whole
 WRITTEN = {"folder", "path", "save_dir", "dirpath", "default_root_dir", "filename", "output"}  # keys of places
 ARM = "mile.hardware.desk.Desk"  # a real one moves only where the command line says so
@@ -85,7 +86,9 @@ def shipped_entries() -> frozenset[tuple[Place, Any]]:
     entries: set[tuple[Place, Any]] = set()
     for path in sorted(folder.rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
-        group = () if text.startswith("# @package _global_") else path.relative_to(folder).parent.parts
+        group = path.relative_to(folder).parent.parts
+        if header := PACKAGE.match(text):
+            group = () if header[1] == "_global_" else tuple(header[1].split("."))
         entries |= {((*group, *place), value) for place, value in _entries(yaml.safe_load(text))}
 
     # "bench: ${hardware}" has there what is at "hardware", which may itself refer to other parts

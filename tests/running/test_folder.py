@@ -130,3 +130,8 @@ def test_other_faults_of_a_lock_are_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(OSError, match="I/O error"):
         occupied(tmp_path)
+
+
+def test_a_run_of_another_version_is_refused_in_one_line(stopped):
+    with pytest.raises(ValueError, match=r"was begun by another version of this program, .*; continue it with that"):
+        continued(config(stopped, format=2), ["seed=0"])
