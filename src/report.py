@@ -100,7 +100,7 @@ def main() -> None:
     output = given.output or (first if first.is_dir() else first.parent) / "report"
     refuse_links(first / "report")  # which is written to, in a folder that may be foreign
     if asked_for_study:
-        from mile.reports.study import study  # noqa: PLC0415 (reads recordings: Lightning takes seconds to import)
+        from mile.reports.study import study  # reads recordings: Lightning takes seconds to import
 
         written = study(first, output)
     else:

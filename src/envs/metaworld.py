@@ -129,7 +129,7 @@ class MetaWorld(gym.Env):
 def task_classes() -> dict[str, Any]:
     """Return the suite's environments by name of their task."""
     with _optional():
-        from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: PLC0415 (slow to import)
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # slow to import
     return ALL_V3_ENVIRONMENTS
 
 
@@ -137,7 +137,7 @@ def task_classes() -> dict[str, Any]:
 def _compiled_once(task_class: Any) -> Any:
     """Return a class whose environments share one compilation of the task's model, which takes most of making one."""
     with _optional():
-        import mujoco  # noqa: PLC0415
+        import mujoco
     compiled: dict[tuple[int, int], Any] = {}  # by size of pictures
 
     class Task(task_class):
@@ -154,7 +154,7 @@ def _compiled_once(task_class: Any) -> Any:
 def scripted_policy(task: str) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
     """Return the suite's scripted policy of a task, from the numbers of one step, and how many these are."""
     with _optional():
-        from metaworld.policies import ENV_POLICY_MAP  # noqa: PLC0415
+        from metaworld.policies import ENV_POLICY_MAP
     return ENV_POLICY_MAP[task]().get_action, WIDTH
 
 

@@ -187,7 +187,7 @@ class RayActors(MultiProcess):
 
     def _check_room(self) -> None:
         """Connect to Ray, and refuse to wait for CPUs that are not there."""
-        import ray  # noqa: PLC0415
+        import ray
 
         if not ray.is_initialized():
             ray.init(**self._options())
@@ -202,7 +202,7 @@ class RayActors(MultiProcess):
         return {"address": self.address, "logging_level": "error", "log_to_driver": False}
 
     def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
-        from torchrl.collectors.distributed import RayCollector  # noqa: PLC0415
+        from torchrl.collectors.distributed import RayCollector
 
         for needless in ("The policy is not an nn.Module", "RayCollector iteration started before weight sync"):
             warnings.filterwarnings("ignore", needless)  # weights travel with the robot

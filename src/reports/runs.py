@@ -234,7 +234,7 @@ def _alike(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 def _read_run(folder: Path) -> list[Outcome]:
     """Return the outcomes of one finished run: before it, at its end, and after each evaluated round."""
     # imported here, because PyTorch takes seconds and a report of tables does without
-    from mile.evaluation import by_round  # noqa: PLC0415
+    from mile.evaluation import by_round
 
     cfg: Any = load_config(folder / "config.yaml")
     results, evaluated, deployed, policy = (

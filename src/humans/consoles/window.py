@@ -52,7 +52,7 @@ class Window:
     """
 
     def __init__(self, device: Callable[[], InputDevice] | None = None) -> None:
-        import pygame  # noqa: PLC0415
+        import pygame
 
         self._pygame: Any = pygame
         try:
