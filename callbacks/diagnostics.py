@@ -1,16 +1,21 @@
 """Does the intervention model predict the human? Asked of each round before it is trained on."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.figure import Figure
 from tensordict import TensorDictBase
 from torch import Tensor
 
 from mile.intervention import intervention_floor
 from mile.recordings.prediction import prediction_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAP = ("own", "expected")  # its two parts, see `mile.intervention.gap_parts`
 
@@ -63,6 +68,8 @@ class InterventionModelCallback(Callback):
 
 def reliability_diagram(prob: Tensor, intervened: Tensor, bins: int = 10) -> Figure:
     """Plot how often the human intervened where the model gave p(ν=1|s), in equal bins of p."""
+    from matplotlib.figure import Figure
+
     index = (prob * bins).long().clamp_max(bins - 1)
     count = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, torch.ones_like(prob))
     predicted = torch.zeros_like(count).index_add_(0, index, prob) / count
@@ -83,6 +90,8 @@ def episode_plot(steps: TensorDictBase, prob: Tensor, gap: Sequence[Tensor] = ()
         prob: p(ν=1|s) as the model has it, `[steps]`.
         gap: E_{a ~ π}[ln π(a|s)] and E_{a' ~ π̂}[ln π(a'|s)], each `[steps]`, nats.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, *below = figure.subplots(1 + bool(gap), sharex=True, squeeze=False).flat
     above.fill_between(steps["step"], steps["intervened"].float(), step="mid", color="0.85", label="ν=1 (human acted)")

@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 
 import torch
-from torchmetrics.functional.classification import binary_auroc
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.collection import collect_episodes
@@ -103,6 +102,8 @@ def calibrate_cost(
         ValueError: target_ratio lies outside (0, 1), relative_scale is not above 0, the gap is the same everywhere, or
             interventions do not raise the return or success of the rollouts.
     """
+    from torchmetrics.functional.classification import binary_auroc
+
     if not 0 < target_ratio < 1:
         raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
     if not relative_scale > 0:
