@@ -39,8 +39,8 @@ def write_minari(buffer: InterventionBuffer, dataset: str) -> None:
     Raises:
         ValueError: there is such a dataset, or the id is malformed.
     """
-    from minari import create_dataset_from_buffers  # noqa: PLC0415
-    from minari.data_collector.episode_buffer import EpisodeBuffer  # noqa: PLC0415
+    from minari import create_dataset_from_buffers
+    from minari.data_collector.episode_buffer import EpisodeBuffer
 
     made = []
     for number, steps in enumerate(episodes(buffer)):
@@ -85,8 +85,8 @@ def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
         FileNotFoundError: there is none.
         ValueError: its observations or actions are of a kind that we have not, or an episode is malformed.
     """
-    from minari import load_dataset  # noqa: PLC0415
-    from minari.storage.datasets_root_dir import get_dataset_path  # noqa: PLC0415
+    from minari import load_dataset
+    from minari.storage.datasets_root_dir import get_dataset_path
 
     # without its spaces Minari would make the environment that the data set names, which may be anything
     described = get_dataset_path(dataset) / "data" / "metadata.json"
@@ -131,7 +131,7 @@ def write_robomimic(buffer: InterventionBuffer, path: str | Path) -> None:
     Raises:
         FileExistsError: there is such a file.
     """
-    import h5py  # noqa: PLC0415
+    import h5py
 
     with h5py.File(path, "x") as file:
         data = file.create_group("data")
@@ -171,7 +171,7 @@ def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[Tenso
         OSError: there is no such file, or it is no HDF5.
         ValueError: it is not laid out as robomimic's are, or an episode is malformed.
     """
-    import h5py  # noqa: PLC0415
+    import h5py
 
     with h5py.File(path, "r") as file:
         _refuse_other_files(file)
@@ -214,7 +214,7 @@ def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[Tenso
 
 def _refuse_other_files(group: Any) -> None:
     """Refuse an HDF5 file whose parts lie in other files of this machine."""
-    import h5py  # noqa: PLC0415
+    import h5py
 
     for name in group:
         part = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None

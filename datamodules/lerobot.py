@@ -41,9 +41,9 @@ def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
     Raises:
         FileExistsError: it does.
     """
-    import pandas  # noqa: PLC0415
-    import pyarrow  # noqa: PLC0415
-    from pyarrow import parquet  # noqa: PLC0415
+    import pandas
+    import pyarrow
+    from pyarrow import parquet
 
     root = Path(folder)
     for path in (DATA.format(chunk_index=0, file_index=0), EPISODES):
@@ -113,7 +113,7 @@ def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[Tenso
         FileNotFoundError: there is none.
         ValueError: it is of another version, or an episode is malformed.
     """
-    from pyarrow import dataset  # noqa: PLC0415
+    from pyarrow import dataset
 
     root = Path(folder)
     info = read_json(root / "meta/info.json")
@@ -183,7 +183,7 @@ def _episode(number: int, columns: dict[str, np.ndarray], unknown: Callable[[int
 
 def _type(kind: Any) -> Any:
     """Return the NumPy type of a column of numbers or vectors of them, None if it holds something else."""
-    from pyarrow import types  # noqa: PLC0415
+    from pyarrow import types
 
     while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         kind = kind.value_type

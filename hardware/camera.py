@@ -25,7 +25,7 @@ class Webcam:
         self, number: int | str = 0, size: tuple[int, int] = (640, 480), exposure: float | None = None
     ) -> None:
         os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # it warns of every backend that it tries
-        import cv2  # noqa: PLC0415
+        import cv2
 
         self._cv2: Any = cv2
         self.capture = cv2.VideoCapture(number)

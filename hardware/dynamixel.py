@@ -76,11 +76,11 @@ class Bus:
             raise
 
     def _open(self, port: str, baud_rate: int) -> None:
-        import termios  # noqa: PLC0415 (Windows has none)
+        import termios  # Windows has none
 
         try:
-            import dynamixel_sdk  # noqa: PLC0415
-            from serial import SerialException  # noqa: PLC0415
+            import dynamixel_sdk
+            from serial import SerialException
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f"{error}; {INSTALL}") from None
 

@@ -50,7 +50,7 @@ class Gamepad:
     def read(self) -> Controls | None:
         """Return what is pressed and deflected; see `InputDevice`."""
         controller = _sdl()[1]
-        import pygame  # noqa: PLC0415
+        import pygame
 
         pygame.event.pump()
         if self._pad is not None and not self._pad.attached():
@@ -76,8 +76,8 @@ def _sdl() -> tuple[Any, Any]:
     """Return SDL's joysticks and controllers, running: beside a window, or where there is none without one."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
-    import pygame  # noqa: PLC0415
-    from pygame._sdl2 import controller  # noqa: PLC0415
+    import pygame
+    from pygame._sdl2 import controller
 
     if not pygame.display.get_init():
         os.environ["SDL_VIDEODRIVER"] = "dummy"

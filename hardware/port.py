@@ -22,7 +22,7 @@ def claim(port: str) -> int:
     """
     if sys.platform == "win32":
         raise ConnectionError("the arm's port needs Linux or macOS; on Windows, LunarLander and Meta-World run")
-    import fcntl  # noqa: PLC0415 (Windows has none)
+    import fcntl  # Windows has none
 
     in_use = f"the servos' port '{port}' is in use by another program; see which, and end it: fuser -v {port}"
     try:

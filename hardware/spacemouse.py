@@ -9,7 +9,7 @@ REPORTS = 64  # read at once at most; the mouse sends some hundred a second
 
 def find_spacemice() -> list[str]:
     """Return the names of those that are there, or a line that says why none can be found."""
-    import pyspacemouse  # noqa: PLC0415
+    import pyspacemouse
 
     try:
         return list(pyspacemouse.get_connected_devices_by_path().values()) or ["none"]
@@ -27,7 +27,7 @@ class SpaceMouse:
     """
 
     def __init__(self) -> None:
-        import pyspacemouse  # noqa: PLC0415
+        import pyspacemouse
 
         try:
             self._mouse: Any = pyspacemouse.open(axis_convention=pyspacemouse.AxisConvention.HID)
@@ -41,7 +41,7 @@ class SpaceMouse:
 
     def read(self) -> Controls | None:
         """Return what is pressed and deflected; see `InputDevice`."""
-        from easyhid import HIDException  # noqa: PLC0415
+        from easyhid import HIDException
 
         try:
             state, newest = self._mouse.read(), None

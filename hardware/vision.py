@@ -49,7 +49,7 @@ class R3M:
         device: str | None = None,
     ) -> None:
         _make_torchvision_load()
-        from torchrl.envs import R3MTransform  # noqa: PLC0415
+        from torchrl.envs import R3MTransform
 
         weights, self.width = Path(folder).expanduser() / FILES[model], WIDTHS[model]
         if not weights.exists():
@@ -138,7 +138,7 @@ def _make_torchvision_load() -> None:
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _KEPT.append(library)
     try:
-        import torchvision  # noqa: F401, PLC0415  # pyright: ignore
+        import torchvision  # noqa: F401  # pyright: ignore
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "pictures need torchvision; pip install '.[vision]' in the checkout's folder"

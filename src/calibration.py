@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.collection import collect_episodes
@@ -118,6 +116,8 @@ def calibrate_cost(
         ValueError: The target_ratio lies outside (0, 1), relative_scale is not above 0, the gap is the same everywhere,
             or interventions do not raise the return or success of the rollouts.
     """
+    from torchmetrics.functional.classification import binary_auroc
+
     _check(target_ratio, relative_scale)
 
     # the scale, from the gap where the robot acts alone
@@ -197,6 +197,8 @@ def estimate_cost(
         ValueError: The target_ratio lies outside (0, 1), relative_scale is not above 0, or the gap is the same
             everywhere.
     """
+    from scipy.optimize import brentq
+
     _check(target_ratio, relative_scale)
     steps = collect_episodes(env, policy, num_episodes, seed=seed)
 

@@ -3,21 +3,28 @@
 python src/evaluate.py checkpoint=lunarlander/expert
 """
 
+from __future__ import annotations
+
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from mile.evaluation import Evaluation, evaluate_policy
-from mile.policies import load_policy
-from mile.recordings.video import check_video_file, record_video, write_video
-from mile.reports.tables import print_table, write_json
 from mile.running.command_line import entry_point
+
+if TYPE_CHECKING:
+    from mile.evaluation import Evaluation
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluate, and write the JSON and, if asked for, a video."""
+    from mile.evaluation import evaluate_policy
+    from mile.policies import load_policy
+    from mile.recordings.video import check_video_file, record_video, write_video
+    from mile.reports.tables import print_table, write_json
+
     if cfg.video is not None:
         check_video_file(cfg.video)
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from scipy import stats
 from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs import EnvBase
@@ -60,6 +59,8 @@ class Evaluation:
             confidence: coverage in (0, 1).
             metric: "return": the mean return, by Student's t; "success": the success rate, by Wilson's score.
         """
+        from scipy import stats
+
         if metric == "success":
             test = stats.binomtest(int(self.successes.sum()), len(self.successes))
             low, high = test.proportion_ci(confidence, method="wilson")

@@ -6,16 +6,11 @@ python src/pretrain.py role=expert|initial|mental_model env=lunarlander
 from contextlib import closing
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning import seed_everything
 from omegaconf import DictConfig
 
-from mile.evaluation import evaluate_policy
-from mile.policies import save_policy
-from mile.reports.tables import print_table
 from mile.running.command_line import entry_point
 
 
@@ -25,6 +20,13 @@ def pretrain(cfg: DictConfig) -> Path:
     Raises:
         ValueError: There is a policy already, and it is not to be written over.
     """
+    import torch
+    from lightning import seed_everything
+
+    from mile.evaluation import evaluate_policy
+    from mile.policies import save_policy
+    from mile.reports.tables import print_table
+
     if not cfg.overwrite and Path(f"{cfg.output}.safetensors").exists():
         raise ValueError(f"'{cfg.output}.safetensors' exists; choose another output=…, or overwrite=true")
     torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores

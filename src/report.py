@@ -9,9 +9,6 @@ import io
 import sys
 from pathlib import Path
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-
 from mile.files import refuse_links, write_bytes, write_text
 from mile.reports.comparison import (
     INTERVALS,
@@ -23,12 +20,10 @@ from mile.reports.comparison import (
     offline,
     over_tasks,
 )
-from mile.reports.figures import ablation, bars, curves, demonstrations, same_data_bars
 from mile.reports.runs import read_runs, write_table
 from mile.running.command_line import one_line_errors
 
 
-@rc_context({"text.parse_math": False})  # names are no formulas
 def report(sources: list[Path], folder: Path) -> list[Path]:
     """Read runs and write a report; a run that is left out is named in it, and on stderr.
 
@@ -42,6 +37,17 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
     Raises:
         ValueError: There is nothing to report.
     """
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):  # names are no formulas
+        return _report(sources, folder)
+
+
+def _report(sources: list[Path], folder: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    from mile.reports.figures import ablation, bars, curves, demonstrations, same_data_bars
+
     outcomes, left_out = read_runs(sources)
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
@@ -100,7 +106,7 @@ def main() -> None:
     output = given.output or (first if first.is_dir() else first.parent) / "report"
     refuse_links(first / "report")  # which is written to, in a folder that may be foreign
     if asked_for_study:
-        from mile.reports.study import study
+        from mile.reports.study import study  # reads recordings: Lightning takes seconds to import
 
         written = study(first, output)
     else:

@@ -135,7 +135,7 @@ def import_mujoco() -> Any:
         ModuleNotFoundError: MuJoCo is not installed.
     """
     try:
-        import mujoco  # noqa: PLC0415
+        import mujoco
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"the simulated arm needs MuJoCo ({error}); {INSTALL}") from None
     except Exception as error:  # each OpenGL backend has errors of its own

@@ -52,7 +52,7 @@ class SimulatedBus:
     ) -> None:
         if sys.platform != "linux":  # a pseudo-terminal of macOS takes no such baud rate, Windows has none
             raise ConnectionError("simulated servos need Linux; on other systems, LunarLander and Meta-World run")
-        import tty  # noqa: PLC0415 (Windows has none)
+        import tty  # Windows has none
 
         self.servos, self.plant = servos, plant
         self.time = 0.0

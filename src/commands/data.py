@@ -6,46 +6,32 @@ mile-data export outputs/lunarlander/… --to minari --output lunarlander/people
 mile-data import people.hdf5 --from robomimic --env lunarlander --output recordings/people
 """
 
+from __future__ import annotations
+
 import argparse
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from omegaconf import OmegaConf
-from tensordict import TensorDictBase
 
-from mile.datamodules import InterventionBuffer
-from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
-from mile.datamodules.foreign import fitted, naming
-from mile.datamodules.lerobot import read_lerobot, write_lerobot
-from mile.datamodules.recorded import open_recording
-from mile.envs import make_env
-from mile.envs.make import environment_spaces
-from mile.evaluation import summarize
-from mile.recordings.playback import draw_episode, replay
-from mile.recordings.video import recorded_frames, write_video
 from mile.running.command_line import one_line_errors
 from mile.running.targets import load_config
-from mile.transitions import DEMONSTRATION
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tensordict import TensorDictBase
+
+    from mile.datamodules import InterventionBuffer
+
+FORMATS = ("minari", "robomimic", "lerobot")
 PLAIN = (bool, int, float, type(None))
 TEXTS = ("task", "camera")  # Meta-World's; in other simulators a text may name a file or a module
 MADE_HERE = ("_target_", "name", "num_envs", "seed", "collector", "render_mode")  # of an environment's config
-WRITERS: dict[str, Callable[[InterventionBuffer, str], None]] = {
-    "minari": write_minari,
-    "robomimic": write_robomimic,
-    "lerobot": write_lerobot,
-}
-READERS: dict[str, Callable[[str, bool], Iterator[TensorDictBase]]] = {
-    "minari": read_minari,
-    "robomimic": read_robomimic,
-    "lerobot": read_lerobot,
-}
 
 
 def import_episodes(
@@ -55,7 +41,7 @@ def import_episodes(
 
     Args:
         source: id of the Minari dataset, or path of the file or folder.
-        format_: one of `READERS`.
+        format_: one of `FORMATS`.
         environment: name of the one whose steps these are.
         output: folder of the buffer; a recording that is there is numbered on.
         only_known: where nothing tells which episodes succeeded, none counts; otherwise all do.
@@ -66,13 +52,17 @@ def import_episodes(
     Raises:
         ValueError: there is no such environment, the data set is malformed or empty, or not of the environment.
     """
+    from mile.datamodules import InterventionBuffer
+    from mile.datamodules.foreign import fitted, naming
+    from mile.envs.make import environment_spaces
+
     observation, action = environment_spaces(environment)
     buffer = InterventionBuffer(output, environment)
     held = Counter(episode.round for episode in buffer.episodes)
     first = {round_: max(buffer.recorded(round_)) + 1 for round_ in held}
 
     def numbered_on() -> Iterator[TensorDictBase]:
-        for steps in fitted(READERS[format_](source, only_known), observation, action, environment):
+        for steps in fitted(_reader(format_)(source, only_known), observation, action, environment):
             steps["episode"] += first.get(int(steps["round"][0]), 0)
             yield steps
 
@@ -85,6 +75,8 @@ def import_episodes(
 
 def show(buffer: InterventionBuffer) -> None:
     """Print a line for each episode."""
+    from mile.evaluation import summarize
+
     print(f"{buffer.environment}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
     print(f"{'round':>5} {'episode':>7} {'steps':>6} {'ν=1':>6} {'ratio':>6} {'return':>9}  success")
     for it in sorted(buffer.episodes):
@@ -101,6 +93,10 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
     Raises:
         ValueError: there is no such episode, or an animation is wanted of what cannot be played again.
     """
+    from mile.datamodules.recorded import open_recording
+    from mile.recordings.playback import draw_episode
+    from mile.recordings.video import recorded_frames, write_video
+
     buffer = open_recording(folder)
     chosen = [it for it in buffer.episodes if it.episode == episode and round_number in (None, it.round)]
     if not chosen:
@@ -121,6 +117,10 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
 
     The config beside a recording may come from anywhere: it gives a seed and plain options, and nothing in it is built.
     """
+    from mile.envs import make_env
+    from mile.recordings.playback import replay
+    from mile.transitions import DEMONSTRATION
+
     if not (folder / "config.yaml").exists():
         return None
     cfg = load_config(folder / "config.yaml")
@@ -134,6 +134,33 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
         return None
     with closing(make_env(environment, render_mode="rgb_array", **options)) as env:
         return replay(steps, env, seed)
+
+
+def export(folder: Path, format_: str, target: str) -> None:
+    """Write a recording in another project's format, one of `FORMATS`."""
+    from mile.datamodules.exchange import write_minari, write_robomimic
+    from mile.datamodules.lerobot import write_lerobot
+    from mile.datamodules.recorded import open_recording
+
+    writers: dict[str, Callable[[InterventionBuffer, str], None]] = {
+        "minari": write_minari,
+        "robomimic": write_robomimic,
+        "lerobot": write_lerobot,
+    }
+    writers[format_](open_recording(folder), target)
+
+
+def _reader(format_: str) -> Callable[[str, bool], Iterator[TensorDictBase]]:
+    """Return the function that reads a format, one of `FORMATS`."""
+    from mile.datamodules.exchange import read_minari, read_robomimic
+    from mile.datamodules.lerobot import read_lerobot
+
+    readers: dict[str, Callable[[str, bool], Iterator[TensorDictBase]]] = {
+        "minari": read_minari,
+        "robomimic": read_robomimic,
+        "lerobot": read_lerobot,
+    }
+    return readers[format_]
 
 
 @one_line_errors
@@ -155,12 +182,12 @@ def main() -> None:
     # export
     for command in (shown, given):
         command.add_argument("recording", type=Path, help="folder of a run, or of a buffer")
-    given.add_argument("--to", choices=WRITERS, required=True)
+    given.add_argument("--to", choices=FORMATS, required=True)
     given.add_argument("--output", required=True, help="id of the Minari dataset, or path of the file or folder")
 
     # import
     taken.add_argument("source", help="id of the Minari dataset, or path of the file or folder")
-    taken.add_argument("--from", dest="format", choices=READERS, required=True)
+    taken.add_argument("--from", dest="format", choices=FORMATS, required=True)
     taken.add_argument("--env", required=True, help="name of the environment whose steps these are")
     taken.add_argument("--output", type=Path, required=True, help="folder of the buffer; one that exists is added to")
     taken.add_argument(
@@ -175,9 +202,11 @@ def main() -> None:
             draw(asked.recording, asked.round, asked.episode, asked.output)
             print(asked.output)
         elif asked.command == "show":
+            from mile.datamodules.recorded import open_recording
+
             show(open_recording(asked.recording))
         elif asked.command == "export":
-            WRITERS[asked.to](open_recording(asked.recording), asked.output)
+            export(asked.recording, asked.to, asked.output)
             print(asked.output)
         else:
             buffer = import_episodes(asked.source, asked.format, asked.env, asked.output, asked.successful)

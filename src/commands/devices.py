@@ -5,22 +5,24 @@ mile-devices test gamepad
 mile-devices test quest
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from glob import glob
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mile.hardware.gamepad import Gamepad, find_gamepads
-from mile.hardware.quest import Quest, find_quests
-from mile.hardware.spacemouse import SpaceMouse, find_spacemice
-from mile.humans.controls import Controls, InputDevice
 from mile.running.command_line import one_line_errors
 
-DEVICES: dict[str, Callable[[], InputDevice]] = {"gamepad": Gamepad, "spacemouse": SpaceMouse, "quest": Quest}
+if TYPE_CHECKING:
+    from mile.humans.controls import Controls, InputDevice
+
+DEVICES = ("gamepad", "spacemouse", "quest")
 AXES = ("left ↔", "left ↕", "right ↔", "right ↕")
 MOVED = 0.5  # from rest; an axis that was tried gets there
 FAR = 0.1  # m; a hand that was tried has moved so far
@@ -32,6 +34,10 @@ PERMISSIONS = {
 
 def find() -> Iterator[str]:
     """Yield a line for each device, and for each that may not be read."""
+    from mile.hardware.gamepad import Gamepad, find_gamepads
+    from mile.hardware.quest import find_quests
+    from mile.hardware.spacemouse import find_spacemice
+
     gamepads, unknown = find_gamepads()
     for number in range(len(gamepads)):
         pad = Gamepad(number)
@@ -47,6 +53,16 @@ def find() -> Iterator[str]:
         closed = [path for path in sorted(glob(pattern)) if not os.access(path, os.R_OK)]
         if closed:
             yield f"no permission to read {', '.join(closed)}: {cure}"
+
+
+def connect(name: str) -> InputDevice:
+    """Open the input device of this name, one of `DEVICES`."""
+    from mile.hardware.gamepad import Gamepad
+    from mile.hardware.quest import Quest
+    from mile.hardware.spacemouse import SpaceMouse
+
+    device_classes = {"gamepad": Gamepad, "spacemouse": SpaceMouse, "quest": Quest}
+    return device_classes[name]()
 
 
 def watch(device: InputDevice, seconds: float) -> Iterator[Controls | None]:
@@ -94,7 +110,7 @@ def main() -> None:
         if asked.command is None:
             print(*find(), sep="\n")
             return
-        device = DEVICES[asked.device]()
+        device = connect(asked.device)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error}; pip install '.[devices]' in the checkout's folder") from None
     print(f"{device.name}: move every stick to its ends and press every button, {asked.seconds:.0f} s")

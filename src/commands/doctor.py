@@ -16,7 +16,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from mile.hardware import dynamixel as dxl
-from mile.hardware.gamepad import find_gamepads
 from mile.hardware.interfaces import Clock
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
 from mile.hardware.servos import SLACK, Servos
@@ -47,6 +46,8 @@ def examine(robot: Any, camera: Any) -> Iterator[Finding]:
         robot: a `WidowX` that is not connected.
         camera: makes a camera.
     """
+    from mile.hardware.gamepad import find_gamepads
+
     port = list(_port(robot.port))
     yield from port
     if all(finding.well for finding in port if finding.what == "port"):

@@ -3,22 +3,24 @@
 mile-record env=widowx_peg hardware=widowx human=gamepad num_episodes=120
 """
 
+from __future__ import annotations
+
 import shlex
 from contextlib import closing
 from itertools import count
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from tensordict import TensorDictBase
-from torchrl.envs import TransformedEnv
 
-from mile.collection import collect_episodes
-from mile.datamodules import InterventionBuffer
-from mile.envs import InterventionTransform, ScheduledEnv
-from mile.humans import Person
-from mile.humans.controls import keymap_for
 from mile.running.command_line import entry_point, override
-from mile.transitions import DEMONSTRATION, REPORTED
+
+if TYPE_CHECKING:
+    from tensordict import TensorDictBase
+
+    from mile.datamodules import InterventionBuffer
+    from mile.envs import ScheduledEnv
+    from mile.humans import Person
 
 
 def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_episodes: int, seed: int) -> None:
@@ -34,6 +36,12 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
     Raises:
         ValueError: the buffer was begun with pictures, and this environment takes none.
     """
+    from torchrl.envs import TransformedEnv
+
+    from mile.collection import collect_episodes
+    from mile.envs import InterventionTransform
+    from mile.transitions import DEMONSTRATION, REPORTED
+
     if missing := REPORTED.keys() & buffer.entries.keys() - set(env.observation_spec.keys()):
         raise ValueError(
             f"'{buffer.folder}' was begun with {sorted(missing)}, this environment has none; give another output, or "
@@ -60,6 +68,9 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
 @entry_point("record")
 def main(cfg: DictConfig) -> None:
     """Record demonstrations, or go on with a recording."""
+    from mile.datamodules import InterventionBuffer
+    from mile.humans.controls import keymap_for
+
     buffer = InterventionBuffer(cfg.output, cfg.env.name)
     with closing(instantiate(cfg.env)) as env:
         person = instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))

@@ -129,7 +129,7 @@ class MetaWorld(gym.Env):
 def task_classes() -> dict[str, Any]:
     """Return the suite's environments by name of their task."""
     with _optional():
-        from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # slow to import
     return ALL_V3_ENVIRONMENTS
 
 

@@ -1,10 +1,11 @@
 """A recorded episode to look at: played again for its pictures, and drawn with what robot and human did."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensordict import TensorDictBase
 from torch import Tensor
@@ -14,6 +15,9 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
 from mile.humans.human import Decision, Human
 from mile.recordings.video import FrameRecorder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURES = 8  # of an episode, in its drawing
 
@@ -71,6 +75,8 @@ def draw_episode(steps: TensorDictBase, frames: NDArray[np.uint8] | None = None)
         steps: one episode, `[steps]`.
         frames: `[steps, height, width, 3]`.
     """
+    from matplotlib.figure import Figure
+
     parts = [] if frames is None else ["pictures"]
     figure = Figure(figsize=(11, 5 + 1.6 * len(parts)), layout="constrained")
     heights = [0.7] * len(parts) + [1, 1.4]

@@ -3,7 +3,6 @@
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
-from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
 from mile.policies.networks import ObservationNormalizer, mlp
 
@@ -58,6 +57,8 @@ def prediction_metrics(prob: Tensor, intervened: Tensor) -> dict[str, float]:
         accuracy, majority_accuracy (of always predicting the more frequent ν), bce (nats), brier and, if both ν occur,
         balanced_accuracy (the mean of the two classes') and auc.
     """
+    from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
+
     actual = intervened.double()
     ratio = float(actual.mean())
     metrics = {

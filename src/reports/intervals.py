@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 RESAMPLES = 10_000
 
@@ -27,11 +26,15 @@ class Estimate(NamedTuple):
 
 def standard_error(scores: ArrayLike) -> float:
     """Return the standard error of the mean of scores `[seeds]`; NaN for a single one."""
+    from scipy import stats
+
     return float(stats.sem(scores)) if np.size(scores) > 1 else float("nan")
 
 
 def interquartile_mean(scores: ArrayLike, axis: int = 0) -> NDArray[np.float64]:
     """Return the mean of the middle half of scores."""
+    from scipy import stats
+
     return stats.trim_mean(scores, 0.25, axis=axis)
 
 
@@ -55,6 +58,8 @@ def probability_of_improvement(*tasks: tuple[Sequence[float], Sequence[float]]) 
     Args:
         tasks: Pairs of our scores and theirs, each `[seeds]` in the same order; at least one pair in all.
     """
+    from scipy import stats
+
     differences = np.concatenate([np.subtract(*pair) for pair in tasks])
     pairs, wins, ties = len(differences), int((differences > 0).sum()), int((differences == 0).sum())
     low = stats.binomtest(wins, pairs).proportion_ci(0.95, method="exact").low
@@ -69,6 +74,8 @@ def _bootstrap(statistic: Callable[..., NDArray[np.float64]], samples: Sequence[
         return Estimate(value, float("nan"), float("nan"))
     if all(np.ptp(array) == 0 for array in arrays):
         return Estimate(value, value, value)
+    from scipy import stats
+
     found = stats.bootstrap(
         arrays, statistic, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=np.random.default_rng(0)
     )

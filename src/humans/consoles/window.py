@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 
 from mile.humans.controls import Controls, InputDevice
@@ -53,6 +52,7 @@ class Window:
 
     def __init__(self, device: Callable[[], InputDevice] | None = None) -> None:
         import pygame
+        from matplotlib.font_manager import findfont
 
         self._pygame: Any = pygame
         try:
