@@ -18,7 +18,7 @@ def setting():
     torch.manual_seed(0)
     env = make_env("CountingBox-v0", num_envs=2)
     policy = make_policy(env, hidden_dims=(8,), squash=True)
-    loss = RLPDLoss(policy, env.action_spec_unbatched, num_critics=4, in_target=2, discount=DISCOUNT)
+    loss = RLPDLoss(policy, env.action_spec_unbatched, num_critics=4, num_target_critics=2, discount=DISCOUNT)
     SoftUpdate(loss, tau=0.5).step()
     for parameter in loss.qvalue_network_params.parameters():  # so that targets are other critics
         parameter.data.add_(0.1 * torch.randn_like(parameter))
