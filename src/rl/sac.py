@@ -72,11 +72,11 @@ def train_sac(
         raise ValueError(f"RLPD's updates_per_frame must be a whole number from 1 on, got {updates_per_frame}")
 
     # random steps, with rewards of at most 0
-    scaled = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
+    scaled_env = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
     num_envs = env.batch_size.numel()
     demonstrated_batch_size = 0 if demonstrate is None else batch_size // 2
     replay = _replay(replay_size, batch_size - demonstrated_batch_size)
-    random_steps = scaled.rollout(warmup_frames // num_envs, break_when_any_done=False)
+    random_steps = scaled_env.rollout(warmup_frames // num_envs, break_when_any_done=False)
     replay.extend(random_steps.select(*TRANSITION).reshape(-1))
     sources = [replay]
 
@@ -84,9 +84,9 @@ def train_sac(
     if demonstrate is not None:
         steps = demonstrate(env)
         demonstrations = for_torchrl(steps, steps["next", "reward"] / max_reward - 1)
-        demonstrated = _replay(len(demonstrations), demonstrated_batch_size)
-        demonstrated.extend(demonstrations)
-        sources.append(demonstrated)
+        demonstration_replay = _replay(len(demonstrations), demonstrated_batch_size)
+        demonstration_replay.extend(demonstrations)
+        sources.append(demonstration_replay)
 
     # networks and optimiser
     policy.normalizer.fit(torch.cat([source[:]["observation"] for source in sources]))
@@ -99,7 +99,7 @@ def train_sac(
     optimizer = Adam(loss.parameters(), lr=learning_rate, fused=rlpd)
 
     collector = Collector(
-        scaled,
+        scaled_env,
         loss.actor_network,
         frames_per_batch=frames_per_batch,
         total_frames=total_frames,
@@ -114,11 +114,11 @@ def train_sac(
 
         # learn
         for update in range(1, 1 + int(batch.numel() * updates_per_frame)):
-            drawn = _draw(sources)
+            sample = _draw(sources)
             if isinstance(loss, RLPDLoss):
-                _update_rlpd(loss, optimizer, drawn, with_actor=update % int(updates_per_frame) == 0)
+                _update_rlpd(loss, optimizer, sample, with_actor=update % int(updates_per_frame) == 0)
             else:
-                terms = loss(drawn)
+                terms = loss(sample)
                 _descend(optimizer, terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"])
             target.step()
 

@@ -62,9 +62,9 @@ def test_half_of_a_batch_are_demonstrations():
     # learn
     start = [weight.clone() for weight in policy.parameters()]
     options = {"max_reward": 1.0, "demonstrate": show, "warmup_frames": 64, "updates_per_frame": 1 / 16}
-    made = list(train_sac(env, policy, total_frames=512, frames_per_checkpoint=256, **options))
+    frames = list(train_sac(env, policy, total_frames=512, frames_per_checkpoint=256, **options))
 
-    assert made == [256, 512]
+    assert frames == [256, 512]
     assert policy.normalizer.fitted
     assert any(not torch.equal(a, b) for a, b in zip(start, policy.parameters(), strict=True))
     assert all(weight.isfinite().all() for weight in policy.parameters())
