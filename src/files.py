@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever the process is killed, and one line that names a damaged one."""
+"""Files that are whole or absent, whenever the process is killed; a damaged one is named in a one-line error."""
 
 import json
 import os
@@ -8,16 +8,18 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by way of a draft: whoever reads it sees the old content or the new one, never a part.
+    """Write a file through a draft beside it: a reader sees the old content or the new one, never a part.
 
-    A link in the place of either is replaced, not followed.
+    Where the file or its draft is a link, the link is replaced, not followed.
     """
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
+
     with draft.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
     draft.replace(path)
 
 
@@ -27,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -48,8 +50,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         ValueError: Another line is damaged.
     """
     lines = _whole_lines(path)
-    if path.exists() and path.stat().st_size > sum(map(len, lines)):
+    length = sum(map(len, lines))  # bytes
+    if path.exists() and path.stat().st_size > length:
         warnings.warn(f"'{path}': the last line was not finished and is left out", stacklevel=2)
+
     try:
         return [json.loads(line) for line in lines]
     except ValueError as error:
@@ -59,12 +63,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def append_line(path: Path, line: dict[str, Any]) -> None:
     """Append an object to a file of JSON lines, and force it to disk.
 
-    It takes the place of a last line that was not finished.
+    A last line that was not finished is overwritten.
     """
     refuse_links(path)
     path.touch()
+    end = sum(map(len, _whole_lines(path)))  # bytes
+
     with path.open("r+b") as file:
-        file.truncate(sum(map(len, _whole_lines(path))))
+        file.truncate(end)
         file.seek(0, os.SEEK_END)
         file.write(json.dumps(line).encode() + b"\n")
         file.flush()
@@ -72,21 +78,28 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
 
 
 def refuse_links(path: Path) -> None:
-    """Refuse a file, or a folder with all in it, that leads elsewhere: it may be foreign, and will be written to.
+    """Raise if a file that will be written to, or anything in such a folder, leads elsewhere: it may be foreign.
 
     Raises:
         ValueError: There is a link, or something else that is no plain file or folder.
     """
-    for part in (path, *(path.rglob("*") if path.is_dir() else ())):
+    inside = path.rglob("*") if path.is_dir() else ()
+    for part in (path, *inside):
         if part.is_symlink() or (part.exists() and not part.is_file() and not part.is_dir()):
             raise ValueError(f"'{part}' is no plain file or folder; remove it, or copy what it leads to in its place")
 
 
 def in_a_line(words: object) -> str:
-    """Return words in one line, and without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(words).split()))
+    """Return words in one line, with "?" in the place of each character that would steer a terminal."""
+    line = " ".join(str(words).split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
+    """Return the lines of a file, without a last one that was not finished; none if there is no such file."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    return lines

@@ -1,4 +1,4 @@
-"""What MILE minimises (Sec. IV, Eq. 3-5): pure functions that return every term."""
+"""The losses of MILE (Sec. IV, Eq. 3-5): pure functions that return every term."""
 
 from typing import NamedTuple
 
@@ -14,14 +14,50 @@ class InterventionLoss(NamedTuple):
     """The terms of a loss, each a scalar in nats.
 
     Attributes:
-        loss: what is minimised.
-        intervention_loss: when does the human intervene: BCE of ν (Eq. 5's J₁).
-        policy_loss: how do they: NLL of a_h under π_θ, the mean over steps with ν=1 (Eq. 4's J₂), 0 if there is none.
+        loss: Sum that is minimised.
+        intervention_loss: BCE of ν (Eq. 5's J₁): *when* does the human intervene?
+        policy_loss: Mean NLL of a_h under π_θ over the steps with ν=1 (Eq. 4's J₂), 0 if there is none: *how* does the
+            human intervene?
     """
 
     loss: Tensor
     intervention_loss: Tensor
     policy_loss: Tensor
+
+
+# the two terms, J₁ and J₂
+
+
+def _binary_cross_entropy(
+    policy: Distribution, mental_model: Distribution, intervened: Tensor, cost: float, scale: float
+) -> Tensor:
+    """Return J₁, the BCE of ν: −mean log p(ν|s) over all steps, nats."""
+    return -intervention_log_likelihood(policy, mental_model, intervened, cost, scale).mean()
+
+
+def action_nll(
+    policy: Distribution, human_action: Tensor, intervened: Tensor, num_interventions: Tensor | None = None
+) -> Tensor:
+    """Return J₂, the mean NLL of the human's actions over the steps with ν=1, nats (Eq. 4); 0 if there is none.
+
+    Args:
+        policy: Learnt policy π_θ(·|s).
+        human_action: Action of the human, a_h; anything, NaN included, where ν=0.
+        intervened: Observed ν.
+        num_interventions: Number of steps that the sum is divided by, a scalar; None: those with ν=1 here. A process of
+            several that share a batch divides by the mean of their numbers: the mean of their losses, and of their
+            gradients, is then that of the whole batch.
+    """
+    # valid actions everywhere, so that no NaN enters a gradient
+    mask = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))  # [*batch], or [*batch, 1]
+    action = torch.where(mask, human_action, torch.zeros_like(human_action))
+    log_prob = policy.log_prob(action)  # [*batch]
+
+    count = intervened.sum() if num_interventions is None else num_interventions
+    return -torch.where(intervened, log_prob, 0.0).sum() / torch.where(count > 0, count, 1)
+
+
+# the loss for discrete actions (Eq. 3), and for continuous ones (Eq. 5)
 
 
 def discrete_intervention_loss(
@@ -33,26 +69,28 @@ def discrete_intervention_loss(
     scale: float,
     num_interventions: Float[Tensor, ""] | None = None,
 ) -> InterventionLoss:
-    """Cross-entropy over the actions and the extra class "no intervention" (Eq. 3).
+    """Return the cross-entropy over the actions and the extra class "no intervention" (Eq. 3).
 
     The class probabilities are p(a) = π_θ(a|s) p(ν=1|s) (Eq. 2) and p(none) = p(ν=0|s). So the loss is the BCE of ν
     plus the share of intervention steps times their mean NLL.
 
     Args:
-        policy: π_θ(·|s).
-        mental_model: π̂_ξ(·|s).
-        human_action: a_h; anything where ν=0.
-        intervened: ν.
-        cost: c, nats.
-        scale: σ of Φ, nats.
-        num_interventions: see `action_nll`.
+        policy: Learnt policy π_θ(·|s).
+        mental_model: Learnt mental model π̂_ξ(·|s).
+        human_action: Action of the human, a_h; anything where ν=0.
+        intervened: Observed ν.
+        cost: Effort of intervening, c, nats.
+        scale: Standard deviation σ of Φ, nats.
+        num_interventions: Number of steps that the NLL is averaged over; see `action_nll`.
 
     Source: Sec. IV, Eq. 3, with the labels of Fig. 2.
     """
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
     count = intervened.sum().float() if num_interventions is None else num_interventions
     policy_loss = action_nll(policy, human_action, intervened, count)
-    loss = intervention_loss + count / intervened.numel() * policy_loss
+
+    share = count / intervened.numel()  # of steps with ν=1
+    loss = intervention_loss + share * policy_loss
     return InterventionLoss(loss, intervention_loss, policy_loss)
 
 
@@ -66,17 +104,17 @@ def continuous_intervention_loss(
     intervention_weight: float = 0.5,
     num_interventions: Float[Tensor, ""] | None = None,
 ) -> InterventionLoss:
-    """Weighted sum of the BCE of ν and the NLL of the human's actions, λ J₁ + (1 − λ) J₂ (Eq. 5).
+    """Return the weighted sum of the BCE of ν and the NLL of the human's actions, λ J₁ + (1 − λ) J₂ (Eq. 5).
 
     Args:
-        policy: π_θ(·|s).
-        mental_model: π̂_ξ(·|s).
-        human_action: a_h; anything, NaN included, where ν=0.
-        intervened: ν.
-        cost: c, nats.
-        scale: σ of Φ, nats.
-        intervention_weight: λ.
-        num_interventions: see `action_nll`.
+        policy: Learnt policy π_θ(·|s).
+        mental_model: Learnt mental model π̂_ξ(·|s).
+        human_action: Action of the human, a_h; anything, NaN included, where ν=0.
+        intervened: Observed ν.
+        cost: Effort of intervening, c, nats.
+        scale: Standard deviation σ of Φ, nats.
+        intervention_weight: Weight λ of the BCE.
+        num_interventions: Number of steps that the NLL is averaged over; see `action_nll`.
 
     Source: Sec. IV, Eq. 4 and 5.
     """
@@ -86,19 +124,16 @@ def continuous_intervention_loss(
     return InterventionLoss(loss, intervention_loss, policy_loss)
 
 
-def _binary_cross_entropy(
-    policy: Distribution, mental_model: Distribution, intervened: Tensor, cost: float, scale: float
-) -> Tensor:
-    return -intervention_log_likelihood(policy, mental_model, intervened, cost, scale).mean()
+# silence (ours, not the paper's)
 
 
 class LossWithSilence(NamedTuple):
-    """The terms of `InterventionLoss`, and one more.
+    """The terms of `InterventionLoss`, and one more, each a scalar in nats.
 
     Attributes:
-        loss: what is minimised.
-        intervention_loss: see `InterventionLoss`.
-        policy_loss: see `InterventionLoss`.
+        loss: Sum that is minimised.
+        intervention_loss: BCE of ν; see `InterventionLoss`.
+        policy_loss: NLL of a_h; see `InterventionLoss`.
         silence_loss: NLL of the robot's own action where ν=0, the mean over all steps.
     """
 
@@ -111,40 +146,32 @@ class LossWithSilence(NamedTuple):
 def with_silence(
     terms: InterventionLoss, policy: Distribution, robot_action: Tensor, intervened: Tensor, cost: float, weight: float
 ) -> LossWithSilence:
-    """Add what silence says of the robot's own action (ours, not the paper's).
+    """Return the loss with a term for what silence says of the robot's own action (ours, not the paper's).
 
     A human who does not intervene finds the robot within c nats of themselves, while their own actions are about d/2
     nats from their best one (d: action dimensions; 1 if actions are discrete). So the robot's action is cloned where
     ν=0, with the weight (d/2) / max(c, d/2): fully if intervening is cheap, hardly if a human puts up with much.
 
     Args:
-        terms: the method's own.
-        policy: π_θ(·|s).
-        robot_action: a_r, like the human's action.
-        intervened: ν.
-        cost: c, nats.
-        weight: of the whole.
+        terms: Terms of the method's own loss.
+        policy: Learnt policy π_θ(·|s).
+        robot_action: Action that the robot proposed, a_r, of the same form as the human's action.
+        intervened: Observed ν.
+        cost: Effort of intervening, c, nats.
+        weight: Factor of the whole term.
     """
-    spread = (policy.event_shape.numel() if policy.event_shape else 1) / 2
-    nll = -torch.where(intervened, 0.0, policy.log_prob(robot_action)).mean()
-    return LossWithSilence(terms.loss + weight * spread / max(cost, spread) * nll, *terms[1:], nll)
+    # how far the human's own actions are from their best one, d/2 nats
+    dims = policy.event_shape.numel()  # 1 if actions are discrete: their event shape is empty
+    own_distance = dims / 2
 
+    # clone the robot's action where ν=0
+    log_prob = policy.log_prob(robot_action)  # [*batch]
+    silence_loss = -torch.where(intervened, 0.0, log_prob).mean()
+    silence_weight = weight * own_distance / max(cost, own_distance)
 
-def action_nll(
-    policy: Distribution, human_action: Tensor, intervened: Tensor, num_interventions: Tensor | None = None
-) -> Tensor:
-    """Return the mean NLL of the human's actions over the steps with ν=1, nats (Eq. 4); 0 if there is none.
-
-    Args:
-        policy: π_θ(·|s).
-        human_action: a_h; anything, NaN included, where ν=0.
-        intervened: ν.
-        num_interventions: Number of steps that the sum is divided by, a scalar; None: those with ν=1 here. A process of
-            several that share a batch divides by the mean of their numbers: the mean of their losses, and of their
-            gradients, is then that of the whole batch.
-    """
-    shown = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))
-    # other steps get a valid action, so that no NaN enters a gradient
-    log_prob = policy.log_prob(torch.where(shown, human_action, torch.zeros_like(human_action)))
-    count = intervened.sum() if num_interventions is None else num_interventions
-    return -torch.where(intervened, log_prob, 0.0).sum() / torch.where(count > 0, count, 1)
+    return LossWithSilence(
+        loss=terms.loss + silence_weight * silence_loss,
+        intervention_loss=terms.intervention_loss,
+        policy_loss=terms.policy_loss,
+        silence_loss=silence_loss,
+    )

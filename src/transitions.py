@@ -29,12 +29,14 @@ ENTRIES = {
     "timestamp": "[] float64, s since the epoch, when the step was recorded",
 }
 
-
-REPORTED = {  # and the same of the following step, under "next"; of environments that report them
+# entries of environments that report them; those of the following step are under "next"
+REPORTED = {
     "state": "[state_dim], what the simulated human sees, where that is not the observation; NaN where nobody knows",
     "frame": "[mile.envs.frames.FRAME_BYTES] uint8, the picture, as JPEG",
 }
 OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED}
+
+FINITE = ("observation", ("next", "observation"), "robot_action", "executed_action", ("next", "reward"))
 
 
 class TransitionError(ValueError):
@@ -45,19 +47,26 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     """Return the steps unchanged if they are as described here.
 
     Raises:
-        TransitionError: an entry is missing or unknown, a number is not finite, or human_action contradicts ν.
+        TransitionError: An entry is missing or unknown, a number is not finite, or human_action contradicts ν.
     """
     if not len(steps):
         raise TransitionError("at least one step is expected, got none")
+
+    # entries
     present, expected = set(steps.keys(True, True)) - OPTIONAL, set(ENTRIES)
     if present != expected:
-        raise TransitionError(
-            f"steps lack {sorted(map(str, expected - present))} and have unknown {sorted(map(str, present - expected))}"
-        )
-    for key in ("observation", ("next", "observation"), "robot_action", "executed_action", ("next", "reward")):
-        bad = (~torch.isfinite(steps[key])).reshape(len(steps), -1).any(-1).nonzero()
-        if len(bad):
-            raise TransitionError(f"'{key}' must be finite, got {steps[key][bad[0, 0]].tolist()} at step {bad[0, 0]}")
+        missing = sorted(map(str, expected - present))
+        unknown = sorted(map(str, present - expected))
+        raise TransitionError(f"steps lack {missing} and have unknown {unknown}")
+
+    # finite numbers
+    for key in FINITE:
+        infinite = (~torch.isfinite(steps[key])).reshape(len(steps), -1).any(-1)  # [steps]
+        if infinite.any():
+            first = infinite.nonzero()[0, 0]
+            raise TransitionError(f"'{key}' must be finite, got {steps[key][first].tolist()} at step {first}")
+
+    # human_action and ν
     if not torch.equal(acted(steps["human_action"]), steps["intervened"]):
         raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
     return steps
@@ -69,21 +78,29 @@ def no_action(robot_action: Tensor) -> Tensor:
 
 
 def acted(human_action: Tensor) -> Tensor:
-    """Return `[steps]` bool: where the human acted, read off the action."""
+    """Return where the human acted, `[steps]` bool, read off the action."""
     if human_action.dtype.is_floating_point:
         return ~human_action.isnan().any(-1)
     return human_action != NO_ACTION
 
 
 def for_torchrl(steps: TensorDictBase, reward: Tensor) -> TensorDict:
-    """Bring recorded steps `[steps]` into the form of TorchRL's losses.
+    """Return recorded steps `[steps]` in the form of TorchRL's losses.
 
     Args:
-        steps: the action is the one executed.
-        reward: instead of the recorded one, `[steps]`.
+        steps: Recorded steps, of which the executed action becomes the action.
+        reward: Reward of each step in place of the recorded one, `[steps]`.
     """
-    outcome = {key: steps["next", key].unsqueeze(-1) for key in ("terminated", "truncated")}
-    outcome |= {"done": outcome["terminated"] | outcome["truncated"], "reward": reward.unsqueeze(-1)}
+    # TorchRL's form of a scalar is [steps, 1]
+    terminated = steps["next", "terminated"].unsqueeze(-1)
+    truncated = steps["next", "truncated"].unsqueeze(-1)
+    outcome = {
+        "terminated": terminated,
+        "truncated": truncated,
+        "done": terminated | truncated,
+        "reward": reward.unsqueeze(-1),
+    }
+
     return TensorDict(
         {
             "observation": steps["observation"],

@@ -13,6 +13,7 @@ def test_discrete_loss_is_the_cross_entropy_of_the_extended_classes():
     policy, belief = Categorical(logits=torch.randn(6, 4)), Categorical(logits=torch.randn(6, 4))
     action, intervened = torch.tensor([0, 3, -1, 2, -1, 1]), torch.tensor([True, True, False, True, False, True])
     terms = discrete_intervention_loss(policy, belief, action, intervened, cost=0.5, scale=2.0)
+
     log_none, log_prob = intervention_log_probs(policy, belief, 0.5, 2.0)
     classes = torch.cat([policy.probs * log_prob.exp().unsqueeze(-1), log_none.exp().unsqueeze(-1)], -1)
     torch.testing.assert_close(classes.sum(-1), torch.ones(6))
@@ -21,14 +22,13 @@ def test_discrete_loss_is_the_cross_entropy_of_the_extended_classes():
 
 
 def continuous(batch=5, dims=3):
+    """Parameters, policy and mental model: two Gaussians."""
     torch.manual_seed(1)
     parameters = [(0.5 * torch.randn(batch, dims, dtype=torch.float64)).requires_grad_() for _ in range(4)]
     mean, log_std, belief, belief_log_std = parameters
-    return (
-        parameters,
-        Independent(Normal(mean, log_std.exp()), 1),
-        Independent(Normal(belief, belief_log_std.exp()), 1),
-    )
+    policy = Independent(Normal(mean, log_std.exp()), 1)
+    mental_model = Independent(Normal(belief, belief_log_std.exp()), 1)
+    return parameters, policy, mental_model
 
 
 def test_continuous_loss_is_the_weighted_sum_of_eq_5():
@@ -36,11 +36,14 @@ def test_continuous_loss_is_the_weighted_sum_of_eq_5():
     intervened = torch.tensor([True, False, True, False, False])
     action = torch.where(intervened.unsqueeze(-1), torch.randn(5, 3, dtype=torch.float64), torch.nan)
     terms = continuous_intervention_loss(policy, belief, action, intervened, 1.0, 5.0, intervention_weight=0.3)
+
+    # by hand
     _, log_prob = intervention_log_probs(policy, belief, 1.0, 5.0)
     bce = torch.nn.functional.binary_cross_entropy(log_prob.exp(), intervened.double())
     mean, std = policy.base_dist.mean, policy.base_dist.stddev
     density = -0.5 * ((action - mean) / std) ** 2 - std.log() - 0.5 * math.log(2 * math.pi)
     nll = -density[intervened].sum(-1).mean()
+
     torch.testing.assert_close(terms.intervention_loss, bce)
     torch.testing.assert_close(terms.policy_loss, nll)
     torch.testing.assert_close(terms.loss, 0.3 * bce + 0.7 * nll)
@@ -51,9 +54,11 @@ def test_policy_loss_leaves_the_mental_model_alone_and_no_nan_enters_a_gradient(
     intervened = torch.tensor([True, False, True, False, False])
     action = torch.where(intervened.unsqueeze(-1), torch.zeros(5, 3, dtype=torch.float64), torch.nan)
     terms = continuous_intervention_loss(policy, belief, action, intervened, 1.0, 2.0)
-    alone = torch.autograd.grad(terms.policy_loss, parameters, retain_graph=True, allow_unused=True)
-    assert alone[2] is None
-    assert alone[3] is None
+
+    gradients = torch.autograd.grad(terms.policy_loss, parameters, retain_graph=True, allow_unused=True)
+    assert gradients[2] is None
+    assert gradients[3] is None
+
     for gradient in torch.autograd.grad(terms.loss, parameters):
         assert gradient.isfinite().all()
         assert gradient.abs().sum() > 0
@@ -75,8 +80,11 @@ def test_silence_says_the_less_the_more_a_human_puts_up_with(cost, share):
     human_action, robot_action = torch.randn(6, 2), torch.randn(6, 2)
     intervened = torch.tensor([True, False, True, False, False, False])
     terms = continuous_intervention_loss(policy, belief, human_action, intervened, cost, 1.0)
-    more = with_silence(terms, policy, robot_action, intervened, cost, 2.0)
-    by_hand = -sum(Normal(policy.mean[i], policy.stddev[i]).log_prob(robot_action[i]).sum() for i in (1, 3, 4, 5)) / 6
-    torch.testing.assert_close(more.silence_loss, by_hand)
-    torch.testing.assert_close(more.loss, terms.loss + 2.0 * share * by_hand)
-    assert more.policy_loss == terms.policy_loss
+    extended = with_silence(terms, policy, robot_action, intervened, cost, 2.0)
+
+    by_hand = 0.0
+    for i in (1, 3, 4, 5):
+        by_hand = by_hand - Normal(policy.mean[i], policy.stddev[i]).log_prob(robot_action[i]).sum() / 6
+    torch.testing.assert_close(extended.silence_loss, by_hand)
+    torch.testing.assert_close(extended.loss, terms.loss + 2.0 * share * by_hand)
+    assert extended.policy_loss == terms.policy_loss

@@ -32,11 +32,13 @@ def test_draws_by_inversion_follow_the_distribution():
     noise = torch.rand(20_000, 1)
     gaussian = torch.distributions.Independent(torch.distributions.Normal(torch.ones(20_000, 1), 2.0), 1)
     assert kstest(draw(gaussian, noise).flatten().numpy(), norm(1, 2).cdf).pvalue > 0.01
+
     squashed = GaussianPolicy(1, 1, (4,), squash=True)
     observation = torch.zeros(20_000, 1)
     normal = squashed(observation).base_dist.base_dist
     sample = squashed.act(observation, noise, deterministic=False).atanh().flatten().detach()
     assert kstest(sample.numpy(), norm(normal.mean[0].item(), normal.stddev[0].item()).cdf).pvalue > 0.01
+
     probs = torch.tensor([0.1, 0.0, 0.6, 0.3])
     actions = draw(torch.distributions.Categorical(probs.expand(20_000, 4)), noise)
     torch.testing.assert_close(actions.bincount(minlength=4) / 20_000, probs, atol=0.015, rtol=0)
@@ -47,6 +49,7 @@ def test_act_is_the_mode_or_a_sample():
     observation = torch.randn(5, 3)
     mean, _ = policy.network(observation).chunk(2, -1)
     torch.testing.assert_close(policy.act(observation), mean.tanh())
+
     sample = policy.act(observation, deterministic=False)
     assert sample.shape == (5, 2)
     assert (sample.abs() < 1).all()
@@ -58,6 +61,7 @@ def test_normaliser_standardises_and_travels_in_the_checkpoint(tmp_path):
     policy.normalizer.fit(observations)
     normalized = policy.normalizer(observations)
     torch.testing.assert_close(normalized.mean(0), torch.zeros(3), atol=0.01, rtol=0)
+
     save_policy(policy, tmp_path / "policy", environment="somewhere")
     loaded = load_policy(tmp_path / "policy", environment="somewhere")
     assert torch.equal(loaded(observations).mean, policy(observations).mean)

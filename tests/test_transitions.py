@@ -20,14 +20,14 @@ def test_collected_steps_are_as_described():
         (lambda steps: steps["intervened"].fill_(True), "exactly where 'intervened' is true"),
     ],
 )
-def test_what_breaks_the_rules_is_refused(change, message):
+def test_steps_that_break_the_rules_are_refused(change, message):
     steps = episode()
     change(steps)
     with pytest.raises(TransitionError, match=message):
         check_transitions(steps)
 
 
-def test_nan_marks_continuous_absence():
+def test_nan_marks_steps_without_a_continuous_human_action():
     steps = episode()
     absent = torch.full((len(steps), 2), torch.nan)
     steps["human_action"], steps["robot_action"] = absent, torch.zeros(len(steps), 2)

@@ -1,4 +1,4 @@
-"""BC intervention: when the human intervenes is predicted by a network alone, without a model of why."""
+"""BC intervention: a network alone predicts when the human intervenes, without a model of why."""
 
 import torch
 from tensordict import TensorDictBase
@@ -13,10 +13,10 @@ from mile.transitions import DEMONSTRATION
 
 
 class InterventionHead(nn.Module):
-    """Predicts ν from what the policy sees, by a network of the policy's shape.
+    """Predicts ν from an observation, by a network of the policy's shape.
 
     Args:
-        policy: whose normalisation of observations is copied, too.
+        policy: Policy whose hidden layers and normalisation of observations are copied; its weights are not.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -29,19 +29,24 @@ class InterventionHead(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Return the logit of p(ν=1|s), `[*batch]`, for observations `[*batch, observation_dim]`."""
         logit = self.network(self.normalizer(observation)).squeeze(-1)
+        # bfloat16 is for the network alone
         return logit.to(torch.promote_types(logit.dtype, torch.float32))
 
 
 class BCIntervention(Method):
-    """BCE of ν for a head of its own, and NLL of the human's actions for the policy, weighted as MILE's terms are.
+    """Trains a head to predict ν, and clones the human's actions; the two losses are weighted as MILE's terms are.
+
+    The policy clones the human's action in a step with ν=1, and the head learns to predict 1. In a step with ν=0 the
+    head learns to predict 0, and the policy learns nothing. The policy clones demonstrations as well; the head ignores
+    them, because nobody decided whether to intervene in them.
 
     Args:
-        policy: π_θ, starts as the initial policy.
-        intervention_weight: λ in [0, 1].
-        optimizer: makes the optimiser from the parameters of both networks.
+        policy: Policy π_θ, at first the initial policy.
+        intervention_weight: Weight λ of the head's BCE, in [0, 1].
+        optimizer: Function that makes the optimiser from the parameters of both networks.
 
     Raises:
-        ValueError: λ lies outside [0, 1].
+        ValueError: The weight λ lies outside [0, 1].
 
     Source: Sec. V, "Baselines".
     """
@@ -55,15 +60,20 @@ class BCIntervention(Method):
         self.intervention_weight = intervention_weight
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
-        """Return the terms of the loss for recorded steps `[batch_size]`; demonstrations say nothing of ν."""
+        """Return the terms of the loss for recorded steps `[batch_size]`."""
         observation, intervened = batch["observation"], batch["intervened"]
         deployed = batch["round"] != DEMONSTRATION
+
+        # when: BCE of ν, the mean over deployed steps
         bce = binary_cross_entropy_with_logits(self.head(observation), intervened.float(), reduction="none")
         count = self.count(deployed)
         intervention_loss = torch.where(deployed, bce, 0.0).sum() / torch.where(count > 0, count, 1)
+
+        # how: NLL of the human's actions
         policy_loss = action_nll(
             self.policy(observation), batch["human_action"], intervened, num_interventions=self.count(intervened)
         )
+
         weight = self.intervention_weight
         loss = weight * intervention_loss + (1 - weight) * policy_loss
         return InterventionLoss(loss, intervention_loss, policy_loss)

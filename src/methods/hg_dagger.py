@@ -1,4 +1,4 @@
-"""HG-DAgger: clone the human where they acted, and forget the rest."""
+"""HG-DAgger: clone the human where they acted, and discard the rest."""
 
 from tensordict import TensorDictBase
 from torch import Tensor
@@ -7,7 +7,9 @@ from mile.methods.weighted_cloning import WeightedCloning
 
 
 class HGDAgger(WeightedCloning):
-    """Behaviour cloning of the steps in which the human acted, demonstrations among them; robot steps are discarded.
+    """Clones the steps in which the human acted, all equally often.
+
+    Steps with ν=1 are cloned. Steps with ν=0 are discarded. Demonstrations are cloned like steps with ν=1.
 
     Source: Kelly et al., "HG-DAgger: Interactive imitation learning with human experts", ICRA 2019.
     """

@@ -1,4 +1,4 @@
-"""IWR: as many steps of the human as of the robot."""
+"""IWR: draw as many steps of the human as of the robot."""
 
 import torch
 from tensordict import TensorDictBase
@@ -10,6 +10,10 @@ from mile.methods.weighted_cloning import WeightedCloning, interventions
 class IWR(WeightedCloning):
     """Intervention-weighted regression: clones all steps, interventions and others half and half in expectation.
 
+    The human's action is cloned in steps with ν=1, which make up half of each batch in expectation. The robot's own
+    action is cloned in steps with ν=0, which share the other half with the demonstrations. In demonstrations the
+    human's action is cloned, but they do not count as interventions.
+
     Source: Mandlekar et al., "Human-in-the-loop imitation learning using remote teleoperation", 2020.
     """
 
@@ -19,7 +23,7 @@ class IWR(WeightedCloning):
         Where there are only interventions, or none, all weights are 1.
         """
         intervened = interventions(steps)
-        total, count = len(intervened), int(intervened.sum())
+        total, count = len(intervened), int(intervened.sum())  # N, n
         if count in (0, total):
             return torch.ones(total)
         return torch.where(intervened, (total - count) / count, 1.0)

@@ -1,4 +1,4 @@
-"""What all methods have in common: a policy, a loss on recorded steps, and how it is minimised."""
+"""The base class of all methods: a policy, a loss on recorded steps, and how it is minimised."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -19,7 +19,11 @@ ADAM: MakeOptimizer = partial(Adam, lr=1e-4)
 
 
 class Loss(NamedTuple):
-    """A loss without terms, nats."""
+    """A loss of a single term.
+
+    Attributes:
+        loss: Scalar that is minimised, nats.
+    """
 
     loss: Tensor
 
@@ -27,11 +31,12 @@ class Loss(NamedTuple):
 class Method(LightningModule, ABC):
     """Learns a policy π_θ from recorded steps; only the policy is deployed.
 
-    A subclass says what is minimised, and, if it needs to, which steps count how much: `InterventionDataModule` asks.
+    A subclass defines the loss. It may also define which steps count how much: `InterventionDataModule` reads
+    `sampling_weights` and `loss_weights`. Lightning calls the other methods during a fit, as their docstrings say.
 
     Args:
-        policy: π_θ, starts as the initial policy.
-        optimizer: makes the optimiser from the parameters of all networks.
+        policy: Policy π_θ, at first the initial policy.
+        optimizer: Function that makes the optimiser from the parameters of all networks.
     """
 
     def __init__(self, policy: Policy, optimizer: MakeOptimizer = ADAM) -> None:
@@ -47,59 +52,70 @@ class Method(LightningModule, ABC):
         """
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor | None:
-        """Return how often each of the steps `[steps]` is drawn, relative to the others; None: all equally often."""
+        """Return how often each of the steps `[steps]` is drawn, relative to the others; None: all equally often.
+
+        The data module calls this before the first batch of a round.
+        """
         return None
 
     def loss_weights(self, steps: TensorDictBase) -> Tensor | None:
-        """Return what each of the steps `[steps]` weighs, to be found in a batch as `weight`; None: nothing is."""
+        """Return the weight of each of the steps `[steps]` in the loss, served as `weight`; None: no weights.
+
+        The data module calls this before the first batch of a round.
+        """
         return None
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> Tensor | None:
-        """Compute and log the loss and its terms."""
+        """Return the loss, and log it with its terms; Lightning calls this for each batch, and minimises the result."""
         terms = self.loss(batch)
         logged = {f"train/{name}": value.detach() for name, value in terms._asdict().items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return terms.loss
 
     def count(self, where: Tensor) -> Tensor:
-        """Return the number of steps `[batch_size]` at which a condition holds, as a mean divides by it.
+        """Return the number of steps `[batch_size]` at which a condition holds, for a mean to divide by.
 
-        In training on several ranks this is the mean of their numbers: what DDP then averages over the ranks is the
-        mean over the steps of the joint batch, however these are spread.
+        In training on several ranks this is the mean of their numbers. DDP averages the gradients over the ranks; their
+        average is then that of the mean over the steps of the joint batch, however these are spread.
         """
         count = where.sum().float()
-        return self.trainer.strategy.reduce(count, reduce_op="mean") if self._trainer else count
+        if not self._trainer:
+            return count
+        return self.trainer.strategy.reduce(count, reduce_op="mean")
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks that are trained, by name."""
-        return {name: it for name, it in self.named_children() if any(p.requires_grad for p in it.parameters())}
+        trained = {}
+        for name, network in self.named_children():
+            if any(parameter.requires_grad for parameter in network.parameters()):
+                trained[name] = network
+        return trained
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log the norm of the gradient of each network."""
+        """Log the norm of the gradient of each network; called after backward, before the optimiser's step."""
         for name, network in self.networks().items():
-            gradients = [p.grad for p in network.parameters() if p.grad is not None]
-            self.log(
-                f"train/gradient_norm_{name}", get_total_norm(gradients), on_step=False, on_epoch=True, sync_dist=True
-            )
+            gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+            norm = get_total_norm(gradients)
+            self.log(f"train/gradient_norm_{name}", norm, on_step=False, on_epoch=True, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
-        """Stop a run that has diverged.
+        """Stop a run that has diverged; called after the last batch of an epoch.
 
         Raises:
-            ValueError: the epoch's mean loss is not finite.
+            ValueError: The epoch's mean loss is not finite.
         """
         loss = self.trainer.callback_metrics.get("train/loss")
         if loss is not None and not loss.isfinite():
             raise ValueError(f"the loss became {loss.item()} in epoch {self.current_epoch}; lower the learning rate")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of torch's generator, which Monte Carlo draws from."""
+        """Add the state of torch's generator, which Monte Carlo draws from; called before a checkpoint is written."""
         checkpoint["rng_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state of torch's generator; called after a checkpoint has been read."""
         torch.set_rng_state(checkpoint["rng_state"])
 
     def configure_optimizers(self) -> Optimizer:
-        """Optimise all networks together."""
+        """Return one optimiser of all networks; called at the start of a fit."""
         return self.optimizer(self.parameters())

@@ -17,17 +17,22 @@ from mile.rl.rlpd import RLPDLoss
 class RLIF(Method):
     """Off-policy reinforcement learning on minibatches of `ReplayDataModule`: RLPD, or DQN for discrete actions.
 
+    The step just before the first step with ν=1 of an intervention has the reward −1 (`intervention_rewards`). All
+    other steps have the reward 0, and every step is learnt from as a transition with the action that was executed.
+    Demonstrations are transitions with the reward 0, and make up half of each minibatch.
+
     The critics take one update for each minibatch of a batch, and RLPD's actor and temperature then one together.
 
     Args:
-        policy: π_θ, starts as the initial policy: a `GaussianPolicy` with `squash=True`, such as a `squashed_clone` of
-            it; a `CategoricalPolicy` is the network of Q-values itself.
-        optimizer: makes one optimiser of all networks' parameters; each step moves those that have a gradient.
-        discount: γ.
-        target_rate: τ of the target networks' moving average.
-        failure: What a termination that is no success is worth. "published": nothing more, so that with rewards of 0
-            and −1 it is worth the maximum. "absorbing" (ours): −1 a step for ever, −1/(1 − γ). It is told by the
-            recorded outcome.
+        policy: Policy π_θ, at first the initial policy: a `GaussianPolicy` with `squash=True`, such as a
+            `squashed_clone` of it; or a `CategoricalPolicy`, which is the network of Q-values itself.
+        optimizer: Function that makes one optimiser of all networks' parameters; each step moves those that have a
+            gradient.
+        discount: Discount factor γ.
+        target_rate: Rate τ of the target networks' moving average.
+        failure: Value of a termination that is no success. "published": nothing more, so that with rewards of 0
+            and −1 it is worth the maximum. "absorbing" (ours): −1 a step for ever, −1/(1 − γ). The recorded outcome
+            tells failure from success.
 
     Raises:
         ValueError: `failure` is neither.
@@ -47,32 +52,43 @@ class RLIF(Method):
         if failure not in ("published", "absorbing"):
             raise ValueError(f"failure must be 'published' or 'absorbing', got '{failure}'")
         self.failure_value = -1 / (1 - discount) if failure == "absorbing" else 0.0
-        self.automatic_optimization = False
-        actions = policy.architecture["action_dim"]
+        self.automatic_optimization = False  # Lightning then leaves the updates to training_step
+
+        action_dim = policy.architecture["action_dim"]
         if isinstance(policy, GaussianPolicy):
-            self.learner = RLPDLoss(policy, Bounded(-1, 1, torch.Size([actions])), discount=discount)
+            self.learner = RLPDLoss(policy, Bounded(-1, 1, torch.Size([action_dim])), discount=discount)
         else:
             assert isinstance(policy, CategoricalPolicy)
-            _, self.learner = make_dqn(policy, Categorical(actions), discount)
+            _, self.learner = make_dqn(policy, Categorical(action_dim), discount)
         self.target = SoftUpdate(self.learner, tau=target_rate)
 
     def loss(self, batch: TensorDictBase) -> Tensor:
         """Return the critics' loss for transitions `[batch_size]`."""
+        # rewards with the value of failures
         following: Any = batch["next"]
-        failed = following["terminated"] & ~following["success"].unsqueeze(-1)
+        failed = following["terminated"] & ~following["success"].unsqueeze(-1)  # [batch_size, 1]
+        reward = following["reward"] + self.failure_value * failed
         batch = batch.clone(recurse=False)
-        batch["next"] = following.copy().set("reward", following["reward"] + self.failure_value * failed)
-        return self.learner.critic_loss(batch) if isinstance(self.learner, RLPDLoss) else self.learner(batch)["loss"]
+        batch["next"] = following.copy().set("reward", reward)
+
+        if isinstance(self.learner, RLPDLoss):
+            return self.learner.critic_loss(batch)
+        return self.learner(batch)["loss"]
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
-        """Make the updates that belong to one environment step, on minibatches `[updates, batch_size]`."""
+        """Make the updates that belong to one environment step; called for each batch `[updates, batch_size]`."""
         logged = {}
+
+        # critics, or Q-values
         for minibatch in batch.unbind(0):
             logged["loss"] = self._descend(self.loss(minibatch))
             self.target.step()
+
+        # actor and temperature
         if isinstance(self.learner, RLPDLoss):
             logged["actor_loss"], logged["temperature_loss"] = self.learner.policy_loss(batch[-1])
             self._descend(logged["actor_loss"] + logged["temperature_loss"])
+
         logged = {f"train/{name}": value.detach() for name, value in logged.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=batch.shape[1], sync_dist=True)
 
@@ -81,6 +97,7 @@ class RLIF(Method):
         return {"learner": self.learner}
 
     def _descend(self, loss: Tensor) -> Tensor:
+        """Make one step of the optimiser down the loss, and return the loss."""
         optimizer = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -88,5 +105,5 @@ class RLIF(Method):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Optimise what the learner trains; the targets follow."""
+        """Return the optimiser of the learner's networks, called at the start of a fit; the targets follow these."""
         return self.optimizer(self.learner.parameters())

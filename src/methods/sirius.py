@@ -1,4 +1,4 @@
-"""Sirius: half of the loss for interventions, almost nothing for what led to them."""
+"""Sirius: half of the loss for interventions, almost nothing for the steps that led to them."""
 
 from enum import IntEnum
 
@@ -13,7 +13,7 @@ from mile.transitions import DEMONSTRATION
 
 
 class StepClass(IntEnum):
-    """What Sirius tells apart."""
+    """The four classes of steps that Sirius weighs differently."""
 
     DEMONSTRATION = 0
     INTERVENTION = 1
@@ -24,13 +24,17 @@ class StepClass(IntEnum):
 class Sirius(WeightedCloning):
     """Clones all steps, weighted by their class.
 
+    The human's action is cloned in steps with ν=1, which get `intervention_share` of the total weight. The robot's own
+    action is cloned in steps with ν=0: those just before an intervention get `pre_intervention_share`, all others the
+    rest. Demonstrations are cloned with the share that they have of the steps.
+
     Args:
-        policy: π_θ, starts as the initial policy.
-        intervention_share: of the total weight, for interventions.
-        pre_intervention_share: of the total weight, for the steps before them: 0.002 in the released code, 0 in the
-            paper.
-        pre_intervention_steps: how many steps before an onset these are.
-        optimizer: makes the optimiser from the parameters.
+        policy: Policy π_θ, at first the initial policy.
+        intervention_share: Share of the total weight for interventions.
+        pre_intervention_share: Share of the total weight for the steps before interventions: 0.002 in the released
+            code, 0 in the paper.
+        pre_intervention_steps: Number of steps before an onset that count as such.
+        optimizer: Function that makes the optimiser from the parameters.
 
     Source: Liu et al., "Robot learning on the job: Human-in-the-loop autonomy and learning during deployment", RSS
     2023, and its released code.
@@ -52,26 +56,33 @@ class Sirius(WeightedCloning):
     def loss_weights(self, steps: TensorDictBase) -> Tensor:
         """Return the weight of each step's class, `[steps]`."""
         classes = step_classes(steps, self.pre_intervention_steps)
-        shares = torch.bincount(classes, minlength=len(StepClass)).double() / len(classes)
-        return class_weights(shares, self.intervention_share, self.pre_intervention_share)[classes].float()
+        shares = torch.bincount(classes, minlength=len(StepClass)).double() / len(classes)  # [4]
+        weights = class_weights(shares, self.intervention_share, self.pre_intervention_share)  # [4]
+        return weights[classes].float()
 
 
 def step_classes(steps: TensorDictBase, window: int) -> Tensor:
     """Return the `StepClass` of each step, `[steps]`.
 
-    Pre-intervention are the `window` steps before each onset of an intervention, in the same episode, back to an
-    earlier intervention at most.
+    The `window` steps before each onset of an intervention are pre-intervention steps. They lie in the same episode,
+    and reach back to an earlier intervention at most.
 
     Args:
-        steps: whole episodes, in order, `[steps]`.
-        window: in steps.
+        steps: Whole episodes, in order, `[steps]`.
+        window: Number of steps before an onset.
     """
+    # index of the next intervention; out of every window's reach if there is none
     intervened, index = interventions(steps), torch.arange(len(steps))
-    far = 2 * len(steps) + window
-    following = torch.where(intervened, index, far).flip(0).cummin(0).values.flip(0)  # of the next intervention
-    reached = following.clamp_max(len(steps) - 1)
-    same = (steps["round"][reached] == steps["round"]) & (steps["episode"][reached] == steps["episode"])
-    classes = torch.where((following - index <= window) & same, StepClass.PRE_INTERVENTION, StepClass.ROBOT)
+    beyond = 2 * len(steps) + window
+    following = torch.where(intervened, index, beyond).flip(0).cummin(0).values.flip(0)
+
+    # near it, and in its episode
+    partner = following.clamp_max(len(steps) - 1)
+    same_episode = (steps["round"][partner] == steps["round"]) & (steps["episode"][partner] == steps["episode"])
+    before = (following - index <= window) & same_episode
+
+    # classes: a later line overrides an earlier one
+    classes = torch.where(before, StepClass.PRE_INTERVENTION, StepClass.ROBOT)
     classes[intervened] = StepClass.INTERVENTION
     classes[steps["round"] == DEMONSTRATION] = StepClass.DEMONSTRATION
     return classes

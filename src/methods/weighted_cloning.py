@@ -1,4 +1,4 @@
-"""What HG-DAgger, IWR and Sirius have in common: behaviour cloning, of some steps more than of others."""
+"""The base of HG-DAgger, IWR and Sirius: behaviour cloning, of some steps more than of others."""
 
 import torch
 from tensordict import TensorDictBase
@@ -9,16 +9,23 @@ from mile.transitions import DEMONSTRATION
 
 
 class WeightedCloning(Method):
-    """Mean of w · NLL of the human's action where they acted and of the robot's own elsewhere."""
+    """Clones the human's action where the human acted, and the robot's own action elsewhere.
+
+    The loss is the mean of w · NLL. A subclass gives each step its weight w in the loss, or says how often it is drawn.
+    """
 
     def loss(self, batch: TensorDictBase) -> Loss:
-        """Return the loss for recorded steps `[batch_size]`; `weight`, if there is one, is w."""
+        """Return the loss for recorded steps `[batch_size]`; the entry `weight`, if there is one, is w."""
         policy = self.policy(batch["observation"])
-        shown = batch["intervened"].reshape(-1, *(1,) * len(policy.event_shape))
-        nll = -policy.log_prob(torch.where(shown, batch["human_action"], batch["robot_action"]))
-        return Loss((nll * batch["weight"] if "weight" in batch.keys() else nll).mean())
+        mask = batch["intervened"].reshape(-1, *(1,) * len(policy.event_shape))  # [batch_size], or [batch_size, 1]
+        action = torch.where(mask, batch["human_action"], batch["robot_action"])
+
+        nll = -policy.log_prob(action)  # [batch_size]
+        if "weight" in batch.keys():
+            nll = nll * batch["weight"]
+        return Loss(nll.mean())
 
 
 def interventions(steps: TensorDictBase) -> Tensor:
-    """Return `[steps]` bool: where a human took over from the robot; in a demonstration nobody does."""
+    """Return where a human took over from the robot, `[steps]` bool; in a demonstration nobody does."""
     return steps["intervened"] & (steps["round"] != DEMONSTRATION)

@@ -13,10 +13,13 @@ class CategoricalPolicy(Policy):
     """Boltzmann policy, π(a|s) ∝ exp(q(s, a) / temperature), over Q-values or plain logits q.
 
     Args:
-        observation_dim: length of an observation vector.
-        action_dim: number of actions.
-        hidden_dims: widths of the hidden layers (Table I).
-        temperature: in units of the network's outputs; 1 for logits.
+        observation_dim: Length of an observation vector.
+        action_dim: Number of actions.
+        hidden_dims: Widths of the hidden layers (Table I).
+        temperature: Temperature, finite and above 0, in units of the network's outputs; 1 for logits.
+
+    Raises:
+        ValueError: The temperature is not finite and above 0.
 
     Source: Sec. IV, the Boltzmann human below Eq. 1.
     """
@@ -35,8 +38,9 @@ class CategoricalPolicy(Policy):
 
     def values(self, observation: Tensor) -> Tensor:
         """Return q(s, ·), `[*batch, action_dim]`: Q-values if trained by DQN, logits if cloned."""
-        values = self.network(self.normalizer(observation))
-        return values.to(torch.promote_types(values.dtype, torch.float32))  # bfloat16 is for the network alone
+        values = self.network(self.normalizer(observation))  # [*batch, action_dim]
+        # bfloat16 is for the network alone
+        return values.to(torch.promote_types(values.dtype, torch.float32))
 
     def forward(self, observation: Tensor) -> Categorical:
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""

@@ -1,4 +1,4 @@
-"""Policies on disk: weights as safetensors (no code is unpickled) beside a JSON that says what they are."""
+"""Policies on disk: weights as safetensors (no code is unpickled) beside a JSON file that describes them."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from mile.policies.categorical import CategoricalPolicy
 from mile.policies.gaussian import GaussianPolicy
 from mile.policies.policy import Policy
 
+REQUIRED = {"policy", "architecture", "environment", "sha256"}  # entries of the JSON
 KINDS: dict[str, type[Policy]] = {"CategoricalPolicy": CategoricalPolicy, "GaussianPolicy": GaussianPolicy}
 
 
@@ -26,16 +27,17 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
     """Write `path`.safetensors and `path`.json.
 
     Args:
-        policy: what to save, its observation normalisation included.
-        path: without or with the suffix `.safetensors`.
-        environment: name of the environment that the policy acts in.
-        facts: further JSON entries, such as `seed`, `command`, `training_steps`, `evaluation`.
+        policy: Policy to save, its observation normalisation included.
+        path: Path of the weights, with or without the suffix `.safetensors`.
+        environment: Name of the environment that the policy acts in.
+        facts: Further JSON entries, such as `seed`, `command`, `training_steps`, `evaluation`.
 
     Returns:
         The path of the weights.
     """
-    weights = Path(path) if Path(path).suffix == ".safetensors" else Path(f"{path}.safetensors")
+    weights = _with_suffix(path)
     weights.parent.mkdir(parents=True, exist_ok=True)
+
     content = save({name: tensor.contiguous() for name, tensor in policy.state_dict().items()})
     description = {
         "policy": type(policy).__name__,
@@ -45,6 +47,7 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
         **facts,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
     write_bytes(weights, content)
     write_text(weights.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
     return weights
@@ -53,18 +56,21 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
 def find_checkpoint(name: str | Path) -> Path:
     """Return the weights' path for the name of a policy that ships (`lunarlander/expert`), or for a path.
 
-    A name that ships means the policy that ships; a file of that name needs a `./` before it, as a warning then says.
+    The name of a policy that ships always means that policy. A file of the same name needs a `./` before it, as a
+    warning then says.
 
     Raises:
         CheckpointError: There is neither.
     """
     shipped = Path(str(files("mile.checkpoints")))
     names = sorted(path.relative_to(shipped).with_suffix("").as_posix() for path in shipped.rglob("*.safetensors"))
-    own = Path(name) if Path(name).suffix == ".safetensors" else Path(f"{name}.safetensors")
+    own = _with_suffix(name)
+
     if str(name).removesuffix(".safetensors") in names:
         if own.is_file():
             warnings.warn(f"'{name}' is the policy that ships; the file '{own}' is './{own}'", stacklevel=2)
         return shipped / own
+
     if own.is_file():
         return own
     raise CheckpointError(
@@ -73,20 +79,24 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def describe_checkpoint(name: str | Path) -> dict[str, Any]:
-    """Return the JSON beside a checkpoint.
+    """Return the JSON object beside a checkpoint.
 
     Raises:
-        CheckpointError: there is no such checkpoint, no JSON beside it, or it is no JSON.
+        CheckpointError: There is no such checkpoint, no JSON file beside it, or the file is not valid.
     """
     path = find_checkpoint(name).with_suffix(".json")
+
     try:
         description = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"'{path}' is missing: it holds the architecture of the weights beside it") from None
     except ValueError as error:
         raise CheckpointError(f"'{path}' is not valid JSON ({error}); restore it or train the policy again") from None
+
     if not isinstance(description, dict):
-        raise CheckpointError(f"'{path}' must hold a JSON object, got {description!r}")
+        raise CheckpointError(
+            f"'{path}' must hold a JSON object, got {description!r}; restore it or train the policy again"
+        )
     return description
 
 
@@ -96,43 +106,66 @@ def load_policy(
     """Build a policy from its checkpoint.
 
     Args:
-        name: a path, or the name of a policy that ships: "lunarlander/expert".
-        environment: refuse a policy that was made for another environment.
-        sees: the entry of a step that it acts on, see `Policy`; None: the one it was made for.
-        architecture: entries to replace in the stored architecture, such as `temperature`.
+        name: Path, or the name of a policy that ships: "lunarlander/expert".
+        environment: Environment that the policy must have been made for; None: any.
+        sees: Entry of a step that the policy acts on, see `Policy`; None: the one that it was made for.
+        architecture: Entries to replace in the stored architecture, such as `temperature`.
 
     Returns:
         The policy.
 
     Raises:
-        CheckpointError: the file is missing or damaged, its hash differs from the JSON's, or its architecture
+        CheckpointError: The file is missing or damaged, its hash differs from the JSON's, or its architecture
             or environment is another one.
     """
+    # check the files
     path, description = find_checkpoint(name), describe_checkpoint(name)
-    if missing := {"policy", "architecture", "environment", "sha256"} - description.keys():
-        raise CheckpointError(f"'{path.with_suffix('.json')}' lacks {', '.join(sorted(missing))}")
-    if environment is not None and description["environment"] != environment:
-        raise CheckpointError(
-            f"'{path}' was made for environment '{description['environment']}', expected '{environment}'"
-        )
+    _check_description(description, path, environment)
     content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != description["sha256"]:
-        raise CheckpointError(
-            f"'{path}' is damaged or not the one described: SHA-256 expected {str(description['sha256'])[:12]}…, "
-            f"got {digest[:12]}… ({len(content)} bytes); copy or train it again"
-        )
-    if description["policy"] not in list(KINDS):
+    _check_hash(content, path, description["sha256"])
+    if description["policy"] not in list(KINDS):  # a list, because what a file holds may not be hashable
         raise CheckpointError(f"'{path}' holds a '{description['policy']}', expected one of {', '.join(KINDS)}")
+
+    # build the policy
     try:
         policy = KINDS[description["policy"]](**(description["architecture"] | architecture))
         policy.load_state_dict(load(content))
     except (RuntimeError, TypeError, SafetensorError) as error:
-        first = str(error).splitlines()[-1].strip()
+        cause = str(error).splitlines()[-1].strip()
         raise CheckpointError(
-            f"'{path}' does not hold the {description['policy']} {description['architecture']} of its JSON: {first}"
+            f"'{path}' does not hold the {description['policy']} {description['architecture']} of its JSON: {cause}"
         ) from None
+
     if not all(value.isfinite().all() for value in policy.state_dict().values()):
         raise CheckpointError(f"'{path}' holds weights that are not finite; train the policy again")
     policy.sees = sees or description.get("sees", policy.sees)
     return policy
+
+
+def _with_suffix(path: str | Path) -> Path:
+    """Return the path with the suffix `.safetensors`; a dot in a name does not begin another suffix."""
+    return Path(path) if Path(path).suffix == ".safetensors" else Path(f"{path}.safetensors")
+
+
+def _check_description(description: dict[str, Any], path: Path, environment: str | None) -> None:
+    """Raise CheckpointError unless a description is complete, and of a policy for the environment."""
+    missing = REQUIRED - description.keys()
+    if missing:
+        raise CheckpointError(
+            f"'{path.with_suffix('.json')}' lacks {', '.join(sorted(missing))}; restore it or train the policy again"
+        )
+
+    if environment is not None and description["environment"] != environment:
+        raise CheckpointError(
+            f"'{path}' was made for environment '{description['environment']}', expected '{environment}'"
+        )
+
+
+def _check_hash(content: bytes, path: Path, expected: Any) -> None:
+    """Raise CheckpointError unless the weights have the SHA-256 hash that the JSON states."""
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise CheckpointError(
+            f"'{path}' is damaged or not the one described: SHA-256 expected {str(expected)[:12]}…, "
+            f"got {digest[:12]}… ({len(content)} bytes); copy or train it again"
+        )

@@ -8,12 +8,17 @@ from torch.distributions import Distribution, Independent, Normal, TanhTransform
 
 from mile.policies.policy import Policy
 
+INVERSE_MARGIN = 1e-6  # distance from ±1 that actions keep where tanh is inverted
+
 
 class BoundedTanh(TanhTransform):
-    """tanh whose inverse is finite at ±1, where float32 rounds to and where recorded actions are clipped to."""
+    """Hyperbolic tangent with an inverse that is finite at ±1.
+
+    Values of tanh near ±1 round to ±1 in float32, and recorded actions are clipped to ±1.
+    """
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return y.clamp(-1 + 1e-6, 1 - 1e-6).atanh()
+        return y.clamp(-1 + INVERSE_MARGIN, 1 - INVERSE_MARGIN).atanh()
 
 
 class GaussianPolicy(Policy):
@@ -23,11 +28,14 @@ class GaussianPolicy(Policy):
     and scale, in nats) grow without limit as it falls.
 
     Args:
-        observation_dim: length of an observation vector.
-        action_dim: length of an action vector.
-        hidden_dims: widths of the hidden layers (Table I).
-        log_std_bounds: lowest and highest log standard deviation.
-        squash: pass the Gaussian through tanh, as SAC does; actions then lie in (−1, 1).
+        observation_dim: Length of an observation vector.
+        action_dim: Length of an action vector.
+        hidden_dims: Widths of the hidden layers (Table I).
+        log_std_bounds: Lowest and highest log standard deviation.
+        squash: Pass the Gaussian through tanh, as SAC does; actions then lie in (−1, 1).
+
+    Raises:
+        ValueError: The bounds are not in ascending order.
     """
 
     def __init__(
@@ -53,10 +61,13 @@ class GaussianPolicy(Policy):
 
     def mean_and_std(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the Gaussian, before tanh, each `[*batch, action_dim]`."""
-        out = self.network(self.normalizer(observation))
-        out = out.to(torch.promote_types(out.dtype, torch.float32))  # bfloat16 is for the network alone
-        mean, raw = out.chunk(2, dim=-1)
-        return mean, (self.low + (self.high - self.low) * torch.sigmoid(raw)).exp()
+        output = self.network(self.normalizer(observation))  # [*batch, 2 action_dim]
+        # bfloat16 is for the network alone
+        output = output.to(torch.promote_types(output.dtype, torch.float32))
+
+        mean, raw = output.chunk(2, dim=-1)
+        log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
+        return mean, log_std.exp()
 
     def forward(self, observation: Tensor) -> Distribution:
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""

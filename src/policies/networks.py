@@ -1,28 +1,32 @@
-"""The network of Table I and the normalisation of what it sees."""
+"""The network of Table I and the normalisation of its observations."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-MIN_STD = 1e-2
-MAX_NORMALIZED = 5.0
+MIN_STD = 1e-2  # a dimension that hardly varies is not blown up
+MAX_NORMALIZED = 5.0  # standard deviations
 
 
 def mlp(input_dim: int, hidden_dims: Sequence[int], output_dim: int, layer_norm: bool = False) -> nn.Sequential:
     """Build a multi-layer perceptron with ReLU between its layers (App. D), after layer normalisation if wanted."""
     layers: list[nn.Module] = []
     for width in hidden_dims:
-        layers += [nn.Linear(input_dim, width), *([nn.LayerNorm(width)] if layer_norm else []), nn.ReLU()]
+        layers.append(nn.Linear(input_dim, width))
+        if layer_norm:
+            layers.append(nn.LayerNorm(width))
+        layers.append(nn.ReLU())
         input_dim = width
+
     return nn.Sequential(*layers, nn.Linear(input_dim, output_dim))
 
 
 class ObservationNormalizer(nn.Module):
-    """Standardises observations with statistics that travel in the checkpoint; starts as the identity.
+    """Standardises observations with statistics that are saved in the checkpoint; the identity until it is fitted.
 
     Args:
-        observation_dim: length of an observation vector.
+        observation_dim: Length of an observation vector.
     """
 
     mean: Tensor
@@ -37,7 +41,7 @@ class ObservationNormalizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, observations: Tensor) -> None:
-        """Take mean and standard deviation (at least 0.01) from observations `[steps, observation_dim]`."""
+        """Set mean and standard deviation (at least 0.01) to those of observations `[steps, observation_dim]`."""
         self.mean.copy_(observations.mean(0))
         self.std.copy_(observations.std(0, correction=0).clamp_min(MIN_STD))
         self.fitted.fill_(True)

@@ -1,4 +1,4 @@
-"""What every policy of the paper has in common: π_θ, π̂_ξ and π* alike."""
+"""The base class of every policy of the paper: π_θ, π̂_ξ and π* alike."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ class Policy(nn.Module, ABC):
     """A stochastic policy: `policy(observation)` returns a torch distribution over actions.
 
     Args:
-        observation_dim: length of an observation vector.
-        action_dim: number of discrete actions, or length of a continuous action vector.
-        hidden_dims: widths of the hidden layers (Table I).
-        output_dim: number of outputs of the network.
-        options: further arguments of the subclass; they are saved with the architecture.
+        observation_dim: Length of an observation vector.
+        action_dim: Number of discrete actions, or length of a continuous action vector.
+        hidden_dims: Widths of the hidden layers (Table I).
+        output_dim: Number of outputs of the network.
+        options: Further arguments of the subclass, which are saved with the architecture.
 
     Attributes:
-        architecture: the constructor's arguments, which a checkpoint stores to build the policy again.
-        sees: the entry of a step that it acts on: "observation"; or "state", where a simulated human sees more.
+        architecture: Arguments of the constructor, which a checkpoint stores to build the policy again.
+        sees: Entry of a step that the policy acts on: "observation"; or "state", where a simulated human sees more.
     """
 
     sees: str = "observation"
@@ -46,16 +46,18 @@ class Policy(nn.Module, ABC):
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""
 
     def act(self, observation: Tensor, noise: Tensor | None = None, deterministic: bool = True) -> Tensor:
-        """Choose actions: the distribution's mode, or a sample of it.
+        """Return actions: the distribution's mode, or a sample of it.
 
         Args:
-            observation: `[*batch, observation_dim]`.
-            noise: uniform numbers in [0, 1) that a sample is made from, `[*batch, noise_dim]`; without them
+            observation: Observations, `[*batch, observation_dim]`.
+            noise: Uniform numbers in [0, 1) that a sample is made from, `[*batch, noise_dim]`; without them
                 the sample uses torch's global generator.
-            deterministic: take the mode.
+            deterministic: Return the mode.
 
         Returns:
             Actions: `[*batch]` (int64) or `[*batch, action_dim]`.
         """
         distribution = self(observation)
-        return mode(distribution) if deterministic else draw(distribution, noise)
+        if deterministic:
+            return mode(distribution)
+        return draw(distribution, noise)

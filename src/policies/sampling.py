@@ -1,4 +1,7 @@
-"""Actions from a distribution, by given uniform numbers, so that an episode's randomness can belong to it."""
+"""Actions from a distribution: its mode, or a sample made from uniform numbers.
+
+An episode can so have random numbers of its own, whatever is drawn beside it.
+"""
 
 import torch
 from torch import Tensor
@@ -6,11 +9,11 @@ from torch.distributions import Categorical, ComposeTransform, Distribution, Ind
 
 
 def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
-    """Sample by inversion of the cumulative distribution.
+    """Return a sample, by inversion of the cumulative distribution.
 
     Args:
-        distribution: a Categorical, or a (transformed) diagonal distribution whose parts have `icdf`.
-        noise: independent uniform numbers in [0, 1): `[*batch, 1]` for a Categorical, `[*batch, action_dim]`
+        distribution: Categorical, or a (transformed) diagonal distribution whose parts have `icdf`.
+        noise: Independent uniform numbers in [0, 1): `[*batch, 1]` for a Categorical, `[*batch, action_dim]`
             otherwise; None samples with torch's global generator.
 
     Returns:
@@ -18,12 +21,14 @@ def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
     """
     if noise is None:
         return distribution.sample()
+
     if isinstance(distribution, Categorical):
-        cumulative = distribution.probs.cumsum(-1)
-        return (noise >= cumulative[..., :-1]).sum(-1)
+        cumulative = distribution.probs.cumsum(-1)  # [*batch, actions]
+        return (noise >= cumulative[..., :-1]).sum(-1)  # without the last sum, which may round to less than 1
+
     if isinstance(distribution, Independent):
         distribution = distribution.base_dist
-    tiny = torch.finfo(torch.float32).eps
+    tiny = torch.finfo(torch.float32).eps  # at 0 and 1 the inverse is infinite
     return distribution.icdf(noise.clamp(tiny, 1 - tiny))
 
 

@@ -14,14 +14,16 @@ from torchrl.objectives import DQNLoss, SoftUpdate
 
 from mile.policies import CategoricalPolicy
 
+MAX_GRADIENT_NORM = 10.0
+
 
 def make_dqn(policy: CategoricalPolicy, action_spec: TensorSpec, discount: float = 0.99) -> tuple[QValueActor, DQNLoss]:
     """Return a greedy actor and double DQN's loss, which trains the network of a Boltzmann policy in place.
 
     Args:
-        policy: its network's outputs become Q-values.
-        action_spec: of the environment, unbatched.
-        discount: γ.
+        policy: Policy whose network's outputs become Q-values.
+        action_spec: Action spec of the environment, unbatched.
+        discount: Discount factor γ.
     """
     network = nn.Sequential(policy.normalizer, policy.network)
     actor = QValueActor(network, in_keys=["observation"], spec=action_spec, action_space="categorical")
@@ -50,29 +52,32 @@ def train_dqn(
     """Train the network of a Boltzmann policy to predict Q-values; the policy is changed in place.
 
     Args:
-        env: batched environment.
-        policy: its network's outputs become Q-values, in the environment's units of return.
-        total_frames: environment steps in all.
-        frames_per_checkpoint: yield after so many environment steps.
-        learning_rate: of Adam.
-        batch_size: transitions an update.
-        discount: γ.
-        frames_per_update: environment steps for each gradient step.
-        frames_per_batch: environment steps between visits to the collector.
-        replay_size: transitions kept.
-        warmup_frames: environment steps before the first update.
-        target_rate: τ of the target network's moving average.
-        final_exploration: ε at the end of its linear decay from 1.
-        exploration_fraction: share of total_frames over which ε decays.
+        env: Batched environment.
+        policy: Policy whose network's outputs become Q-values, in the environment's units of return.
+        total_frames: Number of environment steps in all.
+        frames_per_checkpoint: Number of environment steps between two yields.
+        learning_rate: Learning rate of Adam.
+        batch_size: Number of transitions in an update.
+        discount: Discount factor γ.
+        frames_per_update: Number of environment steps for each gradient step.
+        frames_per_batch: Number of environment steps that are collected at a time, in all environments together.
+        replay_size: Number of transitions that the replay buffer holds.
+        warmup_frames: Number of environment steps before the first update.
+        target_rate: Rate τ of the target network's moving average.
+        final_exploration: Share ε of random actions at the end of its linear decay from 1.
+        exploration_fraction: Share of total_frames over which ε decays.
 
     Yields:
         The number of environment steps made, so that the caller can evaluate and save the policy on the way.
     """
+    # networks and optimiser
     action_spec = env.action_spec_unbatched
     explore = EGreedyModule(action_spec, 1.0, final_exploration, int(exploration_fraction * total_frames))
     actor, loss = make_dqn(policy, action_spec, discount)
     target = SoftUpdate(loss, tau=target_rate)
     optimizer = Adam(loss.parameters(), lr=learning_rate)
+
+    # replay buffer and collector
     replay = TensorDictReplayBuffer(storage=LazyTensorStorage(replay_size), batch_size=batch_size)
     robot = TensorDictSequential(actor, explore)  # pyright: ignore
     collector = Collector(
@@ -82,18 +87,25 @@ def train_dqn(
         total_frames=total_frames,
         auto_register_policy_transforms=False,  # the policy has no memory to reset
     )
+
     frames = 0
     for batch in collector:
+        # record
         explore.step(batch.numel())
         replay.extend(batch.select("observation", "action", "next").reshape(-1))
-        before, frames = frames, frames + batch.numel()
+        previous, frames = frames, frames + batch.numel()
+
+        # learn
         if frames >= warmup_frames:
             for _ in range(batch.numel() // frames_per_update):
                 optimizer.zero_grad()
                 loss(replay.sample())["loss"].backward()
-                torch.nn.utils.clip_grad_norm_(loss.parameters(), 10.0)
+                torch.nn.utils.clip_grad_norm_(loss.parameters(), MAX_GRADIENT_NORM)
                 optimizer.step()
                 target.step()
-        if frames // frames_per_checkpoint > before // frames_per_checkpoint:
+
+        # let the caller evaluate
+        if frames // frames_per_checkpoint > previous // frames_per_checkpoint:
             yield frames
+
     collector.shutdown(close_env=False)

@@ -1,4 +1,4 @@
-"""The losses of soft actor-critic, plain and as RLPD has it."""
+"""The losses of soft actor-critic: plain, and RLPD's with an ensemble of critics."""
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -13,12 +13,12 @@ from mile.policies.networks import mlp
 
 
 class QNetwork(nn.Module):
-    """Q(s, a) that sees observations as the policy does.
+    """Network of Q(s, a), with the policy's normalisation of observations.
 
     Args:
-        policy: whose shape and normalisation of observations it has.
-        layer_norm: normalise each hidden layer.
-        initial_value: about what Q is before anything is learnt.
+        policy: Policy whose hidden layers are copied, and whose normalisation of observations is shared.
+        layer_norm: Normalise each hidden layer.
+        initial_value: Approximate value of Q before anything is learnt.
     """
 
     def __init__(self, policy: GaussianPolicy, layer_norm: bool = False, initial_value: float = 0.0) -> None:
@@ -30,11 +30,12 @@ class QNetwork(nn.Module):
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Return Q, `[*batch, 1]`."""
-        return self.network(torch.cat([self.normalizer(observation), action], -1)) + self.initial_value
+        inputs = torch.cat([self.normalizer(observation), action], -1)
+        return self.network(inputs) + self.initial_value
 
 
-class _Parameters(nn.Module):
-    """The policy as TorchRL wants it: mean and standard deviation of what tanh is applied to."""
+class _MeanAndStd(nn.Module):
+    """The policy as TorchRL wants it: mean and standard deviation of the Gaussian before tanh."""
 
     def __init__(self, policy: GaussianPolicy) -> None:
         super().__init__()
@@ -48,13 +49,13 @@ def make_actor(policy: GaussianPolicy, action_spec: TensorSpec) -> Probabilistic
     """Return an actor for TorchRL's losses that shares the policy's weights.
 
     Raises:
-        ValueError: the policy is not squashed. Where actions are clipped instead, Q is flat beyond ±1: nothing brings a
+        ValueError: The policy is not squashed. Where actions are clipped instead, Q is flat beyond ±1: nothing brings a
             mean back from there, and entropy grows without end.
     """
     if not policy.squash:
         raise ValueError("soft actor-critic needs a GaussianPolicy with squash=True: its actions are bounded")
     return ProbabilisticActor(
-        TensorDictModule(_Parameters(policy), ["observation"], ["loc", "scale"]),
+        TensorDictModule(_MeanAndStd(policy), ["observation"], ["loc", "scale"]),
         in_keys=["loc", "scale"],
         spec=action_spec,
         distribution_class=TanhNormal,
@@ -63,7 +64,13 @@ def make_actor(policy: GaussianPolicy, action_spec: TensorSpec) -> Probabilistic
 
 
 def make_sac(policy: GaussianPolicy, action_spec: TensorSpec, discount: float = 0.99) -> SACLoss:
-    """Return the loss of plain SAC, with two critics, which trains a policy in place."""
+    """Return the loss of plain SAC, with two critics, which trains a policy in place.
+
+    Args:
+        policy: Policy with `squash=True`.
+        action_spec: Action spec of the environment, unbatched.
+        discount: Discount factor γ.
+    """
     critic = ValueOperator(QNetwork(policy), in_keys=["observation", "action"])
     loss = SACLoss(make_actor(policy, action_spec), critic, num_qvalue_nets=2, action_spec=action_spec)
     loss.make_value_estimator(gamma=discount)
@@ -76,13 +83,17 @@ class RLPDLoss(SACLoss):
     The target takes the minimum over a random few of the critics, without entropy; the actor goes by the mean of all.
 
     Args:
-        policy: what is trained, in place.
-        action_spec: of the environment, unbatched.
-        num_critics: in the ensemble, each with layer normalisation.
-        in_target: how many the minimum is over.
-        discount: γ.
-        initial_value: of Q, before anything is learnt.
-        initial_temperature: TorchRL's 1 outweighs rewards of at most 1 a step for thousands of updates.
+        policy: Policy that is trained, in place.
+        action_spec: Action spec of the environment, unbatched.
+        num_critics: Number of critics in the ensemble, each with layer normalisation.
+        num_target_critics: Number of critics, drawn anew for each batch, that the target takes the minimum over.
+        discount: Discount factor γ.
+        initial_value: Value of Q before anything is learnt.
+        initial_temperature: Temperature at first. TorchRL's 1 outweighs rewards of at most 1 a step for thousands of
+            updates.
+
+    Raises:
+        ValueError: The policy is not squashed.
 
     Source: Ball et al., "Efficient online reinforcement learning with offline data", ICML 2023.
     """
@@ -92,12 +103,13 @@ class RLPDLoss(SACLoss):
         policy: GaussianPolicy,
         action_spec: TensorSpec,
         num_critics: int = 10,
-        in_target: int = 2,
+        num_target_critics: int = 2,
         discount: float = 0.99,
         initial_value: float = 0.0,
         initial_temperature: float = 0.1,
     ) -> None:
-        critic = ValueOperator(QNetwork(policy, True, initial_value), in_keys=["observation", "action"])
+        network = QNetwork(policy, layer_norm=True, initial_value=initial_value)
+        critic = ValueOperator(network, in_keys=["observation", "action"])
         super().__init__(
             make_actor(policy, action_spec),
             critic,
@@ -107,7 +119,7 @@ class RLPDLoss(SACLoss):
             action_spec=action_spec,
             target_entropy=-action_spec.shape[-1] / 2,
         )
-        self.in_target = in_target
+        self.num_target_critics = num_target_critics
         self.make_value_estimator(gamma=discount)
 
     def critic_loss(self, batch: TensorDictBase) -> Tensor:
@@ -121,16 +133,22 @@ class RLPDLoss(SACLoss):
 
     def actor_loss(self, tensordict: TensorDictBase) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the actor's loss against the mean of all critics, and the log-probabilities of its actions."""
-        action, log_prob = self._draw(tensordict)
-        value = self._values(tensordict["observation"], action, self._cached_detached_qvalue_params).mean(0)
+        action, log_prob = self._draw(tensordict)  # [batch_size, action_dim], [batch_size]
+        values = self._values(tensordict["observation"], action, self._cached_detached_qvalue_params)
+        value = values.mean(0)
         return (self._alpha * log_prob - value).mean(), {"log_prob": log_prob.detach()}
 
     @torch.no_grad()
     def _compute_target_v2(self, tensordict: TensorDictBase) -> Tensor:
-        following = tensordict["next"]
-        chosen = torch.randperm(self.num_qvalue_nets)[: self.in_target]
-        action, _ = self._draw(following)
-        value = self._values(following.get("observation"), action, self.target_qvalue_network_params[chosen]).amin(0)
+        """Return the targets of the critics, `[batch_size]`; SACLoss calls this in place of its own."""
+        # value of the next step: the least of a random few critics, without entropy
+        next_step = tensordict["next"]
+        numbers = torch.randperm(self.num_qvalue_nets)[: self.num_target_critics]
+        action, _ = self._draw(next_step)
+        values = self._values(next_step.get("observation"), action, self.target_qvalue_network_params[numbers])
+        value = values.amin(0)
+
+        # reward + discount · value, where the task goes on
         with_value = tensordict.copy()
         with_value["next", self.value_estimator.tensor_keys.value] = value.unsqueeze(-1)
         return self.value_estimator.value_estimate(with_value).squeeze(-1)

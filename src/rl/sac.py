@@ -16,7 +16,7 @@ from mile.rl.rlpd import RLPDLoss, make_sac
 from mile.transitions import for_torchrl
 
 OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
-KEYS = ("observation", "action", *(("next", name) for name in OUTCOME))  # of a transition
+TRANSITION = ("observation", "action", *(("next", name) for name in OUTCOME))
 
 
 def train_sac(
@@ -37,90 +37,118 @@ def train_sac(
     target_rate: float = 5e-3,
     rlpd: bool = False,
 ) -> Iterator[int]:
-    """Train a Gaussian policy by SAC or RLPD; it is changed in place.
+    """Train a Gaussian policy by SAC or RLPD; the policy is changed in place.
 
     The reward becomes r / max_reward − 1, at most 0: an episode ends on success, and an agent that is paid for each
     step would rather not succeed. RLPD's critics begin at the value of never succeeding: at 0, the best there is, all
     that is unknown would look better than what was demonstrated.
 
     Args:
-        env: batched environment.
-        policy: with `squash=True`.
-        total_frames: environment steps in all.
-        frames_per_checkpoint: yield after so many environment steps.
-        max_reward: the most that a step can pay: 10 with Meta-World's shaped reward, 1 with success alone.
-        demonstrate: half of each batch is drawn from these demonstrations (symmetric sampling, as in RLPD).
-        learning_rate: of Adam.
-        batch_size: transitions an update.
-        discount: γ.
-        updates_per_frame: gradient steps for each environment step; RLPD's actor takes one an environment step.
-        frames_per_batch: environment steps between visits to the collector.
-        replay_size: transitions kept.
-        warmup_frames: random environment steps before the first update; not counted.
-        target_rate: τ of the target networks' moving average.
-        rlpd: with RLPD's losses.
+        env: Batched environment.
+        policy: Policy with `squash=True`.
+        total_frames: Number of environment steps in all.
+        frames_per_checkpoint: Number of environment steps between two yields.
+        max_reward: Highest reward of a step: 10 with Meta-World's shaped reward, 1 with success alone.
+        demonstrate: Function that returns recorded demonstrations, from which half of each batch is then drawn
+            (symmetric sampling, as in RLPD); None: no demonstrations.
+        learning_rate: Learning rate of Adam.
+        batch_size: Number of transitions in an update.
+        discount: Discount factor γ.
+        updates_per_frame: Number of gradient steps for each environment step; RLPD's actor takes one an environment
+            step.
+        frames_per_batch: Number of environment steps that are collected at a time, in all environments together.
+        replay_size: Number of transitions that the replay buffer holds.
+        warmup_frames: Number of random environment steps before the first update, not counted in total_frames.
+        target_rate: Rate τ of the target networks' moving average.
+        rlpd: Use RLPD's losses instead of plain SAC's.
 
     Yields:
         The number of environment steps made, so that the caller can evaluate and save the policy on the way.
 
     Raises:
-        ValueError: the policy is not squashed, or RLPD is to make a part of an update for each environment step.
+        ValueError: The policy is not squashed, or RLPD is to make a part of an update for each environment step.
     """
     if rlpd and (updates_per_frame < 1 or updates_per_frame % 1):
         raise ValueError(f"RLPD's updates_per_frame must be a whole number from 1 on, got {updates_per_frame}")
-    scaled = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
-    copies = env.batch_size.numel()
-    replay = _replay(replay_size, batch_size if demonstrate is None else batch_size - batch_size // 2)
-    replay.extend(scaled.rollout(warmup_frames // copies, break_when_any_done=False).select(*KEYS).reshape(-1))
-    shown = None
+
+    # random steps, with rewards of at most 0
+    scaled_env = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
+    num_envs = env.batch_size.numel()
+    demonstrated_batch_size = 0 if demonstrate is None else batch_size // 2
+    replay = _replay(replay_size, batch_size - demonstrated_batch_size)
+    random_steps = scaled_env.rollout(warmup_frames // num_envs, break_when_any_done=False)
+    replay.extend(random_steps.select(*TRANSITION).reshape(-1))
+    sources = [replay]
+
+    # demonstrations, with rewards on the same scale
     if demonstrate is not None:
         steps = demonstrate(env)
         demonstrations = for_torchrl(steps, steps["next", "reward"] / max_reward - 1)
-        shown = _replay(len(demonstrations), batch_size // 2)
-        shown.extend(demonstrations)
+        demonstration_replay = _replay(len(demonstrations), demonstrated_batch_size)
+        demonstration_replay.extend(demonstrations)
+        sources.append(demonstration_replay)
 
-    def draw() -> TensorDictBase:
-        return replay.sample() if shown is None else torch.cat([replay.sample(), shown.sample()])  # pyright: ignore
-
-    policy.normalizer.fit(torch.cat([it[:]["observation"] for it in (replay, shown) if it is not None]))
+    # networks and optimiser
+    policy.normalizer.fit(torch.cat([source[:]["observation"] for source in sources]))
     if rlpd:
-        loss = RLPDLoss(policy, env.action_spec_unbatched, discount=discount, initial_value=-1 / (1 - discount))
+        worst_return = -1 / (1 - discount)  # of never succeeding
+        loss = RLPDLoss(policy, env.action_spec_unbatched, discount=discount, initial_value=worst_return)
     else:
         loss = make_sac(policy, env.action_spec_unbatched, discount)
     target = SoftUpdate(loss, tau=target_rate)
     optimizer = Adam(loss.parameters(), lr=learning_rate, fused=rlpd)
 
-    def descend(value: Tensor) -> None:
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-
     collector = Collector(
-        scaled,
+        scaled_env,
         loss.actor_network,
         frames_per_batch=frames_per_batch,
         total_frames=total_frames,
         auto_register_policy_transforms=False,  # the policy has no memory to reset
     )
+
     frames = 0
     for batch in collector:
-        replay.extend(batch.select(*KEYS).reshape(-1))
-        before, frames = frames, frames + batch.numel()
+        # record
+        replay.extend(batch.select(*TRANSITION).reshape(-1))
+        previous, frames = frames, frames + batch.numel()
+
+        # learn
         for update in range(1, 1 + int(batch.numel() * updates_per_frame)):
-            drawn = draw()
+            sample = _draw(sources)
             if isinstance(loss, RLPDLoss):
-                descend(loss.critic_loss(drawn))
-                if update % int(updates_per_frame) == 0:
-                    of_actor, of_temperature = loss.policy_loss(drawn)
-                    descend(of_actor + of_temperature)
+                _update_rlpd(loss, optimizer, sample, with_actor=update % int(updates_per_frame) == 0)
             else:
-                terms = loss(drawn)
-                descend(terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"])
+                terms = loss(sample)
+                _descend(optimizer, terms["loss_actor"] + terms["loss_qvalue"] + terms["loss_alpha"])
             target.step()
-        if frames // frames_per_checkpoint > before // frames_per_checkpoint:
+
+        # let the caller evaluate
+        if frames // frames_per_checkpoint > previous // frames_per_checkpoint:
             yield frames
+
     collector.shutdown(close_env=False)
 
 
 def _replay(size: int, batch_size: int) -> TensorDictReplayBuffer:
     return TensorDictReplayBuffer(storage=LazyTensorStorage(size), batch_size=batch_size)
+
+
+def _draw(sources: list[TensorDictReplayBuffer]) -> TensorDictBase:
+    """Return a batch that is drawn from all replay buffers together."""
+    parts = [source.sample() for source in sources]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)  # pyright: ignore
+
+
+def _update_rlpd(loss: RLPDLoss, optimizer: Adam, batch: TensorDictBase, with_actor: bool) -> None:
+    """Update the critics on a batch, and then, if wanted, the actor and the temperature."""
+    _descend(optimizer, loss.critic_loss(batch))
+    if with_actor:
+        actor_loss, temperature_loss = loss.policy_loss(batch)
+        _descend(optimizer, actor_loss + temperature_loss)
+
+
+def _descend(optimizer: Adam, loss: Tensor) -> None:
+    """Make one step of the optimiser down the loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()

@@ -27,10 +27,13 @@ def run(
     **options,
 ):
     """Two small deployment rounds of MILE; returns the module and the trainer."""
+    # robot and human
     torch.manual_seed(0)
     env = make_env(name, num_envs=2)
     robot, belief, expert, human_belief = (make_policy(env, hidden_dims=(8,), **options) for _ in range(4))
     human = SimulatedHuman(expert, human_belief, cost=cost, scale=2.0)
+
+    # method and trainer
     deployment = DeploymentCallback(
         TransformedEnv(env, InterventionTransform(human)), num_rounds=rounds, episodes_per_round=2, epochs_per_round=3
     )
@@ -45,6 +48,8 @@ def run(
         max_epochs=-1,
         callbacks=[deployment],
     )
+
+    # fit
     if stop_after is not None:
         deployment.num_rounds = stop_after
     data = InterventionDataModule(folder / "buffer", name, batch_size=16, seed=3)
@@ -70,7 +75,7 @@ def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path, kind):
     assert same_weights(whole, resumed)
 
 
-def test_a_recording_found_by_a_fresh_run_is_named(tmp_path):
+def test_a_fresh_run_warns_of_a_recording_that_is_there(tmp_path):
     run(tmp_path, rounds=1)
     with pytest.warns(UserWarning, match="holds 2 episodes; they are not collected anew"):
         run(tmp_path, rounds=1)
@@ -101,6 +106,7 @@ def test_both_networks_learn_and_the_loss_falls(tmp_path, name):
     method = MILE(make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,)), cost=1.0, scale=2.0)
     _, trainer = run(tmp_path, name, rounds=1)
     batch = next(iter(trainer.datamodule.train_dataloader()))
+
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
     losses = []
     for _ in range(100):
@@ -109,6 +115,7 @@ def test_both_networks_learn_and_the_loss_falls(tmp_path, name):
         terms.loss.backward()
         optimizer.step()
         losses.append(terms.loss.item())
+
     assert all(parameter.grad.abs().sum() > 0 for parameter in method.parameters())
     assert losses[-1] < 0.7 * losses[0]
 

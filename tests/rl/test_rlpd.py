@@ -18,10 +18,12 @@ def setting():
     torch.manual_seed(0)
     env = make_env("CountingBox-v0", num_envs=2)
     policy = make_policy(env, hidden_dims=(8,), squash=True)
-    loss = RLPDLoss(policy, env.action_spec_unbatched, num_critics=4, in_target=2, discount=DISCOUNT)
+    loss = RLPDLoss(policy, env.action_spec_unbatched, num_critics=4, num_target_critics=2, discount=DISCOUNT)
     SoftUpdate(loss, tau=0.5).step()
+
     for parameter in loss.qvalue_network_params.parameters():  # so that targets are other critics
         parameter.data.add_(0.1 * torch.randn_like(parameter))
+
     batch = TensorDict(
         {
             "observation": torch.randn(6, 2),
@@ -40,10 +42,13 @@ def setting():
 
 def values(loss, number, observation, action, target=False):
     """Q of one critic, done by hand."""
+    # its weights
     parameters = loss.target_qvalue_network_params if target else loss.qvalue_network_params
     weights = parameters[number].flatten_keys(".")
-    linear = [key.removesuffix(".weight") for key in sorted(weights.keys()) if key.endswith("network.0.weight")]
-    prefix = linear[0].removesuffix("0")
+    first = next(key for key in sorted(weights.keys()) if key.endswith("network.0.weight"))
+    prefix = first.removesuffix("0.weight")
+
+    # its layers
     hidden = torch.nn.functional.linear(
         torch.cat([observation, action], -1), weights[f"{prefix}0.weight"], weights[f"{prefix}0.bias"]
     )
@@ -55,31 +60,38 @@ def values(loss, number, observation, action, target=False):
 def test_the_critics_go_by_the_lower_of_two_targets_without_entropy_and_stop_at_the_end_of_the_task(setting):
     policy, loss, batch = setting
     torch.manual_seed(1)
-    found = loss.critic_loss(batch)
+    critic_loss = loss.critic_loss(batch)
+
+    # the least of two targets
     torch.manual_seed(1)
     pair = torch.randperm(4)[:2].tolist()
     mean, std = policy.mean_and_std(batch["next", "observation"])
     action = (mean + std * torch.randn_like(mean)).tanh()
     observation = batch["next", "observation"]
     least = torch.stack([values(loss, i, observation, action, target=True) for i in pair]).amin(0)
+
+    # TD errors
     alive = ~batch["next", "terminated"].squeeze(-1)  # done by running out of time is no end
     target = batch["next", "reward"].squeeze(-1) + DISCOUNT * alive * least
     errors = [(values(loss, i, batch["observation"], batch["action"]) - target) ** 2 for i in range(4)]
-    torch.testing.assert_close(found, torch.stack(errors).sum(0).mean())
+    torch.testing.assert_close(critic_loss, torch.stack(errors).sum(0).mean())
 
 
 def test_the_actor_goes_by_the_mean_of_all_critics(setting):
     policy, loss, batch = setting
     torch.manual_seed(1)
-    found, of_temperature = loss.policy_loss(batch)
+    actor_loss, temperature_loss = loss.policy_loss(batch)
+
+    # the same action, by hand
     torch.manual_seed(1)
     mean, std = policy.mean_and_std(batch["observation"])
     inner = mean + std * torch.randn_like(mean)
     action = inner.tanh()
     log_prob = (Normal(mean, std).log_prob(inner) - (1 - action**2).log()).sum(-1)
     value = torch.stack([values(loss, i, batch["observation"], action) for i in range(4)]).mean(0)
-    torch.testing.assert_close(found, (0.1 * log_prob - value).mean())  # the temperature starts at 0.1
-    (slope,) = torch.autograd.grad(of_temperature, loss.log_alpha)
+
+    torch.testing.assert_close(actor_loss, (0.1 * log_prob - value).mean())  # the temperature starts at 0.1
+    (slope,) = torch.autograd.grad(temperature_loss, loss.log_alpha)
     torch.testing.assert_close(slope, -(log_prob - 1).mean().detach())  # target entropy −|A|/2
 
 

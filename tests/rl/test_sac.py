@@ -40,9 +40,11 @@ def test_it_learns_to_reach_and_keeps_its_checkpoints(tmp_path):
         frames = {"total_frames": 1536, "frames_per_checkpoint": 768, "updates_per_frame": 1, "warmup_frames": 448}
         return train_sac(env, policy, max_reward=1.0, batch_size=128, learning_rate=1e-3, **frames)
 
+    # learn
     before = evaluate_policy(judge, policy, 50, seed=3).success_rate
     choose = {"deterministic": False, "stop_at": None, "stop_after": None, "num_episodes": 20, "seed": 2}
     learnt, frames = pretrain(env, judge, policy, algorithm, folder=tmp_path, **choose)
+
     assert before < 0.4
     assert evaluate_policy(judge, learnt, 50, seed=3).success_rate > 0.9
     assert load_policy(tmp_path / "768", environment="Reaching-v0").architecture["squash"]
@@ -57,10 +59,12 @@ def test_half_of_a_batch_are_demonstrations():
     def show(env):
         return demonstrate(env, num_episodes=2, noise=0.1, bias=0.0, biased=(), max_steps=500, seed=1)
 
+    # learn
     start = [weight.clone() for weight in policy.parameters()]
     options = {"max_reward": 1.0, "demonstrate": show, "warmup_frames": 64, "updates_per_frame": 1 / 16}
-    made = list(train_sac(env, policy, total_frames=512, frames_per_checkpoint=256, **options))
-    assert made == [256, 512]
+    frames = list(train_sac(env, policy, total_frames=512, frames_per_checkpoint=256, **options))
+
+    assert frames == [256, 512]
     assert policy.normalizer.fitted
     assert any(not torch.equal(a, b) for a, b in zip(start, policy.parameters(), strict=True))
     assert all(weight.isfinite().all() for weight in policy.parameters())

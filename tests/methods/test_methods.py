@@ -1,0 +1,155 @@
+"""What holds for all methods."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mile.datamodules import InterventionDataModule
+from mile.envs import make_env, make_policy
+from mile.methods import MILE, RLIF, BCIntervention, Method
+from mile.transitions import DEMONSTRATION
+from tests.methods.training import CLONING, ENVIRONMENTS, make, recorded, train
+from tests.support import same_weights
+
+BOTH = pytest.mark.parametrize("name", ENVIRONMENTS)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, MILE])
+def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
+    """Interventions, and demonstrations, are spread unevenly over the ranks; what DDP averages are gradients."""
+    # a method, and a joint batch
+    env, steps = recorded(name)
+    steps = steps[steps["intervened"].sort(stable=True).indices][len(steps) % 2 :]
+    if kind is BCIntervention:
+        steps["round"][: len(steps) // 3] = DEMONSTRATION
+    settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind is MILE else {}
+    method = make(kind, env, **settings)
+    whole, ranks = gradients(method, steps), steps.chunk(2)
+
+    # the numbers of all ranks, and their means
+    counts = []
+    for share in ranks:
+        strategy = Listening()
+        method._trainer = SimpleNamespace(strategy=strategy)
+        method.loss(share)
+        counts.append(strategy.counts)
+    means = [torch.stack(numbers).mean() for numbers in zip(*counts, strict=True)]
+
+    # each rank's gradient, as it divides by the means
+    parts = []
+    for share in ranks:
+        method._trainer = SimpleNamespace(strategy=Answering(means))
+        parts.append(gradients(method, share))
+
+    for joint, *own in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.stack(own).mean(0), joint, atol=1e-6, rtol=1e-5)
+
+
+def gradients(method, batch):
+    return torch.autograd.grad(method.loss(batch).loss, list(method.parameters()))
+
+
+class Listening:
+    """A strategy that notes the numbers of one rank."""
+
+    def __init__(self):
+        self.counts = []
+
+    def reduce(self, count, reduce_op):
+        self.counts.append(count)
+        return count
+
+
+class Answering:
+    """A strategy that knows the means over all ranks."""
+
+    def __init__(self, means):
+        self.means = iter(means)
+
+    def reduce(self, count, reduce_op):
+        assert reduce_op == "mean"
+        return next(self.means)
+
+
+@BOTH
+def test_where_all_is_intervention_the_losses_are_the_same(name):
+    env, steps = recorded(name)
+    steps["intervened"] = torch.ones_like(steps["intervened"])
+    steps["human_action"] = steps["executed_action"]
+    losses = []
+    for kind in CLONING:
+        method, batch = make(kind, env), steps.clone()
+        draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
+
+        assert draw is None or (draw == draw[0]).all()
+        if weight is not None:
+            batch["weight"] = weight
+        losses.append(method.loss(batch).loss)
+
+    assert losses[0] == losses[1]
+    torch.testing.assert_close(losses[2], 0.5 * losses[0])
+
+
+@BOTH
+@pytest.mark.parametrize("kind", CLONING)
+def test_cloning_goes_by_the_human_where_they_acted_and_by_the_robot_elsewhere(name, kind):
+    """Against one step at a time."""
+    env, steps = recorded(name)
+    method = make(kind, env)
+    expected = []
+    for step in steps:
+        target = step["human_action"] if step["intervened"] else step["robot_action"]
+        expected.append(-method.policy(step["observation"]).log_prob(target))
+    torch.testing.assert_close(method.loss(steps).loss, torch.stack(expected).mean())
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, RLIF])
+def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path, kind, name):
+    settings = {"kind": kind, "name": name, "demos": 1, "restart": True}
+    if kind is RLIF:
+        settings["updates_per_step"] = 1
+
+    whole, _ = train(tmp_path / "whole", **settings)
+    half, trainer = train(tmp_path / "halves", stop_after=1, **settings)
+    assert not same_weights(whole.policy, half.policy)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    resumed, _ = train(tmp_path / "halves", ckpt_path=tmp_path / "half.ckpt", **settings)
+    assert same_weights(whole.policy, resumed.policy)
+
+
+@pytest.mark.parametrize("kind", [*CLONING, BCIntervention])
+def test_a_restart_learns_as_if_there_had_been_no_round_before(tmp_path, kind):
+    """Weights and optimiser alike: trained on the same recording in one round, they are the same."""
+    method, trainer = train(tmp_path, kind, restart=True, batches_per_epoch=5)
+
+    # the second round alone, by hand
+    data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", 16, batches_per_epoch=5, seed=3)
+    data.epochs_served = 3  # the second round's batches
+    again = make(kind, make_env("Counting-v0"))
+    data.trainer = trainer
+    trainer.strategy._lightning_module = again
+    optimizer = again.configure_optimizers()
+    for _ in range(3):
+        for batch in data.batches():
+            optimizer.zero_grad()
+            again.loss(batch).loss.backward()
+            optimizer.step()
+    assert same_weights(method, again)
+
+
+def test_a_method_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        Method(make_policy(make_env("Counting-v0")))
+
+
+@pytest.mark.parametrize("kind", CLONING)
+def test_what_the_human_did_not_do_reaches_no_gradient(kind):
+    """A robot's step has NaN in the place of a human action."""
+    env, steps = recorded("CountingBox-v0")
+    assert steps["human_action"].isnan().any()
+    method = make(kind, env)
+    method.loss(steps).loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
