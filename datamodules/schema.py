@@ -42,7 +42,7 @@ def read_schema(folder: Path) -> tuple[str, Entries]:
 
 
 def check_entries(entries: Entries, place: str) -> Entries:
-    """Return the entries of a schema if they are those of steps. (A schema may come from anywhere.)
+    """Return the entries of a schema, which may come from anywhere, if they are those of steps.
 
     Args:
         entries: Entries of a step.
