@@ -1,31 +1,30 @@
 """The paper's figures and tables, from folders of runs.
 
-mile-report outputs/paper
+mile-report runs outputs/paper
+mile-report runs outputs/mine docs/paper/runs.csv --output outputs/report
 mile-report study outputs/user_study_iterative
 """
 
 import argparse
 import io
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mile.files import refuse_links, write_bytes, write_text
-from mile.reports.comparison import (
-    INTERVALS,
-    SAME_DATA,
-    better,
-    gather,
-    left_out_section,
-    markdown,
-    offline,
-    over_tasks,
-)
+from mile.reports.comparison import INTERVALS, SAME_DATA, Series, better, gather, markdown, offline, over_tasks
+from mile.reports.csv_tables import write_table
 from mile.reports.figures import ablation, bars, curves, demonstrations, same_data_bars
-from mile.reports.runs import read_runs, write_table
+from mile.reports.left_out import left_out_section, print_left_out
+from mile.reports.outcomes import Outcome
+from mile.reports.runs import read_runs
 from mile.running.command_line import one_line_errors
+
+COMMANDS = ("runs", "study")
 
 
 @rc_context({"text.parse_math": False})  # names are no formulas
@@ -34,7 +33,7 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
 
     Args:
         sources: Folders of runs, and tables of earlier reports.
-        folder: Place of `report.md`, `runs.csv`, and each figure as PNG and SVG.
+        folder: Folder of `report.md`, `runs.csv`, and each figure as PNG and SVG.
 
     Returns:
         The files written.
@@ -43,70 +42,113 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
         ValueError: There is nothing to report.
     """
     outcomes, left_out = read_runs(sources)
-    for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
-
+    print_left_out(left_out)
     series = gather(outcomes)
-    names = list(dict.fromkeys(it.experiment for it in series))
-    iterative = [name for name in names if name.endswith("_iterative")]
-    single = [name for name in names if name not in iterative]
-    same_data = [name for name in single if any(it.experiment == name and it.variant == SAME_DATA for it in series)]
-    shown = [name for name in single if any(it.experiment == name and demonstrations(it.variant) for it in series)]
+    text = _text(series, outcomes)
+    figures = _figures(series, outcomes)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "report.md", folder / "runs.csv"]
+    write_text(written[0], f"{text}\n{INTERVALS}\n{left_out_section(left_out)}")
+    write_table(written[1], outcomes)
+    for name, figure in figures.items():
+        for suffix in (".png", ".svg"):
+            path = folder / f"{name}{suffix}"
+            content = io.BytesIO()
+            figure.savefig(content, format=suffix[1:], dpi=150)
+            write_bytes(path, content.getvalue())
+            written.append(path)
+    return written
+
+
+def _text(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
+    """Return the tables of a report: of each experiment, and of all those together that are judged by success."""
+    text = markdown(series, outcomes)
+    by_success = {outcome.experiment for outcome in outcomes if outcome.metric == "success"}
+    for title, names, choose in (
+        ("One round", _single(series), better),
+        ("In rounds", _iterative(series), better),
+        ("The same data", _on_same_data(series), offline),
+    ):
+        together = [name for name in names if name in by_success]
+        if len(together) > 1:
+            text += f"\n## {title}: {', '.join(together)} together\n\n{over_tasks(series, together, choose)}"
+    return text
+
+
+def _figures(series: Sequence[Series], outcomes: Sequence[Outcome]) -> dict[str, Figure]:
+    """Return the figures of a report by name: those for which there are runs."""
+    single, iterative, same_data = _single(series), _iterative(series), _on_same_data(series)
+    varied = {one.experiment for one in series if demonstrations(one.variant)}
+    ablated = [name for name in single if name in varied]
+
     figures: dict[str, Figure] = {}
     if single:
         figures["fig3"] = bars(series, outcomes, single)
     if iterative:
         figures["fig4"] = curves(series, outcomes, iterative)
-    if shown:
-        figures["fig5"] = ablation(series, outcomes, shown[0])
+    if ablated:
+        figures["fig5"] = ablation(series, outcomes, ablated[0])
     if same_data:
         figures["same_data"] = same_data_bars(series, outcomes, same_data)
+    return figures
 
-    text = markdown(series, outcomes)
-    for title, group, choose in (
-        ("One round", single, better),
-        ("In rounds", iterative, better),
-        ("The same data", same_data, offline),
-    ):
-        rated = [name for name in group if any(it.experiment == name and it.metric == "success" for it in outcomes)]
-        if len(rated) > 1:
-            text += f"\n## {title}: {', '.join(rated)} together\n\n{over_tasks(series, rated, choose)}"
-    text += f"\n{INTERVALS}\n{left_out_section(left_out)}"
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.md", text)
-    write_table(folder / "runs.csv", outcomes)
-    written = [folder / f"{name}{suffix}" for name in figures for suffix in (".png", ".svg")]
-    for path in written:
-        content = io.BytesIO()
-        figures[path.stem].savefig(content, format=path.suffix[1:], dpi=150)
-        write_bytes(path, content.getvalue())
-    return [folder / "report.md", folder / "runs.csv", *written]
+def _single(series: Sequence[Series]) -> list[str]:
+    """Return the experiments of one round, in order."""
+    names = dict.fromkeys(one.experiment for one in series)
+    return [name for name in names if not name.endswith("_iterative")]
+
+
+def _iterative(series: Sequence[Series]) -> list[str]:
+    """Return the experiments of several rounds, in order."""
+    names = dict.fromkeys(one.experiment for one in series)
+    return [name for name in names if name.endswith("_iterative")]
+
+
+def _on_same_data(series: Sequence[Series]) -> list[str]:
+    """Return the experiments of one round in which some method learnt from MILE's recordings, in order."""
+    compared = {one.experiment for one in series if one.variant == SAME_DATA}
+    return [name for name in _single(series) if name in compared]
 
 
 @one_line_errors
 def main() -> None:
     """Parse the command line, and report."""
-    parser = argparse.ArgumentParser("mile-report", description=__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports; or: study FOLDER"
-    )
-    parser.add_argument("--output", type=Path, help="folder of the report; by default report/ in the first one")
-    given = parser.parse_args()
-    asked_for_study = given.runs[0] == Path("study")
-    if asked_for_study and len(given.runs) != 2:
-        raise ValueError(f"one folder of a study is expected after 'study', got {len(given.runs) - 1}")
-    first = given.runs[asked_for_study]
-    output = given.output or (first if first.is_dir() else first.parent) / "report"
-    refuse_links(first / "report")  # which is written to, in a folder that may be foreign
-    if asked_for_study:
+    words = sys.argv[1:]
+    if words and words[0] not in (*COMMANDS, "-h", "--help"):
+        raise ValueError(
+            f"'runs' or 'study' is expected as the first word, got '{words[0]}'; write: "
+            f"{shlex.join(['mile-report', 'runs', *words])}"
+        )
+    args = _parser().parse_args()
+
+    # place: in the first folder, or beside the first table
+    first: Path = args.sources[0]
+    output = args.output or (first if first.is_dir() else first.parent) / "report"
+    if args.output is None:
+        refuse_links(output)  # the folder may be foreign, and is written to
+
+    if args.command == "study":
         from mile.reports.study import study  # noqa: PLC0415 (reads recordings: Lightning takes seconds to import)
 
-        written = study(first, output)
+        written = study(args.sources, output)
     else:
-        written = report(given.runs, output)
+        written = report(args.sources, output)
     for path in written:
         print(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mile-report", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("runs", help="Fig. 3, 4, 5 and tables of finished runs")
+    runs.add_argument("sources", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports")
+    study = commands.add_parser("study", help="Fig. 7 and tables of a user study")
+    study.add_argument("sources", nargs="+", type=Path, help="folders of a study's participants")
+    for command in (runs, study):
+        command.add_argument("--output", type=Path, help="folder of the report; by default report/ in the first one")
+    return parser
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from PIL import Image
 from mile import report as program
 from mile.report import report
 from mile.reports.comparison import better, gather, markdown, offline, over_tasks
+from mile.reports.csv_tables import write_csv, write_table
 from mile.reports.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
-from mile.reports.runs import Outcome, read_runs, write_csv, write_table
+from mile.reports.outcomes import Outcome
+from mile.reports.runs import read_runs
 from tests.support import HARMLESS, PAYLOADS, composed
 
 LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.7, 1.0)

@@ -10,7 +10,8 @@ from mile import report
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionBuffer
 from mile.envs import InterventionTransform, make_env
-from mile.reports.study import read_participants, study
+from mile.reports.participants import read_participants
+from mile.reports.study import study
 from mile.train import train
 from tests.support import HARMLESS, PAYLOADS, PEOPLE, SCRIPT, EveryThird, act_by_step, smoke
 
