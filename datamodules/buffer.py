@@ -138,7 +138,10 @@ class InterventionBuffer:
         arrays: dict[str, np.ndarray] = {}
         for key, value in steps.items(True, True):
             arrays[entry_name(key)] = np.ascontiguousarray(value.cpu().numpy())
-        self._check_entries({name: (arrays[name].dtype.str, list(arrays[name].shape[1:])) for name in sorted(arrays)})
+        entries: Entries = {}
+        for name in sorted(arrays):
+            entries[name] = arrays[name].dtype.str, list(arrays[name].shape[1:])
+        self._check_entries(entries)
 
         checksum = 0
         for name in self.entries:

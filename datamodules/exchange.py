@@ -204,8 +204,9 @@ def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[Tenso
         if not isinstance(file.get("data"), h5py.Group):
             raise ValueError("a group 'data' with the demonstrations is expected, as robomimic has it")
         data: Any = file["data"]
-        if wrong := [name for name in data if not name.rpartition("_")[2].isdecimal()]:
-            raise ValueError(f"the groups in 'data' must be named demo_0, demo_1 and so on, got '{wrong[0]}'")
+        for name in data:
+            if not name.rpartition("_")[2].isdecimal():
+                raise ValueError(f"the groups in 'data' must be named demo_0, demo_1 and so on, got '{name}'")
         names = sorted(data, key=lambda name: int(name.rpartition("_")[2]))
 
         # does it tell which episodes succeeded?

@@ -21,6 +21,8 @@ from mile.files import read_json
 VERSION = "v3.0"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+NEXT = ("next.observation", "next.reward", "next.terminated", "next.truncated", "next.success")
+ENTRIES = ("observation", "executed_action", *OWN, *NEXT)  # all that are written and read
 COLUMNS = {  # LeRobot's names of our entries; the rest keep their own names
     "observation": "observation.state",
     "executed_action": "action",
@@ -56,7 +58,9 @@ def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
     # frames
     fps = _frames_per_second(parts)
     columns = _columns(parts, lengths, fps)
-    table = {name: list(value) if value.ndim > 1 else value for name, value in columns.items()}
+    table = {}
+    for name, value in columns.items():
+        table[name] = list(value) if value.ndim > 1 else value  # pyarrow takes one list a row for a vector
     parquet.write_table(pyarrow.table(table), root / data_path)
 
     # episodes
@@ -71,15 +75,17 @@ def write_lerobot(buffer: InterventionBuffer, folder: str | Path) -> None:
 
 def _frames_per_second(parts: list[Any]) -> int:
     """Return the median rate of some episodes' steps, at least 1."""
-    periods = [np.diff(steps["timestamp"].numpy()) for steps in parts]
-    period = np.median(np.concatenate(periods))
+    periods = np.concatenate([np.diff(steps["timestamp"].numpy()) for steps in parts])
+    period = np.median(periods)
     return max(1, round(1 / period)) if period > 0 else 1
 
 
 def _columns(parts: list[Any], lengths: np.ndarray, fps: int) -> dict[str, np.ndarray]:
     """Return the columns of the table of all frames, each `[frames]` or `[frames, width]`."""
     whole: Any = torch.cat(parts)
-    columns = {COLUMNS.get(key, key): _flat(whole[tuple(key.split("."))].numpy()) for key in _entries()}
+    columns = {}
+    for key in ENTRIES:
+        columns[COLUMNS.get(key, key)] = _flat(whole[tuple(key.split("."))].numpy())
     frame = np.concatenate([np.arange(length) for length in lengths])
     return columns | {
         "next.done": columns["next.terminated"] | columns["next.truncated"],
@@ -154,10 +160,7 @@ def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[Tenso
     data = dataset.dataset(root / "data", format="parquet")
 
     # columns that can be read
-    known = {*NEEDED, "next.done", *(COLUMNS.get(key, key) for key in _entries())}
-    used = [field.name for field in data.schema if field.name in known and _type(field.type) is not None]
-    if missing := [name for name in NEEDED if name not in used]:
-        raise ValueError(f"columns of numbers {', '.join(NEEDED)} are expected, there is no {missing[0]}")
+    used = _usable_columns(data)
     camera = _first_camera(data)
     videos = {name for name, feature in info["features"].items() if feature["dtype"] == "video"}
     warn_left_out(folder, {*data.schema.names, *videos} - {*used, camera} - COUNTED)
@@ -176,6 +179,19 @@ def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[Tenso
                 frames = torch.from_numpy(np.stack([_frame(value) for value in table[camera].to_pylist()]))
                 steps["frame"], steps["next", "frame"] = frames, torch.cat([frames[1:], frames[-1:]])
         yield steps
+
+
+def _usable_columns(data: Any) -> list[str]:
+    """Return the columns of numbers that a step has a place for."""
+    known = {*NEEDED, "next.done", *(COLUMNS.get(key, key) for key in ENTRIES)}
+    used = []
+    for field in data.schema:
+        if field.name in known and _type(field.type) is not None:
+            used.append(field.name)
+    for name in NEEDED:
+        if name not in used:
+            raise ValueError(f"columns of numbers {', '.join(NEEDED)} are expected, there is no {name}")
+    return used
 
 
 def _first_camera(data: Any) -> str | None:
@@ -206,12 +222,12 @@ def _episode(
         ValueError: Frames are missing, or there twice.
     """
     frames, length = columns["frame_index"].tolist(), len(columns["frame_index"])
-    if frames != list(range(length)):
-        place = next(place for place, frame in enumerate(frames) if frame != place)
-        raise ValueError(
-            f"'frame_index' must be 0 to {length - 1}, each once, got {frames[place]} in place of {place}; are these "
-            "two episodes of one number?"
-        )
+    for place, frame in enumerate(frames):
+        if frame != place:
+            raise ValueError(
+                f"'frame_index' must be 0 to {length - 1}, each once, got {frame} in place of {place}; are these two "
+                "episodes of one number?"
+            )
 
     own = {}
     for key in OWN:
@@ -267,12 +283,6 @@ def _frame(value: Any) -> np.ndarray:
     if picture is None:
         raise ValueError("the first step has a picture (PNG or JPEG), another one has none that can be read")
     return compress(picture)
-
-
-def _entries() -> list[str]:
-    """Return the names of a step's entries, with a dot in those of the next one: "next.reward"."""
-    following = [f"next.{key}" for key in ("observation", "reward", "terminated", "truncated", "success")]
-    return ["observation", "executed_action", *OWN, *following]
 
 
 def _flat(value: np.ndarray) -> np.ndarray:

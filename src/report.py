@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -44,8 +45,9 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
     outcomes, left_out = read_runs(sources)
     print_left_out(left_out)
     series = gather(outcomes)
-    text = _text(series, outcomes)
-    figures = _figures(series, outcomes)
+    groups = _group(series)
+    text = _text(series, outcomes, groups)
+    figures = _figures(series, outcomes, groups)
 
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.md", folder / "runs.csv"]
@@ -61,14 +63,49 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
     return written
 
 
-def _text(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
+class Groups(NamedTuple):
+    """The experiments of a report by what can be compared in them, in order.
+
+    Attributes:
+        single: Experiments of one round.
+        iterative: Experiments of several rounds.
+        same_data: Experiments of one round in which some method learnt from MILE's recordings.
+        ablated: Experiments of one round in which some method began with demonstrations.
+    """
+
+    single: list[str]
+    iterative: list[str]
+    same_data: list[str]
+    ablated: list[str]
+
+
+def _group(series: Sequence[Series]) -> Groups:
+    groups = Groups([], [], [], [])
+    for one in series:
+        if one.experiment.endswith("_iterative"):
+            _add(groups.iterative, one.experiment)
+            continue
+        _add(groups.single, one.experiment)
+        if one.variant == SAME_DATA:
+            _add(groups.same_data, one.experiment)
+        if demonstrations(one.variant):
+            _add(groups.ablated, one.experiment)
+    return groups
+
+
+def _add(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
+
+
+def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> str:
     """Return the tables of a report: of each experiment, and of all those together that are judged by success."""
     text = markdown(series, outcomes)
     by_success = {outcome.experiment for outcome in outcomes if outcome.metric == "success"}
     for title, names, choose in (
-        ("One round", _single(series), better),
-        ("In rounds", _iterative(series), better),
-        ("The same data", _on_same_data(series), offline),
+        ("One round", groups.single, better),
+        ("In rounds", groups.iterative, better),
+        ("The same data", groups.same_data, offline),
     ):
         together = [name for name in names if name in by_success]
         if len(together) > 1:
@@ -76,40 +113,18 @@ def _text(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
     return text
 
 
-def _figures(series: Sequence[Series], outcomes: Sequence[Outcome]) -> dict[str, Figure]:
+def _figures(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> dict[str, Figure]:
     """Return the figures of a report by name: those for which there are runs."""
-    single, iterative, same_data = _single(series), _iterative(series), _on_same_data(series)
-    varied = {one.experiment for one in series if demonstrations(one.variant)}
-    ablated = [name for name in single if name in varied]
-
     figures: dict[str, Figure] = {}
-    if single:
-        figures["fig3"] = bars(series, outcomes, single)
-    if iterative:
-        figures["fig4"] = curves(series, outcomes, iterative)
-    if ablated:
-        figures["fig5"] = ablation(series, outcomes, ablated[0])
-    if same_data:
-        figures["same_data"] = same_data_bars(series, outcomes, same_data)
+    if groups.single:
+        figures["fig3"] = bars(series, outcomes, groups.single)
+    if groups.iterative:
+        figures["fig4"] = curves(series, outcomes, groups.iterative)
+    if groups.ablated:
+        figures["fig5"] = ablation(series, outcomes, groups.ablated[0])
+    if groups.same_data:
+        figures["same_data"] = same_data_bars(series, outcomes, groups.same_data)
     return figures
-
-
-def _single(series: Sequence[Series]) -> list[str]:
-    """Return the experiments of one round, in order."""
-    names = dict.fromkeys(one.experiment for one in series)
-    return [name for name in names if not name.endswith("_iterative")]
-
-
-def _iterative(series: Sequence[Series]) -> list[str]:
-    """Return the experiments of several rounds, in order."""
-    names = dict.fromkeys(one.experiment for one in series)
-    return [name for name in names if name.endswith("_iterative")]
-
-
-def _on_same_data(series: Sequence[Series]) -> list[str]:
-    """Return the experiments of one round in which some method learnt from MILE's recordings, in order."""
-    compared = {one.experiment for one in series if one.variant == SAME_DATA}
-    return [name for name in _single(series) if name in compared]
 
 
 @one_line_errors
@@ -118,8 +133,8 @@ def main() -> None:
     words = sys.argv[1:]
     if words and words[0] not in (*COMMANDS, "-h", "--help"):
         raise ValueError(
-            f"'runs' or 'study' is expected as the first word, got '{words[0]}'; write: "
-            f"{shlex.join(['mile-report', 'runs', *words])}"
+            f"the first word must be 'runs' or 'study', got '{words[0]}'; write "
+            f"`{shlex.join(['mile-report', 'runs', *words])}`"
         )
     args = _parser().parse_args()
 

@@ -65,8 +65,8 @@ def gather(outcomes: Iterable[Outcome]) -> list[Series]:
         seeds[outcome.experiment].add(outcome.seed)
     series = [_series(members, seeds[members[0].experiment]) for members in grouped.values()]
 
-    others = {one.method for one in series} - set(METHODS.values())
-    order = [*METHODS.values(), *sorted(others)]
+    methods = {one.method for one in series}
+    order = [*METHODS.values(), *sorted(methods.difference(METHODS.values()))]
     return sorted(series, key=lambda one: (one.experiment, one.variant, order.index(one.method)))
 
 
@@ -101,9 +101,13 @@ def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
 
 def figure_methods(series: Sequence[Series]) -> list[str]:
     """Return the methods of a figure, in order: the paper's, run or missing, and others that have been run."""
-    run = dict.fromkeys(one.method for one in series)
-    known = [name for name in METHODS.values() if name != MILE_WITH_SILENCE or name in run]
-    return [*known, *(name for name in run if name not in known)]
+    methods = list(METHODS.values())
+    for one in series:
+        if one.method not in methods:
+            methods.append(one.method)
+    if not any(one.method == MILE_WITH_SILENCE for one in series):
+        methods.remove(MILE_WITH_SILENCE)
+    return methods
 
 
 def _variants(series: Sequence[Series], experiment: str, method: str, variants: Sequence[str]) -> list[Series]:
@@ -138,12 +142,11 @@ def _paired(ours: Series | None, theirs: Series | None) -> tuple[list[float], li
     """Return both scores at the seeds that both have; None if there are none."""
     if ours is None or theirs is None:
         return None
-    seeds = sorted(ours.scores.keys() & theirs.scores.keys())
-    if not seeds:
-        return None
-    our_scores = [ours.scores[seed] for seed in seeds]
-    their_scores = [theirs.scores[seed] for seed in seeds]
-    return our_scores, their_scores
+    pair: tuple[list[float], list[float]] = [], []
+    for seed in sorted(ours.scores.keys() & theirs.scores.keys()):
+        pair[0].append(ours.scores[seed])
+        pair[1].append(theirs.scores[seed])
+    return pair if pair[0] else None
 
 
 def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
@@ -168,12 +171,13 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
 
         # methods
         runs = [one for one in series if one.experiment == experiment]
+        missing = figure_methods(series)
         for one in runs:
             lines.append(f"| {' | '.join(_row(one, _rival(one, runs), number, initial))} |")
-        methods = {one.method for one in runs}
-        absent = [name for name in figure_methods(series) if name not in methods]
-        if absent:
-            lines += ["", f"Missing: {', '.join(absent)}."]
+            if one.method in missing:
+                missing.remove(one.method)
+        if missing:
+            lines += ["", f"Missing: {', '.join(missing)}."]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -190,10 +194,13 @@ def _rival(one: Series, runs: Sequence[Series]) -> Series | None:
         one: Series of some method.
         runs: All series of the experiment.
     """
-    ours = {other.variant: other for other in runs if other.method == OURS}
-    if one.method != OURS and one.variant in ours:
-        return ours[one.variant]
-    return ours.get("")
+    plain = None
+    for other in runs:
+        if other.method == OURS and other.variant == one.variant and one.method != OURS:
+            return other
+        if other.method == OURS and not other.variant:
+            plain = other
+    return plain
 
 
 def _row(one: Series, rival: Series | None, number: Callable[[float], str], initial: float) -> list[str]:
@@ -250,17 +257,20 @@ def over_tasks(
         experiments: Names of experiments that are all judged by success.
         choose: Choice of the runs that stand for a method, `better` or `offline`.
     """
-    ours = [choose(series, experiment, OURS) for experiment in experiments]
     lines = ["| method | mean [95 %] | IQM [95 %] | P(MILE better) [95 %] |", "|---|---|---|---|"]
     for method in figure_methods(series):
-        chosen = [choose(series, experiment, method) for experiment in experiments]
-        scores = [list(one.scores.values()) for one in chosen if one and one.scores]
+        # scores in each task, and pairs of MILE's and these at the same seeds
+        scores, pairs = [], []
+        for experiment in experiments:
+            theirs = choose(series, experiment, method)
+            if theirs and theirs.scores:
+                scores.append(list(theirs.scores.values()))
+            if pair := _paired(choose(series, experiment, OURS), theirs):
+                pairs.append(pair)
         if len(scores) < len(experiments):
             lines.append(f"| {method} | missing | | |")
             continue
 
-        # MILE against it, where each task has seeds that both have
-        pairs = [pair for pair in map(_paired, ours, chosen) if pair]
         wins = ""
         if len(pairs) == len(experiments) and method != OURS:
             wins = _interval(probability_of_improvement(*pairs))

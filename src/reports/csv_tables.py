@@ -16,6 +16,8 @@ from mile.reports.outcomes import SCORES, Outcome, Run
 # beginning of a formula (OWASP, "CSV injection"), or of a formula with apostrophes before it
 FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
 
+OUTCOME_COLUMNS = [field.name for field in fields(Outcome)]
+
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows that a spreadsheet shows as they are.
@@ -31,7 +33,8 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any
     table = csv.DictWriter(text, header)
     table.writeheader()
     for row in rows:
-        table.writerow({name: _harmless(cell) for name, cell in row.items()})
+        cells = map(_harmless, row.values())
+        table.writerow(dict(zip(row, cells, strict=True)))
     write_text(path, text.getvalue())
 
 
@@ -50,8 +53,7 @@ def _original(cell: str) -> str:
 
 def write_table(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write one line for each outcome, as `read_table` reads them."""
-    header = [field.name for field in fields(Outcome)]
-    write_csv(path, header, map(asdict, outcomes))
+    write_csv(path, OUTCOME_COLUMNS, map(asdict, outcomes))
 
 
 def read_table(path: Path) -> list[Run]:
@@ -70,7 +72,7 @@ def read_table(path: Path) -> list[Run]:
                 outcome = _read_outcome(row)
                 runs[outcome.series, outcome.seed, outcome.settings].append(outcome)
         except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-            if "of" in header and {field.name for field in fields(Outcome)} - set(header) == {"metric"}:
+            if "of" in header and set(OUTCOME_COLUMNS).difference(header) == {"metric"}:
                 raise ValueError(
                     f"'{path}' is a table of version 0.1: its column 'of' is called 'metric' since version 0.2; rename "
                     "it in the header"
@@ -95,8 +97,10 @@ def _read_outcome(row: Mapping[str, str]) -> Outcome:
 
 def _check_complete(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Refuse the lines of a run without its beginning or its end."""
-    has_start = any(outcome.round == 0 for outcome in outcomes)
-    has_end = any(outcome.round and outcome.final for outcome in outcomes)
+    has_start = has_end = False
+    for outcome in outcomes:
+        has_start = has_start or outcome.round == 0
+        has_end = has_end or (outcome.round > 0 and outcome.final)
     if has_start and has_end:
         return
     lacking = "its last round" if has_start else "round 0"

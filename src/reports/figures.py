@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -80,14 +81,13 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
 def _curve(axes: Axes, runs: Series) -> None:
     """Draw the scores of some runs by round, and their standard error as a band."""
     color, rounds = COLORS[runs.method], list(runs.curve)
-    means, errors = _means_and_errors([list(by_seed.values()) for by_seed in runs.curve.values()])
+    means, errors = _means_and_errors([[*by_seed.values()] for by_seed in runs.curve.values()])
     label = runs.label
     if runs.missing:
         label += f", {len(runs.missing)} seeds missing"
     axes.plot(rounds, means, color=color, marker="o", markersize=3, label=label)
 
-    low = [value - error for value, error in zip(means, errors, strict=True)]
-    high = [value + error for value, error in zip(means, errors, strict=True)]
+    low, high = np.subtract(means, errors), np.add(means, errors)
     axes.fill_between(rounds, low, high, color=color, alpha=0.15, linewidth=0)
 
 
@@ -113,10 +113,11 @@ def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: 
             axes.plot([], [], color=COLORS[method], linestyle=":", label=f"{method}: missing")
             continue
 
-        means, errors = _means_and_errors([scores for _, scores in points])
+        counts, scores = zip(*points, strict=True)
+        means, errors = _means_and_errors(scores)
         ours = method in (OURS, MILE_WITH_SILENCE)
         axes.errorbar(
-            [count for count, _ in points],
+            counts,
             means,
             errors,
             color=COLORS[method],
@@ -154,8 +155,10 @@ def demonstrations(variant: str) -> int | None:
 
 def _means_and_errors(scores: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
     """Return the mean of each sequence of scores `[seeds]`, and its standard error, 0 for a single seed."""
-    means = [mean(by_seed).value for by_seed in scores]
-    errors = [standard_error(by_seed) if len(by_seed) > 1 else 0.0 for by_seed in scores]
+    means, errors = [], []
+    for by_seed in scores:
+        means.append(mean(by_seed).value)
+        errors.append(standard_error(by_seed) if len(by_seed) > 1 else 0.0)
     return means, errors
 
 

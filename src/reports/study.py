@@ -117,8 +117,7 @@ def _draw_accuracy(axes: Axes, participants: Sequence[Participant]) -> None:
     for estimator, label in ESTIMATORS.items():
         values = metric_by_round(participants, estimator, "accuracy")
         rounds = [number + 1 for number in values]
-        means = [np.mean(accuracies) for accuracies in values.values()]
-        errors = [standard_error(accuracies) for accuracies in values.values()]
+        means, errors = _means_and_errors(values.values())
         axes.errorbar(rounds, means, yerr=errors, marker="o", capsize=3, label=label)
     axes.set(xlabel="round", ylabel="accuracy", title="predicting the interventions", ylim=(0, 1))
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -126,12 +125,20 @@ def _draw_accuracy(axes: Axes, participants: Sequence[Participant]) -> None:
 
 
 def _draw_ratings(axes: Axes, rated: dict[str, list[float]]) -> None:
-    means = [np.mean(values) for values in rated.values()]
-    errors = [standard_error(values) for values in rated.values()]
+    means, errors = _means_and_errors(rated.values())
     axes.barh(list(rated), means, xerr=errors, capsize=3)
     axes.invert_yaxis()
     axes.set(title="ratings")
     axes.tick_params(labelsize=7)
+
+
+def _means_and_errors(groups: Iterable[Sequence[float]]) -> tuple[list[Any], list[float]]:
+    """Return the mean of each group of values, and its standard error."""
+    means, errors = [], []
+    for values in groups:
+        means.append(np.mean(values))
+        errors.append(standard_error(values))
+    return means, errors
 
 
 # the text
@@ -179,10 +186,12 @@ def _metric_cell(participants: Sequence[Participant], estimator: str, metric: st
 
 def _effort_line(participant: Participant) -> str:
     """Return the line of a participant: effort, and what it brought."""
-    rounds = participant.effort.values()
-    seconds = sum(effort.seconds for effort in rounds)
-    takeovers = sum(effort.takeovers for effort in rounds)
-    steps = sum(effort.takeovers * effort.takeover_length for effort in rounds)
+    seconds, takeovers, steps = 0.0, 0, 0.0
+    for effort in participant.effort.values():
+        seconds += effort.seconds
+        takeovers += effort.takeovers
+        steps += effort.takeovers * effort.takeover_length
+
     gain = each_point = "–"
     if participant.gain is not None:
         gain = f"{100 * participant.gain:.0f}"
