@@ -81,15 +81,15 @@ class Groups(NamedTuple):
 
 def _group(series: Sequence[Series]) -> Groups:
     groups = Groups([], [], [], [])
-    for one in series:
-        if one.experiment.endswith("_iterative"):
-            _add(groups.iterative, one.experiment)
+    for runs in series:
+        if runs.experiment.endswith("_iterative"):
+            _add(groups.iterative, runs.experiment)
             continue
-        _add(groups.single, one.experiment)
-        if one.variant == SAME_DATA:
-            _add(groups.same_data, one.experiment)
-        if demonstrations(one.variant):
-            _add(groups.ablated, one.experiment)
+        _add(groups.single, runs.experiment)
+        if runs.variant == SAME_DATA:
+            _add(groups.same_data, runs.experiment)
+        if demonstrations(runs.variant):
+            _add(groups.ablated, runs.experiment)
     return groups
 
 

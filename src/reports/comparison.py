@@ -65,9 +65,9 @@ def gather(outcomes: Iterable[Outcome]) -> list[Series]:
         seeds[outcome.experiment].add(outcome.seed)
     series = [_series(members, seeds[members[0].experiment]) for members in grouped.values()]
 
-    methods = {one.method for one in series}
+    methods = {runs.method for runs in series}
     order = [*METHODS.values(), *sorted(methods.difference(METHODS.values()))]
-    return sorted(series, key=lambda one: (one.experiment, one.variant, order.index(one.method)))
+    return sorted(series, key=lambda runs: (runs.experiment, runs.variant, order.index(runs.method)))
 
 
 def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
@@ -102,10 +102,10 @@ def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
 def figure_methods(series: Sequence[Series]) -> list[str]:
     """Return the methods of a figure, in order: the paper's, run or missing, and others that have been run."""
     methods = list(METHODS.values())
-    for one in series:
-        if one.method not in methods:
-            methods.append(one.method)
-    if not any(one.method == MILE_WITH_SILENCE for one in series):
+    for runs in series:
+        if runs.method not in methods:
+            methods.append(runs.method)
+    if not any(runs.method == MILE_WITH_SILENCE for runs in series):
         methods.remove(MILE_WITH_SILENCE)
     return methods
 
@@ -113,16 +113,16 @@ def figure_methods(series: Sequence[Series]) -> list[str]:
 def _variants(series: Sequence[Series], experiment: str, method: str, variants: Sequence[str]) -> list[Series]:
     """Return the series of an experiment by a method, in some variants."""
     chosen = []
-    for one in series:
-        if one.experiment == experiment and one.method == method and one.variant in variants:
-            chosen.append(one)
+    for runs in series:
+        if runs.experiment == experiment and runs.method == method and runs.variant in variants:
+            chosen.append(runs)
     return chosen
 
 
 def better(series: Sequence[Series], experiment: str, method: str) -> Series | None:
     """Return the variant of `ROUNDS` with the higher mean, of those with most seeds; None if the method was not run."""
     chosen = _variants(series, experiment, method, ROUNDS)
-    return max(chosen, key=lambda one: (len(one.scores), fmean(one.scores.values() or [0])), default=None)
+    return max(chosen, key=lambda runs: (len(runs.scores), fmean(runs.scores.values() or [0])), default=None)
 
 
 def offline(series: Sequence[Series], experiment: str, method: str) -> Series | None:
@@ -155,7 +155,7 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
     "A point gained" are the steps with ν=1 for each point of success (%) or of return above the initial policy.
     """
     lines = []
-    for experiment in dict.fromkeys(one.experiment for one in series):
+    for experiment in dict.fromkeys(runs.experiment for runs in series):
         # the policies to compare with
         reference = next(outcome for outcome in outcomes if outcome.experiment == experiment)
         initial = initial_score(outcomes, experiment)
@@ -170,12 +170,12 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
         ]
 
         # methods
-        runs = [one for one in series if one.experiment == experiment]
+        contenders = [runs for runs in series if runs.experiment == experiment]
         missing = figure_methods(series)
-        for one in runs:
-            lines.append(f"| {' | '.join(_row(one, _rival(one, runs), number, initial))} |")
-            if one.method in missing:
-                missing.remove(one.method)
+        for runs in contenders:
+            lines.append(f"| {' | '.join(_row(runs, _rival(runs, contenders), number, initial))} |")
+            if runs.method in missing:
+                missing.remove(runs.method)
         if missing:
             lines += ["", f"Missing: {', '.join(missing)}."]
         lines.append("")
@@ -187,46 +187,46 @@ def initial_score(outcomes: Sequence[Outcome], experiment: str) -> float:
     return next(outcome.score for outcome in outcomes if outcome.experiment == experiment and outcome.round == 0)
 
 
-def _rival(one: Series, runs: Sequence[Series]) -> Series | None:
+def _rival(runs: Series, contenders: Sequence[Series]) -> Series | None:
     """Return the runs of MILE to compare with: in the same variant if there are any, plain ones for MILE itself.
 
     Args:
-        one: Series of some method.
-        runs: All series of the experiment.
+        runs: Series of some method.
+        contenders: All series of the experiment.
     """
     plain = None
-    for other in runs:
-        if other.method == OURS and other.variant == one.variant and one.method != OURS:
+    for other in contenders:
+        if other.method == OURS and other.variant == runs.variant and runs.method != OURS:
             return other
         if other.method == OURS and not other.variant:
             plain = other
     return plain
 
 
-def _row(one: Series, rival: Series | None, number: Callable[[float], str], initial: float) -> list[str]:
+def _row(runs: Series, rival: Series | None, number: Callable[[float], str], initial: float) -> list[str]:
     """Return a line of the table, cell by cell.
 
     Args:
-        one: Series of the line.
+        runs: Series of the line.
         rival: Series of MILE to compare with.
         number: Format of a score.
         initial: Score of the initial policy.
     """
-    scores = list(one.scores.values())
+    scores = list(runs.scores.values())
     estimate, several = mean(scores), len(scores) > 1
 
     # seeds
     seeds = f"{len(scores)}"
-    if one.missing:
-        seeds += f", missing {', '.join(map(str, one.missing))}"
+    if runs.missing:
+        seeds += f", missing {', '.join(map(str, runs.missing))}"
 
     # what a point above the initial policy cost
-    spent = sum(one.interventions.values()) / len(one.interventions)
+    spent = sum(runs.interventions.values()) / len(runs.interventions)
     gained = (estimate.value - initial) * (100 if number is _percent else 1)
 
-    wins = improvement(rival, one) if one is not rival else None
+    wins = improvement(rival, runs) if runs is not rival else None
     return [
-        one.label,
+        runs.label,
         seeds,
         number(estimate.value) + (f" ± {number(standard_error(scores))}" if several else ""),
         f"[{number(estimate.low)}, {number(estimate.high)}]" if several else "",

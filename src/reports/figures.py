@@ -138,10 +138,10 @@ def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: 
 def _scores_by_demonstrations(series: Sequence[Series], experiment: str, method: str) -> list[tuple[int, list[float]]]:
     """Return the numbers of demonstrations that a method had, in order, each with the final scores of all seeds."""
     points = []
-    for one in series:
-        count = demonstrations(one.variant)
-        if one.experiment == experiment and one.method == method and one.scores and count is not None:
-            points.append((count, list(one.scores.values())))
+    for runs in series:
+        count = demonstrations(runs.variant)
+        if runs.experiment == experiment and runs.method == method and runs.scores and count is not None:
+            points.append((count, list(runs.scores.values())))
     return sorted(points)
 
 
