@@ -53,7 +53,7 @@ def _original(cell: str) -> str:
 
 def write_table(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write one line for each outcome, as `read_table` reads them."""
-    write_csv(path, OUTCOME_COLUMNS, map(asdict, outcomes))
+    write_csv(path, OUTCOME_COLUMNS, (asdict(outcome) for outcome in outcomes))
 
 
 def read_table(path: Path) -> list[Run]:

@@ -120,7 +120,8 @@ def _draw_accuracy(axes: Axes, participants: Sequence[Participant]) -> None:
         means, errors = _means_and_errors(values.values())
         axes.errorbar(rounds, means, yerr=errors, marker="o", capsize=3, label=label)
     axes.set(xlabel="round", ylabel="accuracy", title="predicting the interventions", ylim=(0, 1))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    locator: Any = axes.xaxis.get_major_locator()
+    locator.set_params(integer=True)
     axes.legend(fontsize=8)
 
 
