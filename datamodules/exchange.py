@@ -238,7 +238,10 @@ def _robomimic_episode(
     """
     length, observations = len(demo["actions"]), _joined(demo["obs"], vectors)
     done = demo["dones"][:] if "dones" in demo else is_last(length)
-    own = {key: value[:] for key, value in demo["mile"].items()} if "mile" in demo else {}
+    own: dict[str, Any] = {}
+    if "mile" in demo:
+        for key, value in demo["mile"].items():
+            own[key] = value[:]
     if "action_modes" in demo and "intervened" not in own:
         modes = demo["action_modes"][:]
         own["intervened"] = modes != ROBOT

@@ -197,8 +197,10 @@ def _batches_of(size: int, count: int, draw: Tensor | None, generator: torch.Gen
     left = torch.empty(0, dtype=torch.int64)
     while True:
         if len(left) < size:
-            num_passes = math.ceil((size - len(left)) / count)
-            left = torch.cat([left, *(_pass(count, draw, generator) for _ in range(num_passes))])
+            passes = [left]
+            for _ in range(math.ceil((size - len(left)) / count)):
+                passes.append(_pass(count, draw, generator))
+            left = torch.cat(passes)
         yield left[:size]
         left = left[size:]
 

@@ -205,7 +205,8 @@ def _first_camera(data: Any) -> str | None:
 
 def _any_reward(data: Any) -> bool:
     """Return whether any frame has a positive reward."""
-    return any((_array(batch["next.reward"]) > 0).any() for batch in data.to_batches(columns=["next.reward"]))
+    rewards = data.to_batches(columns=["next.reward"])
+    return any((_array(batch["next.reward"]) > 0).any() for batch in rewards)
 
 
 def _episode(

@@ -47,9 +47,12 @@ def take_recording(folder: str | Path, buffer: InterventionBuffer) -> None:
         BufferError: The recording is damaged, or of another environment.
     """
     source = open_recording(folder, buffer.environment)
-    episodes = sorted(source.episodes)
-    demonstrated = [episode for episode in episodes if episode.round == DEMONSTRATION]
-    deployed = [episode for episode in episodes if episode.round != DEMONSTRATION]
+    demonstrated, deployed = [], []
+    for episode in sorted(source.episodes):
+        if episode.round == DEMONSTRATION:
+            demonstrated.append(episode)
+        else:
+            deployed.append(episode)
 
     def copies() -> Iterator[TensorDictBase]:
         for round_, chosen in ((DEMONSTRATION, demonstrated), (0, deployed)):

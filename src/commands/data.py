@@ -68,9 +68,9 @@ def import_episodes(
     observation, action = environment_spaces(environment)
     buffer = InterventionBuffer(output, environment)
     episodes_before = len(buffer.episodes)
-    first_numbers = {}
-    for round_ in {episode.round for episode in buffer.episodes}:
-        first_numbers[round_] = max(buffer.recorded(round_)) + 1
+    first_numbers: dict[int, int] = {}  # of the new episodes, by round
+    for episode in buffer.episodes:
+        first_numbers[episode.round] = max(buffer.recorded(episode.round)) + 1
 
     def numbered_on() -> Iterator[TensorDictBase]:
         for steps in fitted(READERS[format_](source, only_known), observation, action, environment):

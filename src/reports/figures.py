@@ -1,7 +1,7 @@
 """The paper's Fig. 3, 4 and 5 from finished runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -81,7 +81,7 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
 def _curve(axes: Axes, runs: Series) -> None:
     """Draw the scores of some runs by round, and their standard error as a band."""
     color, rounds = COLORS[runs.method], list(runs.curve)
-    means, errors = _means_and_errors([[*by_seed.values()] for by_seed in runs.curve.values()])
+    means, errors = _means_and_errors(map(dict.values, runs.curve.values()))
     label = runs.label
     if runs.missing:
         label += f", {len(runs.missing)} seeds missing"
@@ -153,12 +153,13 @@ def demonstrations(variant: str) -> int | None:
     return int(count) if rest == "demonstrations" else None
 
 
-def _means_and_errors(scores: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Return the mean of each sequence of scores `[seeds]`, and its standard error, 0 for a single seed."""
+def _means_and_errors(groups: Iterable[Iterable[float]]) -> tuple[list[float], list[float]]:
+    """Return the mean of each group of scores `[seeds]`, and its standard error, 0 for a single seed."""
     means, errors = [], []
-    for by_seed in scores:
-        means.append(mean(by_seed).value)
-        errors.append(standard_error(by_seed) if len(by_seed) > 1 else 0.0)
+    for group in groups:
+        scores = list(group)
+        means.append(mean(scores).value)
+        errors.append(standard_error(scores) if len(scores) > 1 else 0.0)
     return means, errors
 
 

@@ -53,7 +53,8 @@ def read_participants(sources: Iterable[Path]) -> tuple[list[Participant], list[
             raise ValueError(
                 f"'{source}' holds no participant's folder (with a predictions.json); give that of a study"
             )
-        folders |= dict.fromkeys(path.parent for path in inside)
+        for path in inside:
+            folders[path.parent] = None
 
     participants: list[Participant] = []
     left_out: list[str] = []

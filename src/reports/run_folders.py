@@ -53,7 +53,7 @@ def _read_run(folder: Path) -> list[Outcome]:
         steps.append(steps[-1] + int(deployment["steps"]))
         interventions.append(interventions[-1] + int(deployment["interventions"]))
 
-    # what is the same in all rounds; with a person nobody plays the human, and at a desk nobody the expert
+    # the same in all rounds; NaN where no simulated human or no expert played
     method, variant, settings = _method(cfg), _variant(cfg), _settings(cfg)
     helped = float(results.get("with interventions", {}).get(score, math.nan))
     expert = float(results.get("expert (sampled)", {}).get(score, math.nan))
@@ -114,14 +114,15 @@ def _method(cfg: Any) -> str:
 
 
 def _variant(cfg: Any) -> str:
-    parts = [cfg.variant]
+    """Return the further differences to other runs of the same experiment and method."""
+    parts = [cfg.variant] if cfg.variant else []
     if cfg.data["from"]:
         parts.append("same data")
     if cfg.data.restart:
         parts.append("restart")
     if cfg.demonstrations:
         parts.append(f"{cfg.demonstrations} demonstrations")
-    return ", ".join(part for part in parts if part)
+    return ", ".join(parts)
 
 
 def _settings(cfg: Any) -> str:

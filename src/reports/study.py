@@ -175,13 +175,15 @@ def summary(participants: Sequence[Participant]) -> str:
 
 def _metric_cell(participants: Sequence[Participant], estimator: str, metric: str) -> str:
     """Return the mean ± s.e. over participants of each one's mean over rounds: all but the first, if there are more."""
-    last_round = max(max(participant.predictions) for participant in participants)
+    several = any(max(participant.predictions) > 0 for participant in participants)
     means = []
     for participant in participants:
-        by_round = metric_by_round([participant], estimator, metric)
-        values = [np.mean(values) for number, values in by_round.items() if number or not last_round]
-        if values:
-            means.append(np.mean(values))
+        round_means = []
+        for number, values in metric_by_round([participant], estimator, metric).items():
+            if number > 0 or not several:
+                round_means.append(np.mean(values))
+        if round_means:
+            means.append(np.mean(round_means))
     return f"{np.mean(means):.3f} ± {standard_error(means):.3f}" if means else "–"
 
 
