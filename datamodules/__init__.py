@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mile.datamodules.buffer import BufferError, InterventionBuffer
+from mile.datamodules.buffer import InterventionBuffer
+from mile.datamodules.schema import BufferError
 
 if TYPE_CHECKING:
     from mile.datamodules.intervention import InterventionDataModule

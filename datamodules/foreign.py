@@ -1,4 +1,4 @@
-"""What others recorded, brought into the form of our steps and checked, so that it can be learnt from."""
+"""Recordings of other projects, brought into the form of our steps and checked, so that methods learn from them."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from mile.transitions import DEMONSTRATION, check_transitions, no_action
 
+# entries that other projects' recordings do not have
 OWN = ("robot_action", "human_action", "intervened", "intervention_prob", "round", "episode", "step", "timestamp")
 ACTIONS = ("executed_action", "robot_action", "human_action")
-SCALARS = {  # entries of one number a step, and as what they are recorded
+SCALARS = {  # entries of one number a step, and the types of these in a recording
     "intervened": torch.bool,
     "intervention_prob": torch.float32,
     "round": torch.int64,
@@ -30,24 +31,24 @@ SCALARS = {  # entries of one number a step, and as what they are recorded
 
 
 def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any, after: dict[str, Any]) -> TensorDict:
-    """Return one episode `[steps]`; what it lacks is that of a demonstration.
+    """Return one episode `[steps]`; entries that are not known become those of a demonstration.
 
     Args:
-        own: entries of `OWN` that are known, by name.
-        number: of the episode.
-        observation: `[steps, observation_dim]`.
-        action: executed, `[steps, action_dim]`; if discrete, whole numbers, `[steps]` or `[steps, 1]`.
-        after: entries of what follows each step, by name; where success is None, it is an end with a positive reward.
+        own: Entries of `OWN` that are known, by name.
+        number: Number of the episode.
+        observation: Observations, `[steps, observation_dim]`.
+        action: Executed actions, `[steps, action_dim]`; if discrete, whole numbers, `[steps]` or `[steps, 1]`.
+        after: Entries of "next", by name. Where success is None, an end with a positive reward is one.
 
     Raises:
-        ValueError: there are no steps, or an entry does not have a number or a vector for each.
+        ValueError: There are no steps, or an entry does not have one number or vector for each.
     """
     executed = _action("executed_action", action)
     length = len(executed)
     if not length:
         raise ValueError("at least one step is expected, got none")
 
-    # who acted: the human, unless it is known
+    # who acted: the human, unless it is known otherwise
     intervened = _scalar("intervened", own.get("intervened", np.ones(length)), length)
     by_human = intervened.reshape(-1, *(1,) * (executed.ndim - 1))
     steps = {
@@ -63,13 +64,16 @@ def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any,
         steps[name] = _action(name, value) if name in ACTIONS else _scalar(name, value, length)
     steps |= {"intervened": intervened, "observation": _vector("observation", observation), "executed_action": executed}
 
-    # what followed
-    known = {name: value for name, value in after.items() if name != "observation" and value is not None}
-    following = {name: _scalar(name, value, length) for name, value in known.items()}
+    # the next step
+    following: dict[str, Tensor] = {}
+    for name, value in after.items():
+        if name != "observation" and value is not None:
+            following[name] = _scalar(name, value, length)
     following["observation"] = _vector("next observation", after["observation"])
     if "success" not in following:
         following["success"] = (following["terminated"] | following["truncated"]) & (following["reward"] > 0)
 
+    # one of each for each step
     for name, value in (*steps.items(), ("next observation", following["observation"])):
         if len(value) != length:
             raise ValueError(f"'{name}' has {len(value)} entries, expected {length}, one for each action")
@@ -77,6 +81,7 @@ def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any,
 
 
 def _numbers(name: str, value: Any) -> Tensor:
+    """Return numbers in this machine's byte order."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise ValueError(f"'{name}' must be an array of numbers, got {array.dtype} {list(array.shape)}")
@@ -84,6 +89,7 @@ def _numbers(name: str, value: Any) -> Tensor:
 
 
 def _scalar(name: str, value: Any, length: int) -> Tensor:
+    """Return one number for each step, `[steps]`."""
     numbers = _numbers(name, value)
     if numbers.numel() != length:
         raise ValueError(f"'{name}' must have {length} numbers, one for each action, got {list(numbers.shape)}")
@@ -91,6 +97,7 @@ def _scalar(name: str, value: Any, length: int) -> Tensor:
 
 
 def _vector(name: str, value: Any) -> Tensor:
+    """Return one vector for each step, `[steps, width]`."""
     numbers = _numbers(name, value).float()
     return numbers.unsqueeze(-1) if numbers.ndim == 1 else numbers
 
@@ -106,25 +113,26 @@ def _action(name: str, value: Any) -> Tensor:
 def fitted(
     episodes: Iterable[TensorDictBase], observation: spaces.Space, action: spaces.Space, environment: str
 ) -> Iterator[TensorDictBase]:
-    """Yield episodes that could be an environment's.
+    """Yield episodes, after a check that the environment could have recorded them.
 
-    Continuous actions beyond its bounds are executed as it would do that, clipped, and a warning says so; what the
-    robot and the human wanted is kept.
+    Executed actions beyond the environment's bounds are clipped, as the environment would do, and a warning says so.
+    The actions of the robot and of the human stay as they are.
 
     Args:
-        episodes: each `[steps]`.
-        observation: space of the environment.
-        action: likewise.
-        environment: its name.
+        episodes: Episodes, each `[steps]`.
+        observation: Space of the environment's observations.
+        action: Space of the environment's actions.
+        environment: Name of the environment.
 
     Raises:
-        ValueError: observations or actions are of another kind or width, or a discrete action is none of the space's.
-        TransitionError: the steps of one are malformed.
+        ValueError: Observations or actions are of another kind or width, or a discrete action is not in the space.
+        TransitionError: The steps of an episode are malformed.
     """
     if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
         raise ValueError(f"'{environment}' has no vectors of numbers as observations but {observation}")
     if not isinstance(action, spaces.Discrete | spaces.Box):
         raise ValueError(f"'{environment}' has neither discrete (Discrete) nor continuous (Box) actions but {action}")
+
     clipped, count, excess = 0, 0, 0.0
     for steps in episodes:
         with naming(f"episode {int(steps['episode'][0])}"):
@@ -132,14 +140,13 @@ def fitted(
             if isinstance(action, spaces.Discrete):
                 _check_choices(steps, action, environment)
             else:
-                meant = steps["executed_action"]
-                executed = meant.clamp(torch.from_numpy(action.low).float(), torch.from_numpy(action.high).float())
-                beyond = (meant - executed).abs().amax(-1)
-                clipped, excess = clipped + int((beyond > 0).sum()), max(excess, float(beyond.max()))
-                steps["executed_action"] = executed
+                beyond = _clip(steps, action)
+                clipped += int((beyond > 0).sum())
+                excess = max(excess, float(beyond.max()))
             check_transitions(steps)
         count += len(steps)
         yield steps
+
     if clipped:
         warnings.warn(
             f"{clipped} of {count} actions lie beyond the bounds of '{environment}', by up to {excess:.3g}: what was "
@@ -148,30 +155,44 @@ def fitted(
         )
 
 
+def _clip(steps: TensorDictBase, action: spaces.Box) -> Tensor:
+    """Clip the executed actions to a space's bounds; return how far each was beyond them, `[steps]`."""
+    original = steps["executed_action"]
+    low, high = torch.from_numpy(action.low).float(), torch.from_numpy(action.high).float()
+    steps["executed_action"] = original.clamp(low, high)
+    return (original - steps["executed_action"]).abs().amax(-1)
+
+
 def _check_kinds(
     steps: TensorDictBase, observation: spaces.Box, action: spaces.Discrete | spaces.Box, environment: str
 ) -> None:
     """Refuse observations and actions of another kind or width than an environment's, and actions without a value."""
+    # observations
     for key in ("observation", ("next", "observation")):
         if steps[key].shape[1:] != observation.shape:
             raise ValueError(
                 f"observations must be {_kind(observation.shape)}, as '{environment}' has them, got "
                 f"{_kind(steps[key].shape[1:])}"
             )
+
+    # actions
     for key in ACTIONS:
         if steps[key].shape[1:] != action.shape or steps[key].is_floating_point() != isinstance(action, spaces.Box):
             raise ValueError(
                 f"'{key}' must be {_kind(action.shape or ())}, as '{environment}' has them, got "
                 f"{_kind(steps[key].shape[1:])}"
             )
-    broken = (~steps["executed_action"].isfinite()).reshape(len(steps), -1).any(-1).nonzero()
-    if len(broken):
-        step = int(broken[0])
-        got = steps["executed_action"][step].tolist()
-        raise ValueError(f"'executed_action' must be finite, got {got} at step {step}")
+
+    # values
+    not_finite = (~steps["executed_action"].isfinite()).reshape(len(steps), -1).any(-1).nonzero()
+    if len(not_finite):
+        step = int(not_finite[0])
+        value = steps["executed_action"][step].tolist()
+        raise ValueError(f"'executed_action' must be finite, got {value} at step {step}")
 
 
 def _kind(shape: tuple[int, ...]) -> str:
+    """Return what entries of this shape are called in an error message."""
     return f"vectors of {' × '.join(map(str, shape))} numbers" if shape else "whole numbers (discrete)"
 
 
@@ -184,30 +205,30 @@ def _check_choices(steps: TensorDictBase, action: spaces.Discrete, environment: 
             wrong &= steps["intervened"]
         if wrong.any():
             step = int(wrong.nonzero()[0])
-            got = int(steps[key][step])
-            raise ValueError(f"'{key}' must be {low} to {high}, as '{environment}' has it, got {got} at step {step}")
+            choice = int(steps[key][step])
+            raise ValueError(f"'{key}' must be {low} to {high}, as '{environment}' has it, got {choice} at step {step}")
 
 
 def unknown_successes(source: Any, only_known: bool) -> Callable[[int], np.ndarray]:
-    """Say that a data set does not tell which episodes succeeded, and return what is assumed.
+    """Warn that a data set does not tell which episodes succeeded, and return what is assumed instead.
 
     Args:
-        source: the data set's name.
-        only_known: no episode counts as successful; otherwise all do, with their last step.
+        source: Name of the data set.
+        only_known: Count no episode as successful; otherwise all count, with their last step.
 
     Returns:
-        From an episode's length to whether each step solved the task, `[steps]` bool.
+        A function from an episode's length to whether each step solved the task, `[steps]` bool.
     """
     assumed = "none counts" if only_known else "all count"
     warnings.warn(
         f"'{source}' does not tell which episodes succeeded, by a flag or by a reward: {assumed} as successful",
         stacklevel=3,
     )
-    return lambda length: last(length) & (not only_known)
+    return lambda length: is_last(length) & (not only_known)
 
 
-def left_out(source: Any, names: Iterable[str]) -> None:
-    """Say which entries of a data set are not read, if there are any."""
+def warn_left_out(source: Any, names: Iterable[str]) -> None:
+    """Warn which entries of a data set are not read, if there are any."""
     if names := sorted(names):
         warnings.warn(
             f"'{source}': left out are {', '.join(names)} (no vectors of numbers, or a step has no place for them)",
@@ -215,27 +236,30 @@ def left_out(source: Any, names: Iterable[str]) -> None:
         )
 
 
-def last(length: int) -> np.ndarray:
+def is_last(length: int) -> np.ndarray:
     """Return `[length]` bool, true at the end."""
     return np.arange(length) == length - 1
 
 
 def shifted(values: np.ndarray) -> np.ndarray:
-    """Return what follows each of some values, the last one repeated."""
+    """Return the value that follows each of some values, the last one repeated."""
     return np.concatenate([values[1:], values[-1:]])
 
 
 def all_own(entries: dict[str, Any]) -> dict[str, Any]:
-    """Return our own entries if all are there; others call something else "step" or "episode"."""
+    """Return the entries of `OWN` if all are there, and none otherwise.
+
+    Other projects call something else "step" or "episode".
+    """
     return {key: entries[key] for key in OWN} if set(OWN) <= entries.keys() else {}
 
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Say where foreign data is wrong, in one line.
+    """Put a place before the messages of errors that foreign data leads to.
 
     Raises:
-        ValueError: in place of what malformed data leads to.
+        ValueError: The data is malformed; it stands for whatever error that led to.
     """
     try:
         yield

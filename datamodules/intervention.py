@@ -14,12 +14,13 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from mile.datamodules.buffer import Episode, InterventionBuffer
+from mile.datamodules.buffer import InterventionBuffer
+from mile.datamodules.log import Episode
 
 
 @runtime_checkable
 class Weighting(Protocol):
-    """A module that says which of the recorded steps count how much; every `mile.methods.Method` is one."""
+    """A module that decides how much each recorded step counts; every `mile.methods.Method` is one."""
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor | None:
         """Return how often each of the steps `[steps]` is drawn, relative to the others; None: all equally often."""
@@ -34,23 +35,24 @@ class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Weighting` module may have some steps drawn more often than others, or not at all.
+    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
     batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
 
     Args:
-        folder: of the buffer; made if it does not exist. Rank r > 0 has `<folder>_rank_<r>`.
-        environment: name of the environment whose steps are recorded.
-        batch_size: b, steps in a batch.
-        batches_per_epoch: l; None: as many as it takes to see every step once.
-        seed: of the batches' order.
-        on_device: keep a copy of all steps on the trainer's device, instead of moving each batch there from the disk.
-        restart: learn from the initial weights in every round, instead of going on from those of the round before.
+        folder: Folder of the buffer; it is made if it does not exist. Rank r > 0 has `<folder>_rank_<r>`.
+        environment: Name of the environment whose steps are recorded.
+        batch_size: Number b of steps in a batch.
+        batches_per_epoch: Number l of batches in an epoch; None: as many as it takes to see every step once.
+        seed: Seed of the batches' order.
+        on_device: Keep a copy of all steps on the trainer's device, instead of moving each batch there from the disk.
+        restart: Learn from the initial weights in every round, instead of going on from those of the round before.
 
     Attributes:
-        buffer: all recorded steps; `DeploymentCallback` appends to it.
-        rounds: serve the steps of these deployment rounds only; None: of all.
+        buffer: All recorded steps; `DeploymentCallback` appends to it.
+        rounds: Deployment rounds whose steps are served; None: all.
+        epochs_served: Number of epochs that have begun.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class InterventionDataModule(LightningDataModule):
         for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+
         rank = getattr(rank_zero_only, "rank", 0)  # known before there is a trainer
         self.buffer = InterventionBuffer(f"{folder}_rank_{rank}" if rank else folder, environment)
         self.rounds: Iterable[int] | None = None
@@ -77,11 +80,12 @@ class InterventionDataModule(LightningDataModule):
         self.restart = restart
         self.epochs_served = 0
         self._copy = TensorDict({}, [0])
-        self._known: tuple[list[Episode] | None, Any] = None, None
+        self._weighed_episodes: list[Episode] | None = None
+        self._weighed_rows: Any = None
 
     def train_dataloader(self) -> DataLoader:
-        """Return a loader that looks at the buffer anew in every epoch."""
-        return DataLoader(_Batches(self), batch_size=None, collate_fn=_as_it_is)  # pyright: ignore
+        """Return a loader that reads the buffer anew in every epoch."""
+        return DataLoader(_Batches(self), batch_size=None, collate_fn=_unchanged)  # pyright: ignore
 
     def batches(self) -> Iterator[TensorDict]:
         """Yield the next epoch's batches, each of batch size `[batch_size]`.
@@ -103,11 +107,15 @@ class InterventionDataModule(LightningDataModule):
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
     def share(self) -> tuple[int, int]:
-        """Return this process's rank, and how many there are."""
+        """Return this process's rank, and the number of ranks."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def next_generator(self, *more: int) -> torch.Generator:
-        """Return the generator of the next epoch, which has then begun."""
+        """Count one more epoch as begun, and return its generator of random numbers.
+
+        Args:
+            more: Further numbers that the draws depend on, besides the seed and the epoch.
+        """
         entropy = np.random.SeedSequence((self.seed, self.epochs_served, *more)).generate_state(1, np.uint64)
         self.epochs_served += 1
         return torch.Generator().manual_seed(int(entropy[0]))
@@ -118,35 +126,50 @@ class InterventionDataModule(LightningDataModule):
         return sorted(episode for episode in self.buffer.episodes if chosen is None or episode.round in chosen)
 
     def steps(self) -> TensorDict:
-        """Return all recorded steps from where they are read, without their pictures and times.
+        """Return all recorded steps without pictures and times: from disk, or the copy on the trainer's device.
 
-        Nobody learns from these; times are float64, which not every device has.
+        Nobody learns from pictures and times, and times are float64, which not every device has.
         """
         recorded: Any = self.buffer.steps.exclude("frame", ("next", "frame"), "timestamp")
         if not self.on_device:
             return recorded
-        if len(self._copy) < len(self.buffer):  # which only grows
+        if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
 
     def _weighed(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return the rows that are served, how often each is drawn, and what it weighs; asked for once a round."""
+        """Return the rows that are served, and of each how often it is drawn and its weight in the loss.
+
+        The answer is kept until the episodes change: the method is asked once a round.
+        """
         episodes = self.episodes()
-        if self._known[0] != episodes:
-            rows, draw, weight = self.buffer.rows(self.rounds), None, None
-            method = self.trainer.lightning_module if self.trainer else None
-            if len(rows) and isinstance(method, Weighting):
-                steps = self.buffer.steps.select("intervened", "round", "episode")[rows]
-                draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
-            if draw is not None:
-                kept = draw > 0
-                rows, draw, weight = rows[kept], draw[kept], None if weight is None else weight[kept]
-                draw = None if not len(rows) or (draw == draw[0]).all() else draw
-            self._known = episodes, (rows, draw, weight)
-        return self._known[1]
+        if self._weighed_episodes != episodes:
+            self._weighed_rows = self._weigh()
+            self._weighed_episodes = episodes
+        return self._weighed_rows
+
+    def _weigh(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        rows, draw, weight = self.buffer.rows(self.rounds), None, None
+        method = self.trainer.lightning_module if self.trainer else None
+        if len(rows) and isinstance(method, Weighting):
+            steps = self.buffer.steps.select("intervened", "round", "episode")[rows]
+            draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
+        if draw is None:
+            return rows, None, weight
+
+        # only rows that are drawn at all
+        drawn = draw > 0
+        rows, draw = rows[drawn], draw[drawn]
+        if weight is not None:
+            weight = weight[drawn]
+
+        # equal chances are a plain permutation
+        if not len(rows) or (draw == draw[0]).all():
+            draw = None
+        return rows, draw, weight
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the order of the epochs to come."""
+        """Return the numbers that decide the order of the epochs to come."""
         return {"seed": self.seed, "epochs_served": self.epochs_served}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -156,6 +179,8 @@ class InterventionDataModule(LightningDataModule):
 
 
 class _Batches(IterableDataset):
+    """The batches of a data module: those of the next epoch each time that it is iterated."""
+
     def __init__(self, data: InterventionDataModule) -> None:
         self.data = data
 
@@ -163,7 +188,7 @@ class _Batches(IterableDataset):
         return self.data.batches()
 
 
-def _as_it_is(batch: TensorDict) -> TensorDict:
+def _unchanged(batch: TensorDict) -> TensorDict:
     return batch
 
 
@@ -172,8 +197,10 @@ def _batches_of(size: int, count: int, draw: Tensor | None, generator: torch.Gen
     left = torch.empty(0, dtype=torch.int64)
     while True:
         if len(left) < size:
-            passes = [_pass(count, draw, generator) for _ in range(math.ceil((size - len(left)) / count))]
-            left = torch.cat([left, *passes])
+            passes = [left]
+            for _ in range(math.ceil((size - len(left)) / count)):
+                passes.append(_pass(count, draw, generator))
+            left = torch.cat(passes)
         yield left[:size]
         left = left[size:]
 

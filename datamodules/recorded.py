@@ -1,4 +1,4 @@
-"""What was recorded, opened; as the data of another run, or as demonstrations to clone."""
+"""Recordings from disk: as the data of another run, or as demonstrations to clone."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
-from mile.datamodules.buffer import InterventionBuffer, read_schema
+from mile.datamodules.buffer import InterventionBuffer
+from mile.datamodules.schema import read_schema
 from mile.transitions import DEMONSTRATION
 
 
@@ -16,12 +17,12 @@ def open_recording(folder: str | Path, environment: str | None = None) -> Interv
     """Open the buffer in a folder, or that of the run in it.
 
     Args:
-        folder: of a run, or of a buffer.
-        environment: whose steps are wanted; None: whose are there.
+        folder: Folder of a run, or of a buffer.
+        environment: Name of the environment whose steps are expected; None: any.
 
     Raises:
-        ValueError: there is none, or it is empty.
-        BufferError: it is damaged, or of another environment.
+        ValueError: There is no recording, or it is empty.
+        BufferError: The recording is damaged, or of another environment.
     """
     place = Path(folder) / "buffer" if (Path(folder) / "buffer").is_dir() else Path(folder)
     if not (place / "schema.json").is_file():
@@ -33,28 +34,32 @@ def open_recording(folder: str | Path, environment: str | None = None) -> Interv
 
 
 def take_recording(folder: str | Path, buffer: InterventionBuffer) -> None:
-    """Copy a recording into a buffer; those of its episodes that it holds already are left alone.
+    """Copy a recording into a buffer, except for the episodes that the buffer already has.
 
-    Demonstrations stay what they are, the deployed episodes become one round.
+    Demonstrations stay what they are; the deployed episodes become one round.
 
     Args:
-        folder: of a run, or of a buffer.
-        buffer: of the same environment.
+        folder: Folder of a run, or of a buffer.
+        buffer: Buffer of the same environment.
 
     Raises:
-        ValueError: there is no recording of any episode.
-        BufferError: it is damaged, or of another environment.
+        ValueError: There is no recording of any episode.
+        BufferError: The recording is damaged, or of another environment.
     """
     source = open_recording(folder, buffer.environment)
-    shown = sorted(episode for episode in source.episodes if episode.round == DEMONSTRATION)
-    deployed = sorted(episode for episode in source.episodes if episode.round != DEMONSTRATION)
+    demonstrated, deployed = [], []
+    for episode in sorted(source.episodes):
+        if episode.round == DEMONSTRATION:
+            demonstrated.append(episode)
+        else:
+            deployed.append(episode)
 
     def copies() -> Iterator[TensorDictBase]:
-        for round_, episodes in ((DEMONSTRATION, shown), (0, deployed)):
-            held = buffer.recorded(round_)
-            for number, episode in enumerate(episodes):
-                if number not in held:
-                    steps: Any = single(source.steps[episode.start : episode.start + episode.length].clone())
+        for round_, chosen in ((DEMONSTRATION, demonstrated), (0, deployed)):
+            present = buffer.recorded(round_)
+            for number, episode in enumerate(chosen):
+                if number not in present:
+                    steps: Any = single(source.steps[episode.rows].clone())
                     steps["round"].fill_(round_)
                     steps["episode"].fill_(number)
                     yield steps
@@ -63,7 +68,7 @@ def take_recording(folder: str | Path, buffer: InterventionBuffer) -> None:
 
 
 def single(steps: TensorDictBase) -> TensorDictBase:
-    """Return steps with observations, actions and rewards as float32, as networks have their weights."""
+    """Convert observations, actions and rewards to float32, the type of networks' weights; return the same steps."""
     for key, value in list(steps.items(True, True)):
         if value.dtype == torch.float64 and key != "timestamp":
             steps[key] = value.float()
@@ -71,23 +76,25 @@ def single(steps: TensorDictBase) -> TensorDictBase:
 
 
 def demonstrations(env: EnvBase, folder: str | Path) -> TensorDict:
-    """Return what a person showed and `mile-record` kept, for `mile.ingredients.demonstrations.clone_demonstrations`.
+    """Return the successful demonstrations of a recording, for `mile.ingredients.demonstrations.clone_demonstrations`.
+
+    `mile-record` records them, `mile-data import` takes them from other projects.
 
     Args:
-        env: the environment it was shown in.
-        folder: of the recording, or of a run.
+        env: Environment that they were recorded in.
+        folder: Folder of the recording, or of a run.
 
     Returns:
         Steps as `mile.transitions` describes them, `[steps]`, of successful episodes alone.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is no successful demonstration.
     """
     buffer = open_recording(folder, env.name)  # pyright: ignore
-    shown: Any = buffer.steps.exclude("frame", ("next", "frame"))[buffer.rows([DEMONSTRATION])]
-    good = shown["episode"][shown["next", "success"]]
-    if not len(good):
+    steps: Any = buffer.steps.exclude("frame", ("next", "frame"))[buffer.rows([DEMONSTRATION])]
+    successful = steps["episode"][steps["next", "success"]]
+    if not len(successful):
         raise ValueError(
             f"'{folder}' holds no successful demonstration; record some with mile-record, or import some with mile-data"
         )
-    return single(shown[torch.isin(shown["episode"], good)])
+    return single(steps[torch.isin(steps["episode"], successful)])

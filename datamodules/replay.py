@@ -20,9 +20,10 @@ class ReplayDataModule(InterventionDataModule):
     With one epoch a round, a learner makes `updates_per_step` updates for each step that was made (the UTD ratio).
 
     Args:
-        arguments: of `InterventionDataModule`; without `batches_per_epoch` there is one batch for each new step.
-        updates_per_step: minibatches in a batch.
-        options: of `InterventionDataModule`.
+        arguments: Arguments of `InterventionDataModule`. Without `batches_per_epoch` there is one batch for each new
+            step.
+        updates_per_step: Number of minibatches in a batch.
+        options: Keyword arguments of `InterventionDataModule`.
     """
 
     def __init__(self, *arguments: Any, updates_per_step: int = 4, **options: Any) -> None:
@@ -32,25 +33,34 @@ class ReplayDataModule(InterventionDataModule):
         self.updates_per_step = updates_per_step
 
     def batches(self) -> Iterator[TensorDict]:
-        """Yield the next epoch's batches of transitions: observation, action and what came next, `success` included."""
+        """Yield the next epoch's batches of transitions: observation, action and the next step, `success` included."""
         rank, ranks = self.share()
         generator = self.next_generator(rank)
         deployed = [episode for episode in self.episodes() if episode.round != DEMONSTRATION]
         if not deployed:
             return
-        shown = self.buffer.rows([DEMONSTRATION])
+
+        # deployed steps, and how many of them are new
+        newest_round = deployed[-1].round
+        new_steps = sum(episode.length for episode in deployed if episode.round == newest_round)
         replay = self._replay(self.buffer.rows({episode.round for episode in deployed}), generator)
-        demonstrations = self._replay(shown, generator) if len(shown) else None
-        newest = sum(episode.length for episode in deployed if episode.round == deployed[-1].round)
+
+        # demonstrations, half of each minibatch
+        demonstrated_rows = self.buffer.rows([DEMONSTRATION])
+        demonstrations = self._replay(demonstrated_rows, generator) if len(demonstrated_rows) else None
         half = self.batch_size // 2 if demonstrations else 0
-        for _ in range(math.ceil((self.batches_per_epoch or newest) / ranks)):
+
+        # minibatches, [updates_per_step, batch_size]
+        for _ in range(math.ceil((self.batches_per_epoch or new_steps) / ranks)):
             drawn = replay.sample(self.updates_per_step * (self.batch_size - half))
             parts = [drawn.reshape(self.updates_per_step, -1)]
             if demonstrations:
-                parts.append(demonstrations.sample(self.updates_per_step * half).reshape(self.updates_per_step, -1))
+                drawn = demonstrations.sample(self.updates_per_step * half)
+                parts.append(drawn.reshape(self.updates_per_step, -1))
             yield torch.cat(parts, 1)  # pyright: ignore
 
     def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
+        """Return a replay buffer of recorded steps, rewarded by interventions."""
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
         steps: Any = self.steps()[rows].cpu()
         transitions = for_torchrl(steps, intervention_rewards(steps))
@@ -63,7 +73,7 @@ def intervention_rewards(steps: TensorDictBase) -> Tensor:
     """Return −1 for the step just before the first one of each intervention, 0 elsewhere, `[steps]`.
 
     Args:
-        steps: whole episodes, in order, `[steps]`.
+        steps: Whole episodes, in order, `[steps]`.
 
     Source: Luo et al., "RLIF: Interactive imitation learning as reinforcement learning", ICLR 2024.
     """

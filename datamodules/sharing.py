@@ -10,20 +10,28 @@ from mile.datamodules.buffer import InterventionBuffer
 def share_episodes(buffer: InterventionBuffer) -> None:
     """Give every rank the recorded episodes that it lacks; every rank calls this. A single process is left alone.
 
-    Each episode comes from the first rank that holds it, and is committed on the others before this returns.
+    Each episode comes from the first rank that has it, and is committed on the others before this returns.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return
     own = {(episode.round, episode.episode): episode for episode in buffer.episodes}
-    held: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(held, set(own))
-    everywhere, rank = set.intersection(*held), dist.get_rank()
-    given = set(own) - everywhere - set().union(*held[:rank])
-    offers: list[Any] = [None] * len(held)
-    episodes = {key: own[key] for key in sorted(given)}
-    steps = {key: buffer.steps[it.start : it.start + it.length].clone() for key, it in episodes.items()}
-    dist.all_gather_object(offers, steps)
-    for offer in offers:
-        for key, episode in offer.items():
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+
+    # who has which episodes
+    present: list[Any] = [None] * ranks
+    dist.all_gather_object(present, set(own))
+    everywhere = set.intersection(*present)
+    earlier_ranks = set().union(*present[:rank])
+
+    # steps of the episodes that this rank is the first to have, and others lack
+    offer: dict[tuple[int, int], Any] = {}
+    for key in sorted(set(own) - everywhere - earlier_ranks):
+        offer[key] = buffer.steps[own[key].rows].clone()
+    offers: list[Any] = [None] * ranks
+    dist.all_gather_object(offers, offer)
+
+    # steps of the episodes that this rank lacks
+    for episodes in offers:
+        for key, steps in episodes.items():
             if key not in own:
-                buffer.append(episode)
+                buffer.append(steps)

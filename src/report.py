@@ -1,27 +1,42 @@
 """The paper's figures and tables, from folders of runs.
 
-mile-report outputs/paper
+mile-report runs outputs/paper
+mile-report runs outputs/mine docs/paper/runs.csv --output outputs/report
 mile-report study outputs/user_study_iterative
 """
 
+from __future__ import annotations
+
 import argparse
 import io
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from mile.files import refuse_links, write_bytes, write_text
 from mile.reports.comparison import (
     INTERVALS,
     SAME_DATA,
+    Series,
     better,
+    demonstrations,
     gather,
-    left_out_section,
     markdown,
     offline,
     over_tasks,
 )
-from mile.reports.runs import read_runs, write_table
+from mile.reports.csv_tables import write_table
+from mile.reports.left_out import left_out_section, print_left_out
+from mile.reports.outcomes import Outcome
+from mile.reports.runs import read_runs
 from mile.running.command_line import one_line_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMMANDS = ("runs", "study")
 
 
 def report(sources: list[Path], folder: Path) -> list[Path]:
@@ -29,7 +44,7 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
 
     Args:
         sources: Folders of runs, and tables of earlier reports.
-        folder: Place of `report.md`, `runs.csv`, and each figure as PNG and SVG.
+        folder: Folder of `report.md`, `runs.csv`, and each figure as PNG and SVG.
 
     Returns:
         The files written.
@@ -44,75 +59,130 @@ def report(sources: list[Path], folder: Path) -> list[Path]:
 
 
 def _report(sources: list[Path], folder: Path) -> list[Path]:
-    from matplotlib.figure import Figure
-
-    from mile.reports.figures import ablation, bars, curves, demonstrations, same_data_bars
-
     outcomes, left_out = read_runs(sources)
-    for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
-
+    print_left_out(left_out)
     series = gather(outcomes)
-    names = list(dict.fromkeys(it.experiment for it in series))
-    iterative = [name for name in names if name.endswith("_iterative")]
-    single = [name for name in names if name not in iterative]
-    same_data = [name for name in single if any(it.experiment == name and it.variant == SAME_DATA for it in series)]
-    shown = [name for name in single if any(it.experiment == name and demonstrations(it.variant) for it in series)]
-    figures: dict[str, Figure] = {}
-    if single:
-        figures["fig3"] = bars(series, outcomes, single)
-    if iterative:
-        figures["fig4"] = curves(series, outcomes, iterative)
-    if shown:
-        figures["fig5"] = ablation(series, outcomes, shown[0])
-    if same_data:
-        figures["same_data"] = same_data_bars(series, outcomes, same_data)
-
-    text = markdown(series, outcomes)
-    for title, group, choose in (
-        ("One round", single, better),
-        ("In rounds", iterative, better),
-        ("The same data", same_data, offline),
-    ):
-        rated = [name for name in group if any(it.experiment == name and it.metric == "success" for it in outcomes)]
-        if len(rated) > 1:
-            text += f"\n## {title}: {', '.join(rated)} together\n\n{over_tasks(series, rated, choose)}"
-    text += f"\n{INTERVALS}\n{left_out_section(left_out)}"
+    groups = _group(series)
+    text = _text(series, outcomes, groups)
+    figures = _figures(series, outcomes, groups)
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.md", text)
-    write_table(folder / "runs.csv", outcomes)
-    written = [folder / f"{name}{suffix}" for name in figures for suffix in (".png", ".svg")]
-    for path in written:
-        content = io.BytesIO()
-        figures[path.stem].savefig(content, format=path.suffix[1:], dpi=150)
-        write_bytes(path, content.getvalue())
-    return [folder / "report.md", folder / "runs.csv", *written]
+    written = [folder / "report.md", folder / "runs.csv"]
+    write_text(written[0], f"{text}\n{INTERVALS}\n{left_out_section(left_out)}")
+    write_table(written[1], outcomes)
+    for name, figure in figures.items():
+        for suffix in (".png", ".svg"):
+            path = folder / f"{name}{suffix}"
+            content = io.BytesIO()
+            figure.savefig(content, format=suffix[1:], dpi=150)
+            write_bytes(path, content.getvalue())
+            written.append(path)
+    return written
+
+
+class Groups(NamedTuple):
+    """The experiments of a report by what can be compared in them, in order.
+
+    Attributes:
+        single: Experiments of one round.
+        iterative: Experiments of several rounds.
+        same_data: Experiments of one round in which some method learnt from MILE's recordings.
+        ablated: Experiments of one round in which some method began with demonstrations.
+    """
+
+    single: list[str]
+    iterative: list[str]
+    same_data: list[str]
+    ablated: list[str]
+
+
+def _group(series: Sequence[Series]) -> Groups:
+    groups = Groups([], [], [], [])
+    for runs in series:
+        if runs.experiment.endswith("_iterative"):
+            _add(groups.iterative, runs.experiment)
+            continue
+        _add(groups.single, runs.experiment)
+        if runs.variant == SAME_DATA:
+            _add(groups.same_data, runs.experiment)
+        if demonstrations(runs.variant):
+            _add(groups.ablated, runs.experiment)
+    return groups
+
+
+def _add(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
+
+
+def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> str:
+    """Return the tables of a report: of each experiment, and of all those together that are judged by success."""
+    text = markdown(series, outcomes)
+    by_success = {outcome.experiment for outcome in outcomes if outcome.metric == "success"}
+    for title, names, choose in (
+        ("One round", groups.single, better),
+        ("In rounds", groups.iterative, better),
+        ("The same data", groups.same_data, offline),
+    ):
+        together = [name for name in names if name in by_success]
+        if len(together) > 1:
+            text += f"\n## {title}: {', '.join(together)} together\n\n{over_tasks(series, together, choose)}"
+    return text
+
+
+def _figures(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> dict[str, Figure]:
+    """Return the figures of a report by name: those for which there are runs."""
+    from mile.reports.figures import ablation, bars, curves, same_data_bars
+
+    figures: dict[str, Figure] = {}
+    if groups.single:
+        figures["fig3"] = bars(series, outcomes, groups.single)
+    if groups.iterative:
+        figures["fig4"] = curves(series, outcomes, groups.iterative)
+    if groups.ablated:
+        figures["fig5"] = ablation(series, outcomes, groups.ablated[0])
+    if groups.same_data:
+        figures["same_data"] = same_data_bars(series, outcomes, groups.same_data)
+    return figures
 
 
 @one_line_errors
 def main() -> None:
     """Parse the command line, and report."""
-    parser = argparse.ArgumentParser("mile-report", description=__doc__)
-    parser.add_argument(
-        "runs", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports; or: study FOLDER"
-    )
-    parser.add_argument("--output", type=Path, help="folder of the report; by default report/ in the first one")
-    given = parser.parse_args()
-    asked_for_study = given.runs[0] == Path("study")
-    if asked_for_study and len(given.runs) != 2:
-        raise ValueError(f"one folder of a study is expected after 'study', got {len(given.runs) - 1}")
-    first = given.runs[asked_for_study]
-    output = given.output or (first if first.is_dir() else first.parent) / "report"
-    refuse_links(first / "report")  # which is written to, in a folder that may be foreign
-    if asked_for_study:
-        from mile.reports.study import study  # reads recordings: Lightning takes seconds to import
+    words = sys.argv[1:]
+    if words and words[0] not in (*COMMANDS, "-h", "--help"):
+        raise ValueError(
+            f"the first word must be 'runs' or 'study', got '{words[0]}'; write "
+            f"`{shlex.join(['mile-report', 'runs', *words])}`"
+        )
+    args = _parser().parse_args()
 
-        written = study(first, output)
+    # place: in the first folder, or beside the first table
+    first: Path = args.sources[0]
+    output = args.output or (first if first.is_dir() else first.parent) / "report"
+    if args.output is None:
+        refuse_links(output)  # the folder may be foreign, and is written to
+
+    if args.command == "study":
+        from mile.reports.study import study
+
+        written = study(args.sources, output)
     else:
-        written = report(given.runs, output)
+        written = report(args.sources, output)
     for path in written:
         print(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mile-report", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runs = commands.add_parser("runs", help="Fig. 3, 4, 5 and tables of finished runs")
+    runs.add_argument("sources", nargs="+", type=Path, help="folders of runs, and runs.csv of earlier reports")
+    study = commands.add_parser("study", help="Fig. 7 and tables of a user study")
+    study.add_argument("sources", nargs="+", type=Path, help="folders of a study's participants")
+    for command in (runs, study):
+        command.add_argument("--output", type=Path, help="folder of the report; by default report/ in the first one")
+    return parser
 
 
 if __name__ == "__main__":

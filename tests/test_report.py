@@ -1,6 +1,5 @@
 import csv
 import json
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from PIL import Image
 from mile import report as program
 from mile.report import report
 from mile.reports.comparison import better, gather, markdown, offline, over_tasks
-from mile.reports.intervals import interquartile_mean, mean, middle, probability_of_improvement, standard_error
-from mile.reports.runs import Outcome, read_runs, write_csv, write_table
+from mile.reports.csv_tables import write_csv, write_table
+from mile.reports.outcomes import Outcome
+from mile.reports.runs import read_runs
 from tests.support import HARMLESS, PAYLOADS, composed
 
 LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.7, 1.0)
@@ -22,12 +22,12 @@ LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100
 
 def outcomes(scores, **settings):
     """A finished run for each seed: before, between rounds, and at the end."""
-    made = []
+    lines = []
     for seed, score in scores.items():
         line = replace(LINE, seed=seed, **settings)
-        made += [line, replace(line, round=1, score=score, steps=50, interventions=10)]
-        made.append(replace(line, round=1, score=score / 2, final=False))
-    return made
+        lines += [line, replace(line, round=1, score=score, steps=50, interventions=10)]
+        lines.append(replace(line, round=1, score=score / 2, final=False))
+    return lines
 
 
 SERIES = [
@@ -40,64 +40,6 @@ SERIES = [
     *outcomes({5: 0.5, 6: 0.6}, experiment="drawer_open_iterative"),
     *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Somebody's"),
 ]
-
-
-def test_the_interquartile_mean_is_that_of_the_middle_half():
-    assert interquartile_mean([100, 1, 2, 3, 4, 5, 6, -100]) == np.mean([2, 3, 4, 5])
-
-
-def test_a_mean_lies_in_its_interval_and_the_interval_covers_what_it_says():
-    """Of 95 % intervals over normal samples, about 95 % hold the truth (bootstrap of 20: somewhat fewer)."""
-    rng = np.random.default_rng(0)
-    found = [mean(rng.normal(3, 1, 20)) for _ in range(100)]
-    covered = sum(it.low <= 3 <= it.high for it in found)
-    assert 85 <= covered <= 99
-    assert all(it.low <= it.value <= it.high for it in found)
-
-
-def test_tasks_are_resampled_one_by_one():
-    """Two tasks that differ much, each without spread: a pooled bootstrap would have an interval."""
-    assert mean([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]) == (0.5, 0.5, 0.5)
-    assert middle([0.0] * 4, [1.0] * 4).value == 0.5
-
-
-def test_improvement_counts_pairs_and_halves_ties():
-    assert probability_of_improvement(([1, 2, 3, 4], [0, 2, 5, 1])).value == (1 + 0.5 + 0 + 1) / 4
-    assert probability_of_improvement(([1, 2], [0, 2]), ([3, 4], [5, 1])).value == (1 + 0.5 + 0 + 1) / 4
-
-
-@pytest.mark.parametrize(
-    ("wins", "losses", "low", "high"),
-    [(5, 0, 0.4782, 1), (0, 5, 0, 0.5218), (1, 0, 0.025, 1), (0, 1, 0, 0.975), (8, 2, 0.4439, 0.9748)],
-)
-def test_an_interval_of_pairs_is_that_of_published_tables(wins, losses, low, high):
-    """Two-sided 95 % limits of a binomial share, as in Geigy's or Fisher and Yates' tables."""
-    found = probability_of_improvement(([1] * wins + [0] * losses, [0] * wins + [1] * losses))
-    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
-
-
-@pytest.mark.parametrize("pairs", [1, 2, 5])
-def test_an_interval_of_pairs_covers_what_it_says_ties_or_not(pairs):
-    """All outcomes of pairs that are won, tied or lost, each weighted by its probability."""
-    numbers = range(pairs + 1)
-    counts = [(wins, ties, pairs - wins - ties) for wins in numbers for ties in numbers if wins + ties <= pairs]
-    intervals = {}
-    for wins, ties, losses in counts:
-        ours = [2] * wins + [1] * ties + [0] * losses
-        intervals[wins, ties, losses] = probability_of_improvement((ours, [1] * pairs))
-    for tie in (0.0, 0.2, 0.6):
-        for win in (1 - tie) * np.linspace(0, 1, 21):
-            covered = 0.0
-            for (wins, ties, losses), found in intervals.items():
-                ways = math.factorial(pairs) / (math.factorial(wins) * math.factorial(ties) * math.factorial(losses))
-                if found.low <= win + tie / 2 <= found.high:
-                    covered += ways * win**wins * tie**ties * (1 - win - tie) ** losses
-            assert covered >= 0.95 - 1e-9
-
-
-def test_one_seed_has_no_interval():
-    assert math.isnan(mean([0.4]).low)
-    assert math.isnan(standard_error([0.4]))
 
 
 def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
@@ -156,20 +98,20 @@ def test_of_different_settings_those_of_most_seeds_are_reported(tmp_path):
     odd = outcomes({5: 0.1}, settings="xyz")
     others = [*outcomes({6: 0.9, 7: 0.8}), *outcomes({5: 0.3}, settings="xyz", method="IWR")]
     write_table(tmp_path / "runs.csv", [*odd, *others])
-    kept, (line,) = read_runs([tmp_path / "runs.csv"])
-    assert kept == others
+    chosen, (line,) = read_runs([tmp_path / "runs.csv"])
+    assert chosen == others
     assert "runs.csv' (seed 5) has other settings than most runs of drawer_open by MILE" in line
     assert "variant=… (now '')" in line
 
 
 def test_of_settings_of_as_many_seeds_the_tables_or_the_first_are_reported(tmp_path):
     write_table(tmp_path / "first.csv", [*outcomes({5: 0.9}), *outcomes({6: 0.8}, settings="xyz")])
-    kept, _ = read_runs([tmp_path / "first.csv"])
-    assert {outcome.seed for outcome in kept} == {5}
+    chosen, _ = read_runs([tmp_path / "first.csv"])
+    assert {outcome.seed for outcome in chosen} == {5}
     finished_run(tmp_path / "mine", 7)
     write_table(tmp_path / "table.csv", outcomes({5: 0.9}, method="IWR"))
-    kept, (line,) = read_runs([tmp_path / "mine", tmp_path / "table.csv"])
-    assert {outcome.seed for outcome in kept} == {5}
+    chosen, (line,) = read_runs([tmp_path / "mine", tmp_path / "table.csv"])
+    assert {outcome.seed for outcome in chosen} == {5}
     assert "mine' (seed 7) has other settings" in line
 
 
@@ -205,11 +147,11 @@ def test_a_setting_that_is_not_set_makes_no_difference_and_one_that_is_does(tmp_
     finished_run(tmp_path / "earlier", 5)
     finished_run(tmp_path / "later", 6, start=None)
     outcomes, left_out = read_runs([tmp_path])
-    assert {it.seed: it.interventions for it in outcomes if it.round} == {5: 3, 6: 3}
+    assert {outcome.seed: outcome.interventions for outcome in outcomes if outcome.round} == {5: 3, 6: 3}
     assert not left_out
     finished_run(tmp_path / "other", 7, start={"steps": 3000})
     outcomes, (line,) = read_runs([tmp_path])
-    assert {it.seed for it in outcomes} == {5, 6}
+    assert {outcome.seed for outcome in outcomes} == {5, 6}
     assert f"'{tmp_path / 'other'}' (seed 7) has other settings than most runs of drawer_open by IWR" in line
 
 
@@ -217,7 +159,7 @@ def test_a_video_changes_nothing_in_a_run(tmp_path):
     finished_run(tmp_path / "seen", 5, callbacks={"video": {"seed": 4}})
     finished_run(tmp_path / "unseen", 6)
     outcomes, left_out = read_runs([tmp_path])
-    assert {it.seed for it in outcomes} == {5, 6}
+    assert {outcome.seed for outcome in outcomes} == {5, 6}
     assert not left_out
 
 
@@ -227,14 +169,14 @@ def test_shipped_runs_with_and_without_video_have_the_same_settings(tmp_path):
         cfg = composed("train", "experiment=drawer_open", choice, f"seed={seed}", "output_dir=anywhere", "command=any")
         OmegaConf.save(cfg, tmp_path / str(seed) / "config.yaml")
     outcomes, left_out = read_runs([tmp_path])
-    assert len({it.settings for it in outcomes}) == 1
+    assert len({outcome.settings for outcome in outcomes}) == 1
     assert not left_out
 
 
 def test_a_config_keeps_the_digest_by_which_earlier_tables_know_it(tmp_path):
     finished_run(tmp_path / "run", 5)
     outcomes, _ = read_runs([tmp_path])
-    assert {it.settings for it in outcomes} == {"3c71d4d8e20a"}  # as of version 0.1.0
+    assert {outcome.settings for outcome in outcomes} == {"3c71d4d8e20a"}  # as of version 0.1.0
 
 
 DAMAGE = {
@@ -248,6 +190,7 @@ DAMAGE = {
         "IndexError",
     ),
     "evaluations by an earlier version": ("evaluation.json", '{"0": {}}', "of an earlier version"),
+    "a metric by its name of version 0.1": ("policy.json", '{"rated_by": "success"}', "it was made by version 0.1"),
     "a metric that nobody knows": ("policy.json", '{"metric": "beauty"}', "KeyError: 'beauty'"),
     "another project's config": ("config.yaml", "epochs: 3\nmodel: large\n", "Missing key"),
     "a config that is no YAML": ("config.yaml", "a: [1,\n b: }", "while parsing"),
@@ -278,7 +221,7 @@ def test_what_is_left_out_is_said_by_the_program_and_in_the_report(tmp_path, mon
     (tmp_path / "stopped" / "results.json").unlink()
     finished_run(tmp_path / "torn", 7)
     (tmp_path / "torn" / "evaluation.json").write_text('{"2": ')
-    monkeypatch.setattr(sys, "argv", ["mile-report", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["mile-report", "runs", str(tmp_path)])
     program.main()
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("'")[1] for line in lines] == [str(tmp_path / "stopped"), str(tmp_path / "torn")]
@@ -325,8 +268,8 @@ def test_no_formula_starts_in_a_table_and_text_comes_back_as_it_was(tmp_path):
     with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
         cells = [row["variant"] for row in csv.DictReader(file)][::2]
     assert cells == [*(f"'{text}" for text in PAYLOADS), *HARMLESS]
-    kept, left_out = read_runs([tmp_path / "runs.csv"])
-    assert kept == runs
+    chosen, left_out = read_runs([tmp_path / "runs.csv"])
+    assert chosen == runs
     assert not left_out
 
 
@@ -340,9 +283,35 @@ def test_a_folder_without_runs_and_a_foreign_table_are_refused(tmp_path):
         read_runs([tmp_path])
     with pytest.raises(ValueError, match=r"nowhere' is no folder and no \.csv"):
         read_runs([tmp_path / "nowhere"])
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="is no table of runs"):
-        read_runs([tmp_path / "other.csv"])
+    for content in ("a,b\n1,2\n", "of,b\n1,2\n"):
+        (tmp_path / "other.csv").write_text(content)
+        with pytest.raises(ValueError, match="is no table of runs"):
+            read_runs([tmp_path / "other.csv"])
+
+
+def test_a_table_of_version_0_1_is_refused_with_the_column_to_rename(tmp_path):
+    path = tmp_path / "runs.csv"
+    write_table(path, SERIES)
+    current = path.read_text()
+    path.write_text(current.replace(",metric,", ",of,", 1))
+    message = (
+        r"runs.csv' is a table of version 0\.1: its column 'of' is called 'metric' since version 0\.2; rename it in"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        read_runs([path])
+    assert "\n" not in str(caught.value)
+    path.write_text(path.read_text().replace(",of,", ",metric,", 1))  # as it says
+    assert read_runs([path])[0]
+
+
+def test_a_run_of_version_0_1_is_left_out_with_what_to_do(tmp_path):
+    finished_run(tmp_path / "new", 5)
+    finished_run(tmp_path / "old", 6)
+    (tmp_path / "old" / "policy.json").write_text('{"rated_by": "success"}')
+    outcomes, (line,) = read_runs([tmp_path])
+    assert {outcome.seed for outcome in outcomes} == {5}
+    assert line.startswith(f"'{tmp_path / 'old'}' cannot be read: it was made by version 0.1")
+    assert line.endswith("train it again, or report it with that version")
 
 
 @pytest.mark.parametrize(("first", "lacking"), [(True, "round 0"), (False, "its last round")])
@@ -366,10 +335,40 @@ def test_a_part_of_a_table_is_refused(tmp_path, first, lacking):
 )
 def test_a_damaged_table_is_refused_in_one_line(tmp_path, monkeypatch, capsys, content):
     (tmp_path / "runs.csv").write_bytes(content)
-    monkeypatch.setattr(sys, "argv", ["mile-report", str(tmp_path / "runs.csv")])
+    monkeypatch.setattr(sys, "argv", ["mile-report", "runs", str(tmp_path / "runs.csv")])
     with pytest.raises(SystemExit) as stopped:
         program.main()
     assert str(stopped.value.code).startswith("error: ")
     assert str(tmp_path / "runs.csv") in str(stopped.value.code)
     assert "\n" not in str(stopped.value.code)
     assert len(str(stopped.value.code)) < 400
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["outputs/paper"], "`mile-report runs outputs/paper`"),
+        (["my runs", "--output", "there"], "`mile-report runs 'my runs' --output there`"),
+        (["--output", "there", "outputs/paper"], "`mile-report runs --output there outputs/paper`"),
+    ],
+)
+def test_a_command_line_without_runs_or_study_is_refused_with_what_to_write(monkeypatch, words, advice):
+    monkeypatch.setattr(sys, "argv", ["mile-report", *words])
+    with pytest.raises(SystemExit) as stopped:
+        program.main()
+    assert str(stopped.value.code).startswith(f"error: the first word must be 'runs' or 'study', got '{words[0]}'; ")
+    assert advice in str(stopped.value.code)
+    assert "\n" not in str(stopped.value.code)
+
+
+def test_a_report_lies_in_the_first_source_or_where_it_is_asked_for(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tables").mkdir()
+    write_table(tmp_path / "tables" / "runs.csv", SERIES)
+    finished_run(tmp_path / "mine", 5)
+    sources = [str(tmp_path / "tables" / "runs.csv"), str(tmp_path / "mine")]
+    for words, folder in (([], tmp_path / "tables" / "report"), (["--output", str(tmp_path / "it")], tmp_path / "it")):
+        monkeypatch.setattr(sys, "argv", ["mile-report", "runs", *sources, *words])
+        program.main()
+        printed = capsys.readouterr().out.splitlines()
+        assert {str(path) for path in folder.iterdir()} == set(printed)
+        assert (folder / "report.md").exists()

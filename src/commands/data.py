@@ -1,4 +1,4 @@
-"""Recordings: shown, and given to and taken from other projects.
+"""Show recordings, export them to other projects' formats, and import them from there.
 
 mile-data show outputs/lunarlander/…
 mile-data show outputs/lunarlander/… --episode 3 --output episode.png
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -40,17 +39,17 @@ def import_episodes(
     """Take all episodes of a data set into a recording, or none if anything is wrong with one.
 
     Args:
-        source: id of the Minari dataset, or path of the file or folder.
-        format_: one of `FORMATS`.
-        environment: name of the one whose steps these are.
-        output: folder of the buffer; a recording that is there is numbered on.
-        only_known: where nothing tells which episodes succeeded, none counts; otherwise all do.
+        source: Id of the Minari dataset, or path of the file or folder.
+        format_: Format of the data set, one of `FORMATS`.
+        environment: Name of the environment whose steps these are.
+        output: Folder of the buffer. If it holds a recording, the episodes are numbered on from there.
+        only_known: Where nothing tells which episodes succeeded, count none as successful; otherwise all count.
 
     Returns:
         The recording.
 
     Raises:
-        ValueError: there is no such environment, the data set is malformed or empty, or not of the environment.
+        ValueError: There is no such environment, or the data set is malformed, empty or of another environment.
     """
     from mile.datamodules import InterventionBuffer
     from mile.datamodules.foreign import fitted, naming
@@ -58,17 +57,19 @@ def import_episodes(
 
     observation, action = environment_spaces(environment)
     buffer = InterventionBuffer(output, environment)
-    held = Counter(episode.round for episode in buffer.episodes)
-    first = {round_: max(buffer.recorded(round_)) + 1 for round_ in held}
+    episodes_before = len(buffer.episodes)
+    first_numbers: dict[int, int] = {}  # of the new episodes, by round
+    for episode in buffer.episodes:
+        first_numbers[episode.round] = max(buffer.recorded(episode.round)) + 1
 
     def numbered_on() -> Iterator[TensorDictBase]:
         for steps in fitted(_reader(format_)(source, only_known), observation, action, environment):
-            steps["episode"] += first.get(int(steps["round"][0]), 0)
+            steps["episode"] += first_numbers.get(int(steps["round"][0]), 0)
             yield steps
 
     with naming(f"'{source}'"):
         buffer.extend(numbered_on())
-    if len(buffer.episodes) == held.total():
+    if len(buffer.episodes) == episodes_before:
         raise ValueError(f"'{source}' holds no episodes")
     return buffer
 
@@ -79,11 +80,11 @@ def show(buffer: InterventionBuffer) -> None:
 
     print(f"{buffer.environment}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
     print(f"{'round':>5} {'episode':>7} {'steps':>6} {'ν=1':>6} {'ratio':>6} {'return':>9}  success")
-    for it in sorted(buffer.episodes):
-        row = summarize(buffer.steps[it.start : it.start + it.length])
+    for episode in sorted(buffer.episodes):
+        outcome = summarize(buffer.steps[episode.rows])
         print(
-            f"{it.round:>5} {it.episode:>7} {it.length:>6} {int(row.interventions[0]):>6} "
-            f"{row.intervention_ratio:>6.1%} {row.mean_return:>9.2f}  {'yes' if row.successes[0] else 'no'}"
+            f"{episode.round:>5} {episode.episode:>7} {episode.length:>6} {int(outcome.interventions[0]):>6} "
+            f"{outcome.intervention_ratio:>6.1%} {outcome.mean_return:>9.2f}  {'yes' if outcome.successes[0] else 'no'}"
         )
 
 
@@ -91,18 +92,14 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
     """Draw an episode as a picture, or as an animation if `output` ends in .gif.
 
     Raises:
-        ValueError: there is no such episode, or an animation is wanted of what cannot be played again.
+        ValueError: There is no such episode, or it cannot be played again for an animation.
     """
     from mile.datamodules.recorded import open_recording
     from mile.recordings.playback import draw_episode
     from mile.recordings.video import recorded_frames, write_video
 
     buffer = open_recording(folder)
-    chosen = [it for it in buffer.episodes if it.episode == episode and round_number in (None, it.round)]
-    if not chosen:
-        held = ", ".join(f"{it.episode} (round {it.round})" for it in sorted(buffer.episodes))
-        raise ValueError(f"there is no such episode; there are {held}")
-    steps = buffer.steps[chosen[0].start : chosen[0].start + chosen[0].length]
+    steps = _find_episode(buffer, round_number, episode)
     frames = recorded_frames(steps) if "frame" in steps.keys() else _play_again(folder, buffer.environment, steps)
     if output.suffix != ".gif":
         draw_episode(steps, frames).savefig(output)
@@ -112,10 +109,20 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
         write_video(output, frames)
 
 
-def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArray[np.uint8] | None:
-    """Return the pictures of an episode that is played once more, None with a word where that cannot be.
+def _find_episode(buffer: InterventionBuffer, round_number: int | None, number: int) -> TensorDictBase:
+    """Return the steps of the first recorded episode with this number (and round, unless it is None)."""
+    for episode in buffer.episodes:
+        if episode.episode == number and round_number in (None, episode.round):
+            return buffer.steps[episode.rows]
+    present = ", ".join(f"{episode.episode} (round {episode.round})" for episode in sorted(buffer.episodes))
+    raise ValueError(f"there is no such episode; there are {present}")
 
-    The config beside a recording may come from anywhere: it gives a seed and plain options, and nothing in it is built.
+
+def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArray[np.uint8] | None:
+    """Play an episode once more and return its pictures; warn and return None where that cannot be done.
+
+    The config beside a recording may come from anywhere: only a seed and plain options are taken from it, and nothing
+    in it is built.
     """
     from mile.envs import make_env
     from mile.recordings.playback import replay
@@ -126,18 +133,30 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
     cfg = load_config(folder / "config.yaml")
     demonstrated = int(steps["round"][0]) == DEMONSTRATION
     seed = OmegaConf.select(cfg, "demonstration_seed" if demonstrated else "callbacks.deployment.seed")
-    given: Any = OmegaConf.to_container(cfg, resolve=True)
-    options = {name: value for name, value in given["env"].items() if name not in MADE_HERE}
-    plain = [isinstance(value, (*PLAIN, str) if name in TEXTS else PLAIN) for name, value in options.items()]
-    if not all(plain) or not isinstance(seed, int):
+
+    # plain options
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    options = {name: value for name, value in plain["env"].items() if name not in MADE_HERE}
+    harmless = isinstance(seed, int)
+    for name, value in options.items():
+        kinds = (*PLAIN, str) if name in TEXTS else PLAIN
+        harmless = harmless and isinstance(value, kinds)
+    if not harmless:
         warnings.warn(f"no pictures: to play the episode again takes more than plain options, {options}", stacklevel=2)
         return None
+
     with closing(make_env(environment, render_mode="rgb_array", **options)) as env:
         return replay(steps, env, seed)
 
 
 def export(folder: Path, format_: str, target: str) -> None:
-    """Write a recording in another project's format, one of `FORMATS`."""
+    """Write a recording in another project's format.
+
+    Args:
+        folder: Folder of a run, or of a buffer.
+        format_: Format, one of `FORMATS`.
+        target: Id of the Minari dataset, or path of the file or folder.
+    """
     from mile.datamodules.exchange import write_minari, write_robomimic
     from mile.datamodules.lerobot import write_lerobot
     from mile.datamodules.recorded import open_recording
@@ -163,54 +182,59 @@ def _reader(format_: str) -> Callable[[str, bool], Iterator[TensorDictBase]]:
     return readers[format_]
 
 
-@one_line_errors
-def main() -> None:
-    """Parse the command line, and show, export or import."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("mile-data", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    shown = commands.add_parser("show", help="a line for each episode")
-    given = commands.add_parser("export", help="to a Minari dataset, a robomimic file, or a LeRobot dataset")
-    taken = commands.add_parser("import", help="from one of these")
+    recording = "folder of a run, or of a buffer"
+    data_set = "id of the Minari dataset, or path of the file or folder"
 
     # show
-    shown.add_argument("--episode", type=int, help="draw this one")
-    shown.add_argument("--round", type=int, help="of the episode; the first that has it")
-    shown.add_argument(
+    command = commands.add_parser("show", help="a line for each episode")
+    command.add_argument("--episode", type=int, help="draw this one")
+    command.add_argument("--round", type=int, help="of the episode; the first that has it")
+    command.add_argument(
         "--output", type=Path, default=Path("episode.png"), help="picture (.png, .svg) or animation (.gif)"
     )
+    command.add_argument("recording", type=Path, help=recording)
 
     # export
-    for command in (shown, given):
-        command.add_argument("recording", type=Path, help="folder of a run, or of a buffer")
-    given.add_argument("--to", choices=FORMATS, required=True)
-    given.add_argument("--output", required=True, help="id of the Minari dataset, or path of the file or folder")
+    command = commands.add_parser("export", help="to a Minari dataset, a robomimic file, or a LeRobot dataset")
+    command.add_argument("recording", type=Path, help=recording)
+    command.add_argument("--to", choices=FORMATS, required=True)
+    command.add_argument("--output", required=True, help=data_set)
 
     # import
-    taken.add_argument("source", help="id of the Minari dataset, or path of the file or folder")
-    taken.add_argument("--from", dest="format", choices=FORMATS, required=True)
-    taken.add_argument("--env", required=True, help="name of the environment whose steps these are")
-    taken.add_argument("--output", type=Path, required=True, help="folder of the buffer; one that exists is added to")
-    taken.add_argument(
+    command = commands.add_parser("import", help="from one of these")
+    command.add_argument("source", help=data_set)
+    command.add_argument("--from", dest="format", choices=FORMATS, required=True)
+    command.add_argument("--env", required=True, help="name of the environment whose steps these are")
+    command.add_argument("--output", type=Path, required=True, help="folder of the buffer; one that exists is added to")
+    command.add_argument(
         "--successful",
         action="store_true",
         help="where the data tells of no success, count no episode as successful; otherwise all count",
     )
-    asked = parser.parse_args()
+    return parser
 
+
+@one_line_errors
+def main() -> None:
+    """Parse the command line, and show, export or import."""
+    args = _parser().parse_args()
     try:
-        if asked.command == "show" and asked.episode is not None:
-            draw(asked.recording, asked.round, asked.episode, asked.output)
-            print(asked.output)
-        elif asked.command == "show":
+        if args.command == "show" and args.episode is not None:
+            draw(args.recording, args.round, args.episode, args.output)
+            print(args.output)
+        elif args.command == "show":
             from mile.datamodules.recorded import open_recording
 
-            show(open_recording(asked.recording))
-        elif asked.command == "export":
-            export(asked.recording, asked.to, asked.output)
-            print(asked.output)
+            show(open_recording(args.recording))
+        elif args.command == "export":
+            export(args.recording, args.to, args.output)
+            print(args.output)
         else:
-            buffer = import_episodes(asked.source, asked.format, asked.env, asked.output, asked.successful)
-            print(f"{asked.output}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
+            buffer = import_episodes(args.source, args.format, args.env, args.output, args.successful)
+            print(f"{args.output}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
     except ModuleNotFoundError as error:
         advice = "; pip install '.[exchange]' in the checkout's folder" if error.name else ""
         raise ModuleNotFoundError(f"{error}{advice}") from None

@@ -1,4 +1,4 @@
-"""What else could predict a person's interventions: the paper's two rivals of the intervention model (Sec. VII)."""
+"""Other predictions of a person's interventions: the paper's two rivals of the intervention model (Sec. VII)."""
 
 import torch
 from tensordict import TensorDictBase
@@ -18,22 +18,24 @@ def learnt_from(
     """Predict ν of steps by a network that was trained on earlier ones: from the state alone, by cross-entropy.
 
     Args:
-        before: steps of the rounds before, `[earlier steps]`.
-        steps: of the round to predict, `[steps]`.
-        updates: gradient steps of Adam.
-        batch_size: rows an update, drawn with replacement.
-        seed: of the weights and the draws.
+        before: Steps of the rounds before, `[earlier steps]`.
+        steps: Steps of the round to predict, `[steps]`.
+        updates: Number of gradient steps of Adam.
+        batch_size: Number of rows in an update, drawn with replacement.
+        seed: Seed of the initial weights and of the draws.
 
     Returns:
-        p(ν=1|s), `[steps]`.
+        Predicted p(ν=1|s), `[steps]`.
     """
     observation, intervened = before["observation"].float(), before["intervened"].float()
+    width = observation.shape[-1]
     with torch.random.fork_rng(devices=[]):
+        # network, as large as Table I's policies
         torch.manual_seed(seed)
-        network = nn.Sequential(
-            ObservationNormalizer(observation.shape[-1]), mlp(observation.shape[-1], (256, 256), 1)
-        )  # as large as Table I's policies
+        network = nn.Sequential(ObservationNormalizer(width), mlp(width, (256, 256), 1))
         network[0].fit(observation)  # pyright: ignore
+
+        # updates
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
         for _ in range(updates):
             rows = torch.randint(len(observation), (batch_size,))
@@ -42,6 +44,7 @@ def learnt_from(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
     with torch.no_grad():
         return network(steps["observation"].float()).squeeze(-1).sigmoid().double()
 
@@ -50,12 +53,12 @@ def prediction_metrics(prob: Tensor, intervened: Tensor) -> dict[str, float]:
     """Rate predictions of ν.
 
     Args:
-        prob: p(ν=1|s), `[steps]`.
-        intervened: ν, `[steps]` bool.
+        prob: Predicted p(ν=1|s), `[steps]`.
+        intervened: Recorded ν, `[steps]` bool.
 
     Returns:
-        accuracy, majority_accuracy (of always predicting the more frequent ν), bce (nats), brier and, if both ν occur,
-        balanced_accuracy (the mean of the two classes') and auc.
+        The metrics by name: accuracy, majority_accuracy (of always predicting the more frequent ν), bce (nats), brier
+        and, if both ν occur, balanced_accuracy (the mean of the two classes' accuracies) and auc.
     """
     from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 

@@ -1,4 +1,4 @@
-"""Rollouts to look at: frames in which the human acts have a border."""
+"""Videos of rollouts, in which frames have a border where the human acts."""
 
 from pathlib import Path
 from typing import IO
@@ -18,10 +18,10 @@ BORDER = 8  # pixels
 
 
 class FrameRecorder(Transform):
-    """Keeps a picture of every step of an environment made with `render_mode="rgb_array"`; append it last.
+    """Keeps a picture of every step. Append it last, to an environment made with `render_mode="rgb_array"`.
 
     Attributes:
-        frames: `[height, width, 3]` uint8 each.
+        frames: Pictures of the steps so far, each `[height, width, 3]` uint8.
     """
 
     def __init__(self) -> None:
@@ -40,26 +40,29 @@ class FrameRecorder(Transform):
 
 
 def bordered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture `[height, width, 3]` with the border that says: the human acts."""
+    """Return a picture `[height, width, 3]` with the border that says that the human acts."""
     framed = np.full_like(picture, HUMAN_COLOUR)
     framed[BORDER:-BORDER, BORDER:-BORDER] = picture[BORDER:-BORDER, BORDER:-BORDER]
     return framed
 
 
 def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8]:
-    """Return the pictures that an episode `[steps]` was recorded with; see `record_video`."""
-    pictures = (decompress(frame) for frame in steps["next", "frame"])
-    return np.stack([bordered(it) if by else it for it, by in zip(pictures, steps["intervened"], strict=True)])
+    """Return the pictures that an episode `[steps]` was recorded with, `[steps, height, width, 3]`."""
+    pictures = []
+    for frame, intervened in zip(steps["next", "frame"], steps["intervened"], strict=True):
+        picture = decompress(frame)
+        pictures.append(bordered(picture) if intervened else picture)
+    return np.stack(pictures)
 
 
 def record_video(env: EnvBase, policy: Policy, seed: int, deterministic: bool = True) -> NDArray[np.uint8]:
     """Play one episode and return its pictures, `[steps, height, width, 3]`.
 
     Args:
-        env: of one copy, made with `render_mode="rgb_array"`; with or without an `InterventionTransform`.
-        policy: the robot's.
-        seed: of the episode.
-        deterministic: the robot takes its most probable action.
+        env: Environment of one copy, made with `render_mode="rgb_array"`; with or without an `InterventionTransform`.
+        policy: Policy of the robot.
+        seed: Seed of the episode.
+        deterministic: Have the robot take its most probable action; otherwise it samples.
     """
     recorder = FrameRecorder()
     recorded = env.append_transform(recorder) if isinstance(env, TransformedEnv) else TransformedEnv(env, recorder)
@@ -77,16 +80,17 @@ def write_video(file: str | Path | IO[bytes], frames: NDArray[np.uint8], frames_
     """Write pictures as an animation.
 
     Args:
-        file: a path with the suffix .gif, .webp or .png (animated); or an open file, which gets a GIF.
-        frames: `[steps, height, width, 3]`.
-        frames_per_second: 50 is LunarLander's own speed.
+        file: Path with the suffix .gif, .webp or .png (animated); or an open file, which gets a GIF.
+        frames: Pictures, `[steps, height, width, 3]`.
+        frames_per_second: Speed, Hz; 50 is LunarLander's own.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: The path has another suffix.
     """
+    format_ = "GIF"
     if isinstance(file, (str, Path)):
         check_video_file(file)
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    kind = None if isinstance(file, (str, Path)) else "GIF"
-    first.save(file, kind, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)
+        format_ = None  # by the suffix
+    first, *rest = map(Image.fromarray, frames)
+    first.save(file, format_, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

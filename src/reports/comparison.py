@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from mile.reports.intervals import Estimate, mean, middle, probability_of_improvement, standard_error
-from mile.reports.runs import METHODS, SILENCE, Outcome
+from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
 
 OURS = METHODS["MILE"]
 INTERVALS = (
@@ -17,6 +17,10 @@ INTERVALS = (
 )
 ROUNDS = ("", "restart")  # variants between which a method may choose: carried over, or from the start each round
 SAME_DATA = "same data"
+HEADER = (
+    "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | a point gained | P(MILE better) [95 %] |",
+    "|---|---|---|---|---|---|---|---|",
+)
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,13 @@ class Series:
     """The finished runs of one experiment by one method in one variant.
 
     Attributes:
-        experiment: its name.
-        method: as figures show it.
-        variant: see `Outcome`.
-        scores: final score by seed.
-        interventions: intervention steps by seed.
-        curve: scores by round and seed; the final one is not among them.
-        missing: seeds that other series of the experiment have.
+        experiment: Name of the experiment.
+        method: Name of the method in figures.
+        variant: Further differences to other runs; see `Outcome`.
+        scores: Final score by seed.
+        interventions: Number of intervention steps by seed.
+        curve: Scores by round and seed; the final one is not among them.
+        missing: Seeds that other series of the experiment have.
     """
 
     experiment: str
@@ -43,13 +47,13 @@ class Series:
 
     @property
     def series(self) -> tuple[str, str, str]:
-        """As `Outcome.series`."""
+        """Experiment, method and variant, as in `Outcome.series`."""
         return self.experiment, self.method, self.variant
 
     @property
     def label(self) -> str:
         """Method and variant."""
-        return self.method + (f" ({self.variant})" if self.variant else "")
+        return f"{self.method} ({self.variant})" if self.variant else self.method
 
 
 def gather(outcomes: Iterable[Outcome]) -> list[Series]:
@@ -59,45 +63,72 @@ def gather(outcomes: Iterable[Outcome]) -> list[Series]:
     for outcome in outcomes:
         grouped[outcome.series].append(outcome)
         seeds[outcome.experiment].add(outcome.seed)
-    series = []
-    for (experiment, method, variant), members in grouped.items():
-        ends = {it.seed: it for it in members if it.final and it.round}
-        curve: defaultdict[int, dict[int, float]] = defaultdict(dict)
-        for it in members:
-            if not it.final or not it.round:
-                curve[it.round][it.seed] = it.score
-        series.append(
-            Series(
-                experiment,
-                method,
-                variant,
-                {seed: ends[seed].score for seed in sorted(ends)},
-                {seed: ends[seed].interventions for seed in sorted(ends)},
-                {number: curve[number] for number in sorted(curve)},
-                tuple(sorted(seeds[experiment] - ends.keys())),
-            )
-        )
-    order = [*METHODS.values(), *sorted({it.method for it in series} - set(METHODS.values()))]
-    return sorted(series, key=lambda it: (it.experiment, it.variant, order.index(it.method)))
+    series = [_series(members, seeds[members[0].experiment]) for members in grouped.values()]
+
+    methods = {runs.method for runs in series}
+    order = [*METHODS.values(), *sorted(methods.difference(METHODS.values()))]
+    return sorted(series, key=lambda runs: (runs.experiment, runs.variant, order.index(runs.method)))
 
 
-def shown(series: Sequence[Series]) -> list[str]:
+def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
+    """Return the series of some outcomes.
+
+    Args:
+        members: Outcomes of one experiment, method and variant.
+        seeds: Seeds of all runs of the experiment.
+    """
+    scores: dict[int, float] = {}
+    interventions: dict[int, int] = {}
+    curve: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    for outcome in members:
+        if outcome.final and outcome.round:
+            scores[outcome.seed] = outcome.score
+            interventions[outcome.seed] = outcome.interventions
+        else:
+            curve[outcome.round][outcome.seed] = outcome.score
+
+    experiment, method, variant = members[0].series
+    return Series(
+        experiment=experiment,
+        method=method,
+        variant=variant,
+        scores=dict(sorted(scores.items())),
+        interventions=dict(sorted(interventions.items())),
+        curve=dict(sorted(curve.items())),
+        missing=tuple(sorted(seeds - scores.keys())),
+    )
+
+
+def figure_methods(series: Sequence[Series]) -> list[str]:
     """Return the methods of a figure, in order: the paper's, run or missing, and others that have been run."""
-    run = dict.fromkeys(it.method for it in series)
-    known = [name for name in METHODS.values() if name != SILENCE or name in run]
-    return [*known, *(name for name in run if name not in known)]
+    methods = list(METHODS.values())
+    for runs in series:
+        if runs.method not in methods:
+            methods.append(runs.method)
+    if not any(runs.method == MILE_WITH_SILENCE for runs in series):
+        methods.remove(MILE_WITH_SILENCE)
+    return methods
+
+
+def _variants(series: Sequence[Series], experiment: str, method: str, variants: Sequence[str]) -> list[Series]:
+    """Return the series of an experiment by a method, in some variants."""
+    chosen = []
+    for runs in series:
+        if runs.experiment == experiment and runs.method == method and runs.variant in variants:
+            chosen.append(runs)
+    return chosen
 
 
 def better(series: Sequence[Series], experiment: str, method: str) -> Series | None:
     """Return the variant of `ROUNDS` with the higher mean, of those with most seeds; None if the method was not run."""
-    chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in ROUNDS]
-    return max(chosen, key=lambda it: (len(it.scores), fmean(it.scores.values() or [0])), default=None)
+    chosen = _variants(series, experiment, method, ROUNDS)
+    return max(chosen, key=lambda runs: (len(runs.scores), fmean(runs.scores.values() or [0])), default=None)
 
 
 def offline(series: Sequence[Series], experiment: str, method: str) -> Series | None:
     """Return the runs that learnt from MILE's recordings: MILE's own with or without silence, others' `SAME_DATA`."""
-    variants = ("", SAME_DATA) if method in (OURS, SILENCE) else (SAME_DATA,)
-    chosen = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.variant in variants]
+    variants = ("", SAME_DATA) if method in (OURS, MILE_WITH_SILENCE) else (SAME_DATA,)
+    chosen = _variants(series, experiment, method, variants)
     return chosen[-1] if chosen else None
 
 
@@ -109,9 +140,13 @@ def improvement(ours: Series | None, theirs: Series | None) -> Estimate | None:
 
 def _paired(ours: Series | None, theirs: Series | None) -> tuple[list[float], list[float]] | None:
     """Return both scores at the seeds that both have; None if there are none."""
-    if ours is None or theirs is None or not (both := sorted(ours.scores.keys() & theirs.scores.keys())):
+    if ours is None or theirs is None:
         return None
-    return [ours.scores[seed] for seed in both], [theirs.scores[seed] for seed in both]
+    pair: tuple[list[float], list[float]] = [], []
+    for seed in sorted(ours.scores.keys() & theirs.scores.keys()):
+        pair[0].append(ours.scores[seed])
+        pair[1].append(theirs.scores[seed])
+    return pair if pair[0] else None
 
 
 def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
@@ -120,43 +155,79 @@ def markdown(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
     "A point gained" are the steps with ν=1 for each point of success (%) or of return above the initial policy.
     """
     lines = []
-    for experiment in dict.fromkeys(it.experiment for it in series):
-        of = next(it for it in outcomes if it.experiment == experiment)
-        start = next(it.score for it in outcomes if it.experiment == experiment and it.round == 0)
-        number = _percent if of.metric == "success" else "{:.1f}".format
-        mine = [it for it in series if it.experiment == experiment]
+    for experiment in dict.fromkeys(runs.experiment for runs in series):
+        # the policies to compare with
+        reference = next(outcome for outcome in outcomes if outcome.experiment == experiment)
+        initial = initial_score(outcomes, experiment)
+        number = _percent if reference.metric == "success" else _one_decimal
         lines += [
             f"## {experiment}",
             "",
-            f"{of.metric.capitalize()}: initial policy {number(start)}, with interventions {number(of.helped)}, expert "
-            f"{number(of.expert)}.",
+            f"{reference.metric.capitalize()}: initial policy {number(initial)}, with interventions "
+            f"{number(reference.helped)}, expert {number(reference.expert)}.",
             "",
-            "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | a point gained | P(MILE better) [95 %] |",
-            "|---|---|---|---|---|---|---|---|",
-            *(f"| {' | '.join(_row(it, _rival(it, mine), number, start))} |" for it in mine),
+            *HEADER,
         ]
-        absent = [name for name in shown(series) if name not in {it.method for it in mine}]
-        if absent:
-            lines += ["", f"Missing: {', '.join(absent)}."]
+
+        # methods
+        contenders = [runs for runs in series if runs.experiment == experiment]
+        missing = figure_methods(series)
+        for runs in contenders:
+            lines.append(f"| {' | '.join(_row(runs, _rival(runs, contenders), number, initial))} |")
+            if runs.method in missing:
+                missing.remove(runs.method)
+        if missing:
+            lines += ["", f"Missing: {', '.join(missing)}."]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _rival(it: Series, mine: Sequence[Series]) -> Series | None:
-    """Return the runs of MILE to compare with: in the same variant if there are any, plain ones for MILE itself."""
-    ours = {our.variant: our for our in mine if our.method == OURS}
-    return (None if it.method == OURS else ours.get(it.variant)) or ours.get("")
+def initial_score(outcomes: Sequence[Outcome], experiment: str) -> float:
+    """Return the score of an experiment's initial policy."""
+    return next(outcome.score for outcome in outcomes if outcome.experiment == experiment and outcome.round == 0)
 
 
-def _row(it: Series, rival: Series | None, number: Callable[[float], str], start: float) -> list[str]:
-    scores = list(it.scores.values())
+def _rival(runs: Series, contenders: Sequence[Series]) -> Series | None:
+    """Return the runs of MILE to compare with: in the same variant if there are any, plain ones for MILE itself.
+
+    Args:
+        runs: Series of some method.
+        contenders: All series of the experiment.
+    """
+    plain = None
+    for other in contenders:
+        if other.method == OURS and other.variant == runs.variant and runs.method != OURS:
+            return other
+        if other.method == OURS and not other.variant:
+            plain = other
+    return plain
+
+
+def _row(runs: Series, rival: Series | None, number: Callable[[float], str], initial: float) -> list[str]:
+    """Return a line of the table, cell by cell.
+
+    Args:
+        runs: Series of the line.
+        rival: Series of MILE to compare with.
+        number: Format of a score.
+        initial: Score of the initial policy.
+    """
+    scores = list(runs.scores.values())
     estimate, several = mean(scores), len(scores) > 1
-    wins = improvement(rival, it) if it is not rival else None
-    spent = sum(it.interventions.values()) / len(it.interventions)
-    gained = (estimate.value - start) * (100 if number is _percent else 1)
+
+    # seeds
+    seeds = f"{len(scores)}"
+    if runs.missing:
+        seeds += f", missing {', '.join(map(str, runs.missing))}"
+
+    # what a point above the initial policy cost
+    spent = sum(runs.interventions.values()) / len(runs.interventions)
+    gained = (estimate.value - initial) * (100 if number is _percent else 1)
+
+    wins = improvement(rival, runs) if runs is not rival else None
     return [
-        it.label,
-        f"{len(scores)}" + (f", missing {', '.join(map(str, it.missing))}" if it.missing else ""),
+        runs.label,
+        seeds,
         number(estimate.value) + (f" ± {number(standard_error(scores))}" if several else ""),
         f"[{number(estimate.low)}, {number(estimate.high)}]" if several else "",
         number(middle(scores).value),
@@ -170,9 +241,8 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def left_out_section(left_out: Sequence[str]) -> str:
-    """Return what a report leaves out as a section of Markdown, "" if it is nothing."""
-    return "\n".join(["\n## Left out\n", *(f"* {line}" for line in left_out), ""]) if left_out else ""
+def _one_decimal(value: float) -> str:
+    return f"{value:.1f}"
 
 
 def over_tasks(
@@ -183,25 +253,39 @@ def over_tasks(
     """Return a Markdown table of each method's mean over several tasks, stratified, and of MILE against it.
 
     Args:
-        series: all of them.
-        experiments: judged by success alike.
-        choose: which runs stand for a method, `better` or `offline`.
+        series: All series.
+        experiments: Names of experiments that are all judged by success.
+        choose: Choice of the runs that stand for a method, `better` or `offline`.
     """
     lines = ["| method | mean [95 %] | IQM [95 %] | P(MILE better) [95 %] |", "|---|---|---|---|"]
-    for method in shown(series):
-        chosen = [choose(series, experiment, method) for experiment in experiments]
-        if not all(it and it.scores for it in chosen):
+    for method in figure_methods(series):
+        # scores in each task, and pairs of MILE's and these at the same seeds
+        scores, pairs = [], []
+        for experiment in experiments:
+            theirs = choose(series, experiment, method)
+            if theirs and theirs.scores:
+                scores.append(list(theirs.scores.values()))
+            if pair := _paired(choose(series, experiment, OURS), theirs):
+                pairs.append(pair)
+        if len(scores) < len(experiments):
             lines.append(f"| {method} | missing | | |")
             continue
-        found = [list(it.scores.values()) for it in chosen if it]
-        ours = [choose(series, experiment, OURS) for experiment in experiments]
-        pairs = [pair for pair in map(_paired, ours, chosen) if pair]
-        wins = probability_of_improvement(*pairs) if len(pairs) == len(experiments) and method != OURS else None
-        text = [_interval(mean(*found)), _interval(middle(*found)), _interval(wins) if wins else ""]
-        lines.append(f"| {method} | {' | '.join(text)} |")
+
+        wins = ""
+        if len(pairs) == len(experiments) and method != OURS:
+            wins = _interval(probability_of_improvement(*pairs))
+        lines.append(f"| {method} | {_interval(mean(*scores))} | {_interval(middle(*scores))} | {wins} |")
     return "\n".join(lines) + "\n"
 
 
 def _interval(estimate: Estimate) -> str:
     interval = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f}{interval}"
+
+
+def demonstrations(variant: str) -> int | None:
+    """Return how many demonstrations a variant has; None if it is another kind of variant."""
+    if not variant:
+        return 0
+    count, _, rest = variant.partition(" ")
+    return int(count) if rest == "demonstrations" else None

@@ -1,31 +1,32 @@
 """The paper's Fig. 3, 4 and 5 from finished runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mile.reports.comparison import OURS, Series, better, offline, shown
+from mile.reports.comparison import OURS, Series, better, demonstrations, figure_methods, initial_score, offline
 from mile.reports.intervals import mean, standard_error
-from mile.reports.runs import METHODS, SILENCE, Outcome
+from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
 
 COLORS = defaultdict(lambda: "C8", zip(METHODS.values(), ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
 
 
 def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
-    """Draw final scores by method, mean ± s.e. with every seed as a dot (Fig. 3); what is missing is said.
+    """Draw final scores by method, mean ± s.e. with every seed as a dot (Fig. 3), and name what is missing.
 
     Each method has the better of its variants, carried over or restarted.
     """
-    return _bars(outcomes, experiments, shown(series), partial(better, series))
+    return _bars(outcomes, experiments, figure_methods(series), partial(better, series))
 
 
 def same_data_bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
     """Draw final scores of methods that learnt offline from MILE's recordings."""
-    return _bars(outcomes, experiments, shown(series), partial(offline, series))
+    return _bars(outcomes, experiments, figure_methods(series), partial(offline, series))
 
 
 def _bars(
@@ -37,20 +38,24 @@ def _bars(
     figure = Figure(figsize=(3.2 * len(experiments), 3.2), layout="constrained")
     for axes, experiment in zip(figure.subplots(1, len(experiments), squeeze=False).flat, experiments, strict=True):
         for place, method in enumerate(methods):
-            it = choose(experiment, method)
-            if it is None or not it.scores:
-                axes.text(place, 0, " missing", rotation=90, ha="center", va="bottom", color="0.5")
-                continue
-            scores = list(it.scores.values())
-            value, error = mean(scores).value, standard_error(scores) if len(scores) > 1 else None
-            axes.bar(place, value, yerr=error, color=COLORS[method], capsize=3)
-            axes.scatter([place] * len(scores), scores, s=6, color="black", zorder=3, alpha=0.6)
-            if it.missing:
-                axes.text(place, value, f"{len(it.missing)} missing", ha="center", va="bottom", fontsize=6)
+            _bar(axes, place, method, choose(experiment, method))
         axes.set_xticks(range(len(methods)), methods, rotation=40, ha="right")
         axes.set_xlim(-0.6, len(methods) - 0.4)
         _finish(axes, outcomes, experiment)
     return figure
+
+
+def _bar(axes: Axes, place: int, method: str, runs: Series | None) -> None:
+    """Draw the bar of a method, and each of its seeds as a dot."""
+    if runs is None or not runs.scores:
+        axes.text(place, 0, " missing", rotation=90, ha="center", va="bottom", color="0.5")
+        return
+    scores = list(runs.scores.values())
+    value, error = mean(scores).value, standard_error(scores) if len(scores) > 1 else None
+    axes.bar(place, value, yerr=error, color=COLORS[method], capsize=3)
+    axes.scatter([place] * len(scores), scores, s=6, color="black", zorder=3, alpha=0.6)
+    if runs.missing:
+        axes.text(place, value, f"{len(runs.missing)} missing", ha="center", va="bottom", fontsize=6)
 
 
 def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
@@ -58,21 +63,14 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
     figure = Figure(figsize=(5 * len(experiments), 5.5), layout="constrained")
     places = figure.subplots(2, len(experiments), squeeze=False, sharex="col", height_ratios=(2, 1)).T
     for (axes, below), experiment in zip(places, experiments, strict=True):
-        for method in shown(series):
-            it = better(series, experiment, method)
-            if it is None or not it.scores:
+        for method in figure_methods(series):
+            runs = better(series, experiment, method)
+            if runs is None or not runs.scores:
                 axes.plot([], [], color=COLORS[method], linestyle=":", label=f"{method}: missing")
                 continue
-            rounds = list(it.curve)
-            values = [list(it.curve[number].values()) for number in rounds]
-            means = [mean(scores).value for scores in values]
-            errors = [standard_error(scores) if len(scores) > 1 else 0.0 for scores in values]
-            label = it.label + (f", {len(it.missing)} seeds missing" if it.missing else "")
-            axes.plot(rounds, means, color=COLORS[method], marker="o", markersize=3, label=label)
-            low, high = ([value + sign * error for value, error in zip(means, errors, strict=True)] for sign in (-1, 1))
-            axes.fill_between(rounds, low, high, color=COLORS[method], alpha=0.15, linewidth=0)
-            spent = [[o.interventions for o in outcomes if (*o.series, o.round) == (*it.series, n)] for n in rounds]
-            below.plot(rounds, [sum(each) / len(each) for each in spent], color=COLORS[method])
+            _curve(axes, runs)
+            below.plot(list(runs.curve), _interventions_by_round(runs, outcomes), color=COLORS[method])
+
         below.set(xlabel="round", ylabel="steps with ν=1 so far")
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(axes, outcomes, experiment)
@@ -80,51 +78,92 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
     return figure
 
 
+def _curve(axes: Axes, runs: Series) -> None:
+    """Draw the scores of some runs by round, and their standard error as a band."""
+    color, rounds = COLORS[runs.method], list(runs.curve)
+    means, errors = _means_and_errors(map(dict.values, runs.curve.values()))
+    label = runs.label
+    if runs.missing:
+        label += f", {len(runs.missing)} seeds missing"
+    axes.plot(rounds, means, color=color, marker="o", markersize=3, label=label)
+
+    low, high = np.subtract(means, errors), np.add(means, errors)
+    axes.fill_between(rounds, low, high, color=color, alpha=0.15, linewidth=0)
+
+
+def _interventions_by_round(runs: Series, outcomes: Sequence[Outcome]) -> list[float]:
+    """Return the mean number of steps with ν=1 until each round of some runs' curve."""
+    means = []
+    for round_ in runs.curve:
+        counts = []
+        for outcome in outcomes:
+            if outcome.series == runs.series and outcome.round == round_:
+                counts.append(outcome.interventions)
+        means.append(sum(counts) / len(counts))
+    return means
+
+
 def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: str) -> Figure:
     """Draw final scores by the number of demonstrations that the data began with, mean ± s.e. (Fig. 5)."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
-    for method in shown(series):
-        mine = [it for it in series if (it.experiment, it.method) == (experiment, method) and it.scores]
-        counts = [(demonstrations(it.variant), list(it.scores.values())) for it in mine]
-        points = sorted((count, scores) for count, scores in counts if count is not None)
+    for method in figure_methods(series):
+        points = _scores_by_demonstrations(series, experiment, method)
         if not points:
             axes.plot([], [], color=COLORS[method], linestyle=":", label=f"{method}: missing")
             continue
-        means = [mean(scores).value for _, scores in points]
-        errors = [standard_error(scores) if len(scores) > 1 else 0.0 for _, scores in points]
-        style = "--" if method in (OURS, SILENCE) else "-"
+
+        counts, scores = zip(*points, strict=True)
+        means, errors = _means_and_errors(scores)
+        ours = method in (OURS, MILE_WITH_SILENCE)
         axes.errorbar(
-            [count for count, _ in points],
+            counts,
             means,
             errors,
             color=COLORS[method],
             marker="o",
             capsize=3,
-            ls=style,
+            ls="--" if ours else "-",
             label=method,
         )
-        if method in (OURS, SILENCE):  # it has no use for them
+        if ours:  # MILE has no use for demonstrations
             axes.axhline(means[0], color=COLORS[method], linestyle="--", linewidth=1)
+
     axes.set_xlabel("demonstrations")
     _finish(axes, outcomes, experiment)
     axes.legend(fontsize=7)
     return figure
 
 
-def demonstrations(variant: str) -> int | None:
-    """Return how many demonstrations a variant has; None if it is another kind of variant."""
-    if not variant:
-        return 0
-    count, _, rest = variant.partition(" ")
-    return int(count) if rest == "demonstrations" else None
+def _scores_by_demonstrations(series: Sequence[Series], experiment: str, method: str) -> list[tuple[int, list[float]]]:
+    """Return the numbers of demonstrations that a method had, in order, each with the final scores of all seeds."""
+    points = []
+    for runs in series:
+        count = demonstrations(runs.variant)
+        if runs.experiment == experiment and runs.method == method and runs.scores and count is not None:
+            points.append((count, list(runs.scores.values())))
+    return sorted(points)
+
+
+def _means_and_errors(groups: Iterable[Iterable[float]]) -> tuple[list[float], list[float]]:
+    """Return the mean of each group of scores `[seeds]`, and its standard error, 0 for a single seed."""
+    means, errors = [], []
+    for group in groups:
+        scores = list(group)
+        means.append(mean(scores).value)
+        errors.append(standard_error(scores) if len(scores) > 1 else 0.0)
+    return means, errors
 
 
 def _finish(axes: Axes, outcomes: Sequence[Outcome], experiment: str) -> None:
-    runs = [it for it in outcomes if it.experiment == experiment]
-    start = next(it.score for it in runs if it.round == 0)
-    for value, style, label in ((start, "--", "initial"), (runs[0].helped, ":", "with interventions")):
+    """Draw the reference lines of an experiment, and write title and label."""
+    reference = next(outcome for outcome in outcomes if outcome.experiment == experiment)
+    initial = initial_score(outcomes, experiment)
+    for value, style, label in ((initial, "--", "initial"), (reference.helped, ":", "with interventions")):
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1, label=label)
-    axes.set(title=experiment, ylabel={"success": "success rate", "return": "return"}[runs[0].metric])
-    if runs[0].metric == "success":
-        axes.set_ylim(0, 1.02)
+
+    # "success" is a rate, of which 1 is the best
+    if reference.metric == "success":
+        axes.set(title=experiment, ylabel="success rate", ylim=(0, 1.02))
+    else:
+        axes.set(title=experiment, ylabel="return")

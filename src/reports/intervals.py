@@ -13,10 +13,15 @@ RESAMPLES = 10_000
 
 
 class Estimate(NamedTuple):
-    """A figure and its 95 % interval.
+    """A number and its 95 % interval.
 
-    That of a mean is a percentile bootstrap over seeds: NaN where there is one seed, narrower than Student's with five,
-    and of no width where all seeds agree. That of a share is Clopper and Pearson's.
+    The interval of a mean is a percentile bootstrap over seeds: NaN where there is one seed, narrower than Student's
+    with five, and of no width where all seeds agree. The interval of a share is Clopper and Pearson's.
+
+    Attributes:
+        value: Estimated number.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
     """
 
     value: float
@@ -40,12 +45,12 @@ def interquartile_mean(scores: ArrayLike, axis: int = 0) -> NDArray[np.float64]:
 
 def mean(*tasks: Sequence[float]) -> Estimate:
     """Return the mean over all scores of some tasks, each `[seeds]`, resampled task by task (stratified)."""
-    return _bootstrap(lambda *them, axis: np.concatenate(them, axis).mean(axis), tasks)
+    return _bootstrap(lambda *samples, axis: np.concatenate(samples, axis).mean(axis), tasks)
 
 
 def middle(*tasks: Sequence[float]) -> Estimate:
     """Return the interquartile mean over all scores of some tasks, each `[seeds]`, resampled task by task."""
-    return _bootstrap(lambda *them, axis: interquartile_mean(np.concatenate(them, axis), axis), tasks)
+    return _bootstrap(lambda *samples, axis: interquartile_mean(np.concatenate(samples, axis), axis), tasks)
 
 
 def probability_of_improvement(*tasks: tuple[Sequence[float], Sequence[float]]) -> Estimate:
@@ -68,15 +73,20 @@ def probability_of_improvement(*tasks: tuple[Sequence[float], Sequence[float]]) 
 
 
 def _bootstrap(statistic: Callable[..., NDArray[np.float64]], samples: Sequence[ArrayLike]) -> Estimate:
+    """Return a statistic of samples, each `[seeds]`, with its percentile bootstrap."""
     arrays = [np.asarray(sample, float) for sample in samples]
     value = float(statistic(*arrays, axis=0))
+
+    # cases without a bootstrap
     if min(len(array) for array in arrays) < 2:
         return Estimate(value, float("nan"), float("nan"))
     if all(np.ptp(array) == 0 for array in arrays):
         return Estimate(value, value, value)
+
     from scipy import stats
 
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         arrays, statistic, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=np.random.default_rng(0)
     )
-    return Estimate(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    interval = result.confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high))

@@ -11,45 +11,54 @@ from mile.evaluation import Evaluation
 from mile.files import write_text
 
 FORMATS = {"return": ".1f", "success": ".0%"}
+TITLES = {"return": "mean return [95 %]", "success": "success [95 %]"}
 
 
 def print_table(title: str, rows: Mapping[str, Evaluation], metric: str = "return") -> None:
-    """Print what each row is judged by, with its 95 % interval, and the human's share of the steps.
+    """Print each row's metrics with their 95 % intervals, and the human's share of the steps.
 
     Args:
-        title: above the table.
-        rows: evaluations by the name of what was evaluated.
-        metric: "return": mean return and success rate; "success": the success rate alone.
+        title: Title above the table.
+        rows: Evaluations by the name of what was evaluated.
+        metric: "return" for mean return and success rate; "success" for the success rate alone.
     """
+    metrics = ("return", "success") if metric == "return" else ("success",)
     table = Table("policy", title=title)
-    shown = ("return", "success") if metric == "return" else ("success",)
-    for name in (*({"return": "mean return [95 %]", "success": "success [95 %]"}[it] for it in shown), "human"):
-        table.add_column(name, justify="right")
-    for name, row in rows.items():
-        table.add_row(name, *(_with_interval(row, it) for it in shown), f"{row.intervention_ratio:.1%}")
+    for name in metrics:
+        table.add_column(TITLES[name], justify="right")
+    table.add_column("human", justify="right")
+
+    for policy, row in rows.items():
+        cells = [_with_interval(row, name) for name in metrics]
+        table.add_row(policy, *cells, f"{row.intervention_ratio:.1%}")
     Console().print(table)
 
 
 def print_rounds(deployed: Sequence[Evaluation], evaluated: Mapping[int, Evaluation], metric: str) -> None:
-    """Print a line for each round: what its deployment saw, and how good the policy was after it.
+    """Print a line for each round: the outcome of its deployment, and how good the policy was after it.
 
     Args:
-        deployed: outcomes of the deployments, the human's help included.
+        deployed: Outcomes of the deployments, the human's help included.
         evaluated: Outcomes of the policy alone, by the number of deployments learnt from.
         metric: "return" or "success".
     """
     table = Table("round", title="rounds")
     for name in ("steps", "ν=1", "ratio", "with human", f"{metric} after [95 %]"):
         table.add_column(name, justify="right")
+
+    # rounds
+    all_steps = all_interventions = 0
     for number, row in enumerate(deployed, start=1):
+        steps, interventions = int(row.lengths.sum()), int(row.interventions.sum())
+        all_steps += steps
+        all_interventions += interventions
         after = _with_interval(evaluated[number], metric) if number in evaluated else ""
-        counts = int(row.lengths.sum()), int(row.interventions.sum())
-        ratio, helped = f"{row.intervention_ratio:.1%}", f"{row.score(metric):{FORMATS[metric]}}"
-        table.add_row(f"{number}", *map(str, counts), ratio, helped, after)
-    steps = sum(int(row.lengths.sum()) for row in deployed)
-    interventions = sum(int(row.interventions.sum()) for row in deployed)
+        helped = f"{row.score(metric):{FORMATS[metric]}}"
+        table.add_row(f"{number}", f"{steps}", f"{interventions}", f"{row.intervention_ratio:.1%}", helped, after)
+
+    # all of them
     table.add_section()
-    table.add_row("all", str(steps), str(interventions), f"{interventions / steps:.1%}")
+    table.add_row("all", f"{all_steps}", f"{all_interventions}", f"{all_interventions / all_steps:.1%}")
     Console().print(table)
 
 

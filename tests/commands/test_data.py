@@ -180,7 +180,7 @@ def test_a_second_data_set_is_numbered_on_or_leaves_the_first_as_it_was(tmp_path
     demos(tmp_path / "more.hdf5", episodes=2)
     assert "5 episodes, 50 steps" in call(*importing("more.hdf5"))
     buffer = open_recording(tmp_path / "rec/people")
-    assert [(it.round, it.episode) for it in buffer.episodes] == [(DEMONSTRATION, number) for number in range(5)]
+    assert [episode[:2] for episode in buffer.episodes] == [(DEMONSTRATION, number) for number in range(5)]
     assert buffer.steps["observation"][::LENGTH, 0].tolist() == [0, 1, 2, 0, 1]
 
 
@@ -214,11 +214,11 @@ def unknown(tmp_path, call):
 
 def test_demonstrations_whose_outcome_nothing_tells_are_cloned(unknown):
     env = make_env("Counting-v0")
-    shown = demonstrations(env, unknown)
-    assert len(shown) == 3 * LENGTH
+    steps = demonstrations(env, unknown)
+    assert len(steps) == 3 * LENGTH
     student = make_policy(env, hidden_dims=(8,))
-    _, steps = clone_demonstrations(env, lambda env: demonstrations(env, unknown), student, steps=2, seed=0)
-    assert steps == 2
+    _, updates = clone_demonstrations(env, lambda env: demonstrations(env, unknown), student, steps=2, seed=0)
+    assert updates == 2
 
 
 def test_unless_only_known_successes_are_wanted(tmp_path, call):
@@ -234,8 +234,8 @@ def test_only_the_successful_ones_are_cloned_where_that_is_told(tmp_path, call):
     with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
         file["data/demo_1/rewards"][:] = 0
     call(*importing("demos.hdf5"))
-    shown = demonstrations(make_env("Counting-v0"), tmp_path / "rec/people")
-    assert shown["episode"].unique().tolist() == [0, 2]
+    steps = demonstrations(make_env("Counting-v0"), tmp_path / "rec/people")
+    assert steps["episode"].unique().tolist() == [0, 2]
 
 
 def test_no_recording_is_said_and_makes_no_folder(tmp_path):
@@ -265,7 +265,7 @@ def test_what_was_recorded_in_float64_is_learnt_from(tmp_path):
     for _ in range(2):  # what is there already is left alone
         take_recording(tmp_path / "rec", data_module.buffer)  # a buffer's own folder
     buffer = data_module.buffer
-    assert [(it.round, it.episode) for it in buffer.episodes] == [(DEMONSTRATION, 0), (0, 0), (0, 1)]
+    assert [episode[:2] for episode in buffer.episodes] == [(DEMONSTRATION, 0), (0, 0), (0, 1)]
     assert buffer.steps["observation"].dtype == torch.float32
     assert buffer.steps["timestamp"].dtype == torch.float64
     fit(HGDAgger(make_policy(env, hidden_dims=(8,))), data_module, env)

@@ -193,9 +193,9 @@ def test_an_error_among_them_leaves_a_recording_as_it_was(recorded, error):
 
 def test_an_error_among_them_leaves_no_new_folder(tmp_path):
     buffer = InterventionBuffer(tmp_path / "recordings" / "people", "counting")
-    for given in (failing(ValueError("malformed")), [episode(0), episode(1)[:0]], [episode(0), episode(0)]):
+    for recorded in (failing(ValueError("malformed")), [episode(0), episode(1)[:0]], [episode(0), episode(0)]):
         with pytest.raises(ValueError, match=r"malformed|at least one step|already in"):
-            buffer.extend(given)
+            buffer.extend(recorded)
         assert list(tmp_path.iterdir()) == []
     buffer.extend([episode(0), episode(1)])
     assert InterventionBuffer(buffer.folder, "counting").recorded(0) == {0, 1}
@@ -356,11 +356,26 @@ def test_a_kill_loses_at_most_the_running_episode(tmp_path):
         writer.stdout.readline()
     time.sleep(0.01)
     writer.send_signal(signal.SIGKILL)
-    told = 30 + len(writer.stdout.readlines())
+    reported = 30 + len(writer.stdout.readlines())
     writer.wait()
     writer.stdout.close()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there may or may not be a torn episode
         buffer = InterventionBuffer(folder, "counting")
-    assert told <= len(buffer.episodes) <= told + 1
+    assert reported <= len(buffer.episodes) <= reported + 1
     assert json.loads((folder / "episodes.jsonl").read_text().splitlines()[-1])["episode"] == len(buffer.episodes) - 1
+
+
+LOADED = """
+import sys
+from mile.datamodules import InterventionBuffer
+print(" ".join(sys.modules))
+"""
+
+
+def test_a_buffer_loads_no_losses_and_no_simulator():
+    output = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    loaded = set(output.split())
+    assert "mile.datamodules.buffer" in loaded
+    heavy = {"torchrl.objectives", "torchrl.collectors", "gymnasium.envs", "metaworld", "mujoco"}
+    assert not loaded & (heavy | {"mile.methods", "mile.envs", "mile.rl"})

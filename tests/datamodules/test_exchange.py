@@ -43,7 +43,8 @@ def recorded(folder, name):
 
 
 def same(first, second):
-    assert [it[:2] for it in sorted(first.episodes)] == [it[:2] for it in sorted(second.episodes)]
+    numbers = [[episode[:2] for episode in sorted(buffer.episodes)] for buffer in (first, second)]
+    assert numbers[0] == numbers[1]
     rows, others = first.rows(), second.rows()
     assert set(first.steps.keys(True, True)) == set(second.steps.keys(True, True))
     for key in first.steps.keys(True, True):
@@ -53,15 +54,15 @@ def same(first, second):
 
 
 @BOTH
-def test_minari_reads_it_and_nothing_is_lost_on_the_way_back(tmp_path, name):
+def test_minari_reads_a_recording_and_nothing_is_lost_on_the_way_back(tmp_path, name):
     buffer = recorded(tmp_path / "buffer", name)
     write_minari(buffer, "mile/test-v0")
     dataset = minari.load_dataset("mile/test-v0")
     assert (dataset.total_episodes, dataset.total_steps) == (5, len(buffer))
-    for it in dataset.iterate_episodes():
-        assert len(it.observations) == len(it.actions) + 1
-        assert dataset.observation_space.contains(it.observations[0])
-        assert all(dataset.action_space.contains(action) for action in it.actions)
+    for recorded_episode in dataset.iterate_episodes():
+        assert len(recorded_episode.observations) == len(recorded_episode.actions) + 1
+        assert dataset.observation_space.contains(recorded_episode.observations[0])
+        assert all(dataset.action_space.contains(action) for action in recorded_episode.actions)
     back = InterventionBuffer(tmp_path / "back", name)
     for steps in read_minari("mile/test-v0"):
         back.append(steps)
@@ -73,7 +74,7 @@ def test_a_robomimic_file_has_its_action_modes_and_comes_back_whole(tmp_path, na
     buffer = recorded(tmp_path / "buffer", name)
     write_robomimic(buffer, tmp_path / "data.hdf5")
     with h5py.File(tmp_path / "data.hdf5") as file:
-        demos = sorted(file["data"], key=lambda it: int(it[5:]))
+        demos = sorted(file["data"], key=lambda name: int(name[5:]))
         assert len(demos) == 5
         assert file["data"].attrs["total"] == len(buffer)
         assert (file["data/demo_0/action_modes"][:] == -1).all()
@@ -120,8 +121,8 @@ def test_a_lerobot_dataset_has_its_layout_and_comes_back_whole(tmp_path, name):
 
 def test_an_episode_is_drawn_and_played_again(tmp_path):
     buffer = recorded(tmp_path / "buffer", "Counting-v0")
-    wanted = next(it for it in buffer.episodes if (it.round, it.episode) == (1, 3))
-    steps = buffer.steps[wanted.start : wanted.start + wanted.length]
+    episode = next(episode for episode in buffer.episodes if (episode.round, episode.episode) == (1, 3))
+    steps = buffer.steps[episode.rows]
     frames = replay(steps, make_env("Counting-v0", render_mode="rgb_array"), seed=1)
     assert len(frames) == len(steps)
     bordered = [frame[0, 0].tolist() == list(HUMAN_COLOUR) for frame in frames]
@@ -157,16 +158,16 @@ def test_at_the_command_line(tmp_path, monkeypatch, capsys):
         return capsys.readouterr().out
 
     assert f"5 episodes, {len(buffer)} steps" in call("show", tmp_path / "run")
-    call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "it.png")
-    assert (tmp_path / "it.png").stat().st_size > 10_000
+    call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "episode.png")
+    assert (tmp_path / "episode.png").stat().st_size > 10_000
     with pytest.raises(SystemExit, match=r"no such episode; there are 0 \(round -1\)"):
         call("show", tmp_path / "run", "--episode", 9)
     with pytest.raises(SystemExit, match="has no pictures, and the episode cannot be played again"):
-        call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "it.gif")
-    call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
-    call("import", tmp_path / "it.hdf5", "--from", "robomimic", "--env", "Counting-v0", "--output", tmp_path / "back")
+        call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "episode.gif")
+    call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "data.hdf5")
+    call("import", tmp_path / "data.hdf5", "--from", "robomimic", "--env", "Counting-v0", "--output", tmp_path / "back")
     same(buffer, data.open_recording(tmp_path / "back"))
     with pytest.raises(SystemExit, match="holds no recorded episodes"):
         call("show", tmp_path)
     with pytest.raises(SystemExit, match="exists"):
-        call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "it.hdf5")
+        call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "data.hdf5")

@@ -57,9 +57,9 @@ def test_next_observations_that_were_left_out_follow_from_the_observations(tmp_p
     with h5py.File(path) as file:
         for number, steps in enumerate(episodes):
             demo = file[f"data/demo_{number}"]
-            seen = np.concatenate([demo["obs/eef_pos"][:], demo["obs/object"][:]], 1)
-            np.testing.assert_array_equal(steps["observation"], seen)
-            np.testing.assert_array_equal(steps["next", "observation"], [*seen[1:], seen[-1]])
+            observations = np.concatenate([demo["obs/eef_pos"][:], demo["obs/object"][:]], 1)
+            np.testing.assert_array_equal(steps["observation"], observations)
+            np.testing.assert_array_equal(steps["next", "observation"], [*observations[1:], observations[-1]])
     assert [int(steps["next", "success"].sum()) for steps in episodes] == [1, 1]
 
 
@@ -181,9 +181,9 @@ class Reach(gym.Env):
 
     action_space = gym.spaces.Discrete(4)
 
-    def __init__(self, observation_space=None, told=True):
+    def __init__(self, observation_space=None, reports_success=True):
         self.observation_space = observation_space or gym.spaces.Box(-99, 99, (8,), np.float32)
-        self.told = told
+        self.reports_success = reports_success
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -196,7 +196,7 @@ class Reach(gym.Env):
         return observation, 0.0, self.count == LENGTH, False, info
 
     def observe(self):
-        info = {"success": self.count == LENGTH} if self.told else {}
+        info = {"success": self.count == LENGTH} if self.reports_success else {}
         if isinstance(self.observation_space, gym.spaces.Dict):
             return {"a": np.zeros(2, np.float32)}, info
         return np.full(self.observation_space.shape, self.count, np.float32), info | {"step": np.full(3, self.count)}
@@ -243,7 +243,7 @@ def test_infos_of_minaris_own_recorder_begin_with_the_reset(collected):
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:minari")
 def test_a_minari_dataset_without_a_flag_of_success_tells_nothing(collected):
-    name = collected(told=False)
+    name = collected(reports_success=False)
     with pytest.warns(UserWarning, match="all count as successful"):
         assert all(steps["next", "success"][-1] for steps in checked(read_minari(name)))
     with pytest.warns(UserWarning, match="none counts as successful"):
@@ -343,9 +343,9 @@ def test_pictures_become_frames_of_the_first_camera(tmp_path):
     with pytest.warns(UserWarning, match="left out are observation.images.wrist"):
         episodes = checked(read_lerobot(lerobot(tmp_path / "set", *TWICE, columns)))
     for steps in episodes:
-        seen = [int(decompress(frame)[..., 0].mean()) for frame in steps["frame"]]
+        before = [int(decompress(frame)[..., 0].mean()) for frame in steps["frame"]]
         after = [int(decompress(frame)[..., 0].mean()) for frame in steps["next", "frame"]]
-        assert seen == pytest.approx(shades[:LENGTH], abs=3)
+        assert before == pytest.approx(shades[:LENGTH], abs=3)
         assert after == pytest.approx([*shades[1:LENGTH], shades[LENGTH - 1]], abs=3)
 
 
@@ -357,12 +357,12 @@ def test_a_picture_that_cannot_be_read_later_names_its_episode(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("rewards", "told"), [(None, False), (0.0, False), (-1.0, False), (1.0, True)])
-def test_a_reward_or_nothing_tells_of_success(tmp_path, rewards, told):
+@pytest.mark.parametrize(("rewards", "known"), [(None, False), (0.0, False), (-1.0, False), (1.0, True)])
+def test_a_reward_or_nothing_tells_of_success(tmp_path, rewards, known):
     ends = np.tile(np.arange(LENGTH) == LENGTH - 1, 2)
     rewards = {} if rewards is None else {"next.reward": pa.array((rewards * ends).astype(np.float32))}
     root = lerobot(tmp_path / "set", *TWICE, rewards)
-    if told:
+    if known:
         episodes = checked(read_lerobot(root, only_known=True))
         assert all(steps["next", "success"][-1] for steps in episodes)
     else:

@@ -50,14 +50,14 @@ def test_every_new_step_brings_its_updates(data):
 
 
 def test_half_of_every_minibatch_is_demonstrated(data):
-    shown = episode(0, DEMONSTRATION)
-    shown["observation"].fill_(77.0)
-    shown["intervened"].fill_(True)
-    shown["human_action"] = shown["robot_action"].clone()
-    data.buffer.append(shown)
+    demonstration = episode(0, DEMONSTRATION)
+    demonstration["observation"].fill_(77.0)
+    demonstration["intervened"].fill_(True)
+    demonstration["human_action"] = demonstration["robot_action"].clone()
+    data.buffer.append(demonstration)
     for batch in data.batches():
-        of_demonstrations = (batch["observation"] == 77).all(-1)
-        assert (of_demonstrations.sum(-1) == 4).all()
+        demonstrated = (batch["observation"] == 77).all(-1)
+        assert (demonstrated.sum(-1) == 4).all()
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(data, tmp_path):

@@ -7,18 +7,19 @@ from mile.recordings.effort import effort
 
 def steps(*episodes, period=0.05):
     """Episodes with the given ν; between two of them a minute passes, and one pause lies within the first."""
-    step = torch.cat([torch.arange(len(it)) for it in episodes])
-    time = torch.cat([60.0 * i + period * torch.arange(len(it), dtype=torch.float64) for i, it in enumerate(episodes)])
+    step = torch.cat([torch.arange(len(marks)) for marks in episodes])
+    minute = torch.cat([torch.full([len(marks)], 60.0 * i) for i, marks in enumerate(episodes)])
+    time = minute.double() + period * step.double()
     time[step >= 3] += 7.0
-    intervened = torch.tensor([bool(nu) for it in episodes for nu in it])
+    intervened = torch.tensor([bool(nu) for marks in episodes for nu in marks])
     return TensorDict({"intervened": intervened, "step": step, "timestamp": time}, [len(step)])
 
 
 def test_takeovers_end_with_their_episode_and_pauses_are_not_in_control():
-    found = effort(steps([0, 1, 1, 0, 1], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0]))
-    assert found.takeovers == 3
-    assert found.takeover_length == 2
-    assert found.seconds == pytest.approx(6 * 0.05)
+    total = effort(steps([0, 1, 1, 0, 1], [1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0]))
+    assert total.takeovers == 3
+    assert total.takeover_length == 2
+    assert total.seconds == pytest.approx(6 * 0.05)
 
 
 def test_who_only_watches_makes_no_effort():

@@ -10,7 +10,8 @@ from mile import report
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionBuffer
 from mile.envs import InterventionTransform, make_env
-from mile.reports.study import read_participants, study
+from mile.reports.participants import read_participants
+from mile.reports.study import study
 from mile.train import train
 from tests.support import HARMLESS, PAYLOADS, PEOPLE, SCRIPT, EveryThird, act_by_step, smoke
 
@@ -36,14 +37,14 @@ def test_a_participant_is_led_through_the_study_in_a_counterbalanced_order(tmp_p
     take_part(tmp_path / "run", participant)
     assert forms(tmp_path / "run") == ["consent", "practice", "round 1", "round 2", *blind, *SURVEY]
     buffer = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander")
-    assert [(it.round, it.episode) for it in buffer.episodes] == [(0, 0), (1, 1)]  # nothing that was practice or shown
-    (found,), _ = read_participants(tmp_path)
-    assert found.answers["Looking back"]["satisfaction"] == 4
-    assert set(found.predictions[0]) == {"model", "majority"}
-    assert set(found.predictions[1]) == {"model", "majority", "network"}
-    written = study(tmp_path, tmp_path / "report")
+    assert [episode[:2] for episode in buffer.episodes] == [(0, 0), (1, 1)]  # neither practice nor what was shown
+    (person,), _ = read_participants([tmp_path])
+    assert person.answers["Looking back"]["satisfaction"] == 4
+    assert set(person.predictions[0]) == {"model", "majority"}
+    assert set(person.predictions[1]) == {"model", "majority", "network"}
+    written = study([tmp_path], tmp_path / "report")
     assert all(path.stat().st_size for path in written)
-    assert [found.effort[number].takeovers for number in (0, 1)] == [1, 0]  # as scripted
+    assert [person.effort[number].takeovers for number in (0, 1)] == [1, 0]  # as scripted
     with written[1].open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["kind"] for row in rows} == {"prediction", "effort", "deployment", "answer"}
@@ -60,7 +61,7 @@ def test_what_was_answered_is_not_asked_again_and_what_was_torn_is(tmp_path):
         file.write('{"form": "round 2", "time": 0.0, "answers": {"perf')
     take_part(folder, 1)
     assert forms(folder) == ["consent", "practice", "round 1", "round 2", "initial", "final", *SURVEY]
-    (participant,), _ = read_participants(tmp_path)
+    (participant,), _ = read_participants([tmp_path])
     assert participant.answers["round 1"] == {"performance": 7}
     assert participant.answers["round 2"] == {"performance": 4}  # as scripted
 
@@ -74,7 +75,7 @@ def test_without_consent_nothing_is_recorded(tmp_path):
 
 def test_a_folder_without_participants_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no participant's folder"):
-        study(tmp_path, tmp_path / "report")
+        study([tmp_path], tmp_path / "report")
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +111,19 @@ def two(finished, tmp_path):
     return tmp_path / "study"
 
 
+def test_participants_may_lie_in_several_folders_and_count_once(two, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "later" / "3")
+    participants, _ = read_participants([two, tmp_path / "later", two / "1"])
+    assert [participant.name for participant in participants] == ["1", "2", "3"]
+    with pytest.raises(ValueError, match=r"nowhere' holds no participant's folder"):
+        read_participants([two, tmp_path / "nowhere"])
+
+
 def test_a_torn_last_answer_is_left_out_with_a_word_and_the_others_are_reported(two):
     with (two / "1" / "answers.jsonl").open("a") as file:
         file.write('{"form": "How demanding was it?", "time": 0.0, "answers": {"men')
     with pytest.warns(UserWarning, match="1/answers.jsonl': the last line was not finished and is left out"):
-        participants, left_out = read_participants(two)
+        participants, left_out = read_participants([two])
     assert [participant.name for participant in participants] == ["1", "2"]
     assert participants[0].answers == {"Looking back": {"satisfaction": 4}}
     assert not left_out
@@ -145,7 +154,7 @@ DAMAGED = {
 def test_a_damaged_file_is_named_and_holds_up_that_participant_alone(two, case):
     name, content = DAMAGED[case]
     (two / "1" / name).write_text(content)
-    participants, (line,) = read_participants(two)
+    participants, (line,) = read_participants([two])
     assert [participant.name for participant in participants] == ["2"]
     assert str(two / "1" / name) in line
     assert "is damaged" in line
@@ -156,7 +165,7 @@ def test_a_damaged_file_is_named_and_holds_up_that_participant_alone(two, case):
 def test_a_damaged_recording_holds_up_that_participant_alone(two, name):
     path = two / "1" / "buffer" / name
     path.write_bytes(path.read_bytes()[::-1])
-    participants, (line,) = read_participants(two)
+    participants, (line,) = read_participants([two])
     assert [participant.name for participant in participants] == ["2"]
     assert str(two / "1") in line
 
@@ -186,7 +195,7 @@ def test_what_a_participant_writes_is_no_formula_in_the_table(two, tmp_path):
     """Python's csv module is the spreadsheet; numbers stay numbers."""
     texts = [*PAYLOADS, *HARMLESS]
     answer(two / "1", "=1+1", {**{f"@{place}": text for place, text in enumerate(texts)}, "number": -7})
-    study(two, tmp_path / "report")
+    study([two], tmp_path / "report")
     with (tmp_path / "report" / "study.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["where"] == "'=1+1"]
     assert [row["value"] for row in rows] == [*(f"'{text}" for text in PAYLOADS), *HARMLESS, "-7"]

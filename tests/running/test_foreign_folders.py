@@ -135,7 +135,7 @@ PROGRAMS = {
     "draw": (data.main, "show", "{}", "--episode", "0", "--output", "episode.png"),
     "export": (data.main, "export", "{}", "--to", "robomimic", "--output", "gift.hdf5"),
     "evaluate": (evaluate.main, "checkpoint={}/policy", "num_episodes=1", "hydra.run.dir=judged"),
-    "report": (report.main, "{}"),
+    "report": (report.main, "runs", "{}"),
     "study": (report.main, "study", "{}"),
     "resume": (train.main, "ckpt_path={}"),
     "resume in its place": (train.main, "experiment=lunarlander", "debug=smoke", "logger=null", "hydra.run.dir={}"),
@@ -294,7 +294,7 @@ def test_no_link_is_followed_when_something_is_written(folder, tmp_path, link):
     for words in ([f"ckpt_path={folder}"], in_place):
         assert "is no plain file or folder" in call(train.main, *words)
     (tmp_path / "results.json").rename(folder / "results.json")
-    call(report.main, folder)
+    call(report.main, "runs", folder)
     assert list(victim.iterdir()) == [] if link == "report" else victim.read_text() == "mine"
 
 
@@ -336,15 +336,15 @@ def test_a_config_that_repeats_itself_without_end_is_not_read(folder):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)]
     (folder / "config.yaml").write_text("\n".join(lines))
-    for main, words in ((train.main, f"ckpt_path={folder}"), (report.main, folder)):
-        assert "has YAML aliases" in call(main, words)
+    for main, *words in ((train.main, f"ckpt_path={folder}"), (report.main, "runs", folder)):
+        assert "has YAML aliases" in call(main, *words)
 
 
 def test_names_steer_no_terminal_and_are_no_formulas(folder, capsys):
     poison(folder, lambda _: {"name": "$x_{$"}, None)
-    assert call(report.main, folder) == ""
+    assert call(report.main, "runs", folder) == ""
     (folder / "evaluation.json").write_text('{"\x1b[2J')
-    call(report.main, folder)
+    call(report.main, "runs", folder)
     assert "\x1b" not in capsys.readouterr().err
 
 
