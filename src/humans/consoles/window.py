@@ -22,7 +22,7 @@ COMMANDS: dict[str, Command] = {
     "Backspace": "discard",
     "Escape": "stop",
 }
-COMMANDS_HELP = "Enter: start   P: pause   Y: success   N: failure   Backspace: discard and repeat   Esc: stop"
+COMMANDS_HELP = "Enter: start   P: pause   Y: success   N: failure   Backspace: repeat   Esc: stop"
 HEADLINES = {
     "preparing": "preparing …",
     "waiting": "press Enter to start",
