@@ -210,7 +210,7 @@ LANDER = DiscreteKeymap(
         ("← or A", "left engine"),
         ("→ or D", "right engine"),
         ("↓, S or space", "coast"),
-        ("pad", "left stick or cross"),
+        ("gamepad", "left stick or direction pad"),
     ],
     buttons=[("ArrowLeft", "←"), ("ArrowUp", "↑"), ("ArrowRight", "→"), ("Space", "coast")],
 )
@@ -229,7 +229,7 @@ ARM = CartesianKeymap(
         ("E Q", "hand up, down"),
         ("C V", "gripper closes, opens"),
         ("space", "hold still"),
-        ("pad", "left stick: away and sideways; right stick: up and down; ✕ closes, ○ opens"),
+        ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ closes, ○ opens"),
     ],
     buttons=[
         ("ArrowLeft", "←"),
@@ -244,7 +244,7 @@ ARM = CartesianKeymap(
     ],
 )
 
-WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
+WIDOWX = CartesianKeymap(  # x points away from the arm's base, y to its left
     keys=[
         (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")),
         (("ArrowRight", "KeyD"), ("ArrowLeft", "KeyA")),
@@ -254,12 +254,12 @@ WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
     close=("KeyC", "Pad0", "Pad4"),
     open=("KeyV", "Pad1"),
     legend=[
-        ("↑ ↓ or W S", "hand away from its foot, towards it"),
-        ("← → or A D", "hand left, right, seen from its foot"),
+        ("↑ ↓ or W S", "hand away from the base, towards the base"),
+        ("← → or A D", "hand left, right, seen from the base"),
         ("E Q", "hand up, down"),
         ("C V", "gripper closes, opens"),
         ("space", "hold still"),
-        ("pad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
+        ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
     ],
     buttons=ARM.buttons,
     gripper=1.0,  # an episode begins with the block in the gripper
