@@ -12,8 +12,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
-from mile.envs import InterventionTransform, policy_kind
-from mile.envs.players import BLOCK, Batches, InProcess, Player, Robot, WorkerDiedError
+from mile.envs import InterventionTransform, policy_kind, schedule_of
+from mile.envs.players import BLOCK_LENGTH, Batches, InProcess, Player, RobotPolicy, WorkerDiedError, player_of
 from mile.humans import DiscardedError
 from mile.policies import Policy
 from mile.transitions import REPORTED, TransitionError, check_transitions, no_action
@@ -29,97 +29,133 @@ def collect_episodes(
     deployment_round: int = 0,
     on_episode: Callable[[TensorDict], None] | None = None,
 ) -> TensorDict:
-    """Play whole episodes: the first ones started, so that short episodes are not preferred.
+    """Play the first `num_episodes` episodes to their end.
+
+    (Keeping the first to finish would favour short ones.)
 
     Args:
-        env: batched or not, with or without an `InterventionTransform`.
-        policy: the robot's; or any callable that sets "action" in a TensorDict.
-        num_episodes: how many; or, for an environment of `make_env`, the numbers of the episodes to play.
-        seed: of the episodes; None: the environment's own. In an environment of `make_env`, episode i of a seed is the
-            same however it is played.
-        deterministic: the robot takes its most probable action; otherwise it samples.
-        deployment_round: stored with each step.
-        on_episode: is given each episode when the step that ended it comes back from the collector, which has reset the
-            copy by then: at once where there is one copy, otherwise with the block of steps it is in.
+        env: Environment, batched or not, with or without an `InterventionTransform`.
+        policy: Policy of the robot; or any callable that sets "action" in a TensorDict.
+        num_episodes: Number of episodes; or, for an environment of `make_env`, the numbers of the episodes to play.
+        seed: Seed of the episodes; None: the environment's own. In an environment of `make_env`, episode i of a seed
+            is the same however it is played.
+        deterministic: Let the robot take its most probable action; otherwise it samples.
+        deployment_round: Round number that is stored with each step.
+        on_episode: Callback that receives each episode when the step that ended it comes back from the collector,
+            which has reset the copy by then: at once where there is one copy, otherwise with the block of steps that
+            the step is in.
 
     Returns:
-        The steps as `mile.transitions` describes them, `[steps]`, ordered by episode. What a person discards is played
-        again.
+        The steps as `mile.transitions` describes them, `[steps]`, ordered by episode. An episode that a person
+        discards is played again.
 
     Raises:
-        ValueError: fewer than 1 episode is asked for, or the policy's dimensions are not the environment's.
-        TransitionError: an observation, action or reward is not finite.
+        ValueError: Fewer than 1 episode is asked for, or the policy's dimensions are not the environment's.
+        TransitionError: An observation, action or reward is not finite.
     """
+    # which episodes
     wanted = list(range(num_episodes)) if isinstance(num_episodes, int) else list(num_episodes)
     if not wanted:
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     if len(set(wanted)) < len(wanted) or min(wanted) < 0:
         raise ValueError(f"the numbers of episodes must differ and be at least 0, got {wanted}")
-    robot = _robot(env, policy, deterministic) if isinstance(policy, Policy) else policy
+
+    robot = _deploy(env, policy, deterministic) if isinstance(policy, Policy) else policy
     finished: dict[int, TensorDict] = {}
 
     def play(player: Player) -> None:
         missing = [number for number in wanted if number not in finished]
-        for number, raw in _whole_episodes(env, player.play(env, robot, seed, missing), missing):
-            finished[number] = check_transitions(_transitions(raw, env, number, deployment_round))
+        for number, collected in _whole_episodes(env, player.play(env, robot, seed, missing), missing):
+            episode = check_transitions(_transitions(collected, env, number, deployment_round))
+            finished[number] = episode
             if on_episode is not None:
-                on_episode(finished[number])
+                on_episode(episode)
 
-    player = getattr(env, "player", None) or InProcess()
+    # play until none is missing
+    player = player_of(env)
     while len(finished) < len(wanted):
         try:
             play(player)
         except DiscardedError:
             continue
-        except WorkerDiedError as died:
-            warnings.warn(f"{died}; the episodes that are not finished are played in this process", stacklevel=2)
+        except WorkerDiedError as error:
+            warnings.warn(f"{error}; the episodes that are not finished are played in this process", stacklevel=2)
             player = InProcess()
     return torch.cat([finished[number] for number in wanted])  # pyright: ignore
 
 
-def _whole_episodes(env: EnvBase, played: Batches, wanted: list[int]) -> Iterator[tuple[int, TensorDictBase]]:
+class StepHistory:
+    """Keeps the collected time steps of all copies in blocks, and cuts episodes out of them.
+
+    A block holds `BLOCK_LENGTH` steps of each copy. Steps that come one by one are written into a block that is there
+    already, because a TensorDict for each step would take many times as long to join.
+
+    Attributes:
+        length: Number of time steps of each copy so far.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._blocks: list[Any] = []  # TensorDicts [copies, BLOCK_LENGTH]
+
+    def append(self, batch: TensorDictBase) -> None:
+        """Append `[copies, steps]`: a whole block, or one step."""
+        copies, steps = batch.shape
+        start = self.length % BLOCK_LENGTH
+        if start == 0:
+            self._blocks.append(torch.empty_like(batch[:, :1].expand(copies, BLOCK_LENGTH)))
+        self._blocks[-1][:, start : start + steps] = batch
+        self.length += steps
+
+    def cut(self, copy: int, start: int, stop: int) -> TensorDictBase:
+        """Return steps `start` to `stop` − 1 of one copy, `[stop − start]`."""
+        first_block, offset = divmod(start, BLOCK_LENGTH)
+        steps: Any = torch.cat([block[copy] for block in self._blocks[first_block:]])
+        return steps[offset : offset + stop - start]
+
+
+def _whole_episodes(env: EnvBase, collected: Batches, wanted: list[int]) -> Iterator[tuple[int, TensorDictBase]]:
     """Yield the numbers and collected steps `[steps]` of the wanted episodes, as they end."""
-    left = set(wanted)
-    number_of = "episode" if hasattr(env, "schedule") else ("collector", "traj_ids")
-    blocks: list[Any] = []  # TensorDicts [copies, BLOCK]
-    begin: defaultdict[int, int] = defaultdict(int)
-    now = 0
-    with closing(played) as batches:
+    number_key = ("collector", "traj_ids") if schedule_of(env) is None else "episode"
+    missing = set(wanted)
+    history = StepHistory()
+    starts: defaultdict[int, int] = defaultdict(int)  # by copy: the first step of its present episode
+
+    with closing(collected) as batches:
         for batch in batches:
-            copies, length = batch.shape
-            at = now % BLOCK
-            if at == 0:
-                blocks.append(torch.empty_like(batch[:, :1].expand(copies, BLOCK)))
-            blocks[-1][:, at : at + length] = batch
-            for step, copy in batch["next", "done"].reshape(copies, length).T.nonzero().tolist():
-                number, end = int(batch[number_of][copy, step]), now + step + 1
-                first, begin[copy] = begin[copy], end
-                if number in left:
-                    left.remove(number)
-                    history: Any = torch.cat([block[copy] for block in blocks[first // BLOCK :]])
-                    yield number, history[first % BLOCK : first % BLOCK + end - first]
-            now += length
-            if not left:
+            before = history.length
+            history.append(batch)
+
+            # cut the episodes that end in this batch, in the order of their last steps
+            for step, copy in batch["next", "done"].reshape(batch.shape).T.nonzero().tolist():
+                number = int(batch[number_key][copy, step])
+                start, stop = starts[copy], before + step + 1
+                starts[copy] = stop
+                if number in missing:
+                    missing.remove(number)
+                    yield number, history.cut(copy, start, stop)
+            if not missing:
                 return
 
 
-def _robot(env: EnvBase, policy: Policy, deterministic: bool) -> Robot:
-    """Deploy a copy in float64: rounding, which differs between batch sizes, must not make another episode."""
+def _deploy(env: EnvBase, policy: Policy, deterministic: bool) -> RobotPolicy:
+    """Return a copy in float64 that acts: rounding, which differs between batch sizes, must not make another episode.
+
+    Raises:
+        ValueError: The policy does not fit the environment.
+    """
     kind, observation_dim, action_dim = policy_kind(env, policy.sees)
-    architecture = policy.architecture
-    if not isinstance(policy, kind) or (architecture["observation_dim"], architecture["action_dim"]) != (
-        observation_dim,
-        action_dim,
-    ):
+    own_dims = policy.architecture["observation_dim"], policy.architecture["action_dim"]
+    if not isinstance(policy, kind) or own_dims != (observation_dim, action_dim):
         raise ValueError(
             f"the environment needs a {kind.__name__} with observation_dim {observation_dim} and action_dim "
-            f"{action_dim}, got a {type(policy).__name__} with {architecture['observation_dim']} and "
-            f"{architecture['action_dim']}"
+            f"{action_dim}, got a {type(policy).__name__} with {own_dims[0]} and {own_dims[1]}"
         )
     return partial(_act, deepcopy(policy).cpu().double(), deterministic)  # MPS has no float64
 
 
 def _act(policy: Policy, deterministic: bool, step: TensorDictBase) -> TensorDictBase:
+    """Set "action" in a step `[copies]` of an environment."""
     observation = step[policy.sees]
     if not observation.isfinite().all():
         broken = observation[~observation.isfinite().all(-1)].reshape(-1, observation.shape[-1])[0]
@@ -128,32 +164,39 @@ def _act(policy: Policy, deterministic: bool, step: TensorDictBase) -> TensorDic
     return step.set("action", action.to(observation.dtype) if action.is_floating_point() else action)
 
 
-def _transitions(raw: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
+def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
     """Bring one episode's collected steps into the form that `mile.transitions` describes."""
-    outcome, action = raw["next"], raw["action"]
-    length = len(raw)
+    outcome, action = collected["next"], collected["action"]
+    length = len(collected)
+
+    # what every environment and the collector know
     steps = {
-        "observation": raw["observation"],
+        "observation": collected["observation"],
         "robot_action": action,
         "next": {
             "observation": outcome["observation"],
             "success": outcome.get("success", torch.zeros(length, dtype=torch.bool)),
-            **{key: outcome[key].squeeze(-1) for key in ("reward", "terminated", "truncated")},
+            "reward": outcome["reward"].squeeze(-1),
+            "terminated": outcome["terminated"].squeeze(-1),
+            "truncated": outcome["truncated"].squeeze(-1),
         },
         "episode": torch.full([length], number),
         "round": torch.full([length], deployment_round),
         "step": torch.arange(length),
-        "timestamp": raw["timestamp"],
+        "timestamp": collected["timestamp"],
     }
-    for key in REPORTED.keys() & raw.keys():
-        steps[key], steps["next"][key] = raw[key], outcome[key]
-    if "intervened" in outcome.keys():  # an InterventionTransform wrote them beside the step's outcome
-        steps |= {key: outcome[key] for key in InterventionTransform.WRITTEN}
+
+    # what only some simulators report
+    for key in REPORTED.keys() & collected.keys():
+        steps[key], steps["next"][key] = collected[key], outcome[key]
+
+    # what the human did
+    if "intervened" in outcome.keys():  # an InterventionTransform wrote this beside the step's outcome
+        for key in InterventionTransform.WRITTEN:
+            steps[key] = outcome[key]
     else:
-        steps |= {
-            "intervened": torch.zeros(length, dtype=torch.bool),
-            "human_action": no_action(action),
-            "executed_action": outcome.get("executed_action", env.action_spec_unbatched.project(action)),
-            "intervention_prob": torch.zeros(length),
-        }
+        steps["intervened"] = torch.zeros(length, dtype=torch.bool)
+        steps["human_action"] = no_action(action)
+        steps["executed_action"] = outcome.get("executed_action", env.action_spec_unbatched.project(action))
+        steps["intervention_prob"] = torch.zeros(length)
     return TensorDict(steps, [length])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
-    """Evaluate, and write the JSON and, if asked for, a video."""
+    """Evaluate the checkpoint, and write the JSON file and, where `video` is set, a video."""
     from mile.evaluation import evaluate_policy
     from mile.policies import load_policy
     from mile.recordings.video import check_video_file, record_video, write_video
@@ -27,17 +27,24 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
     if cfg.video is not None:
         check_video_file(cfg.video)
+
+    # evaluate
     policy = load_policy(cfg.checkpoint, environment=cfg.env.name)
     with closing(instantiate(cfg.env)) as env:
         result = evaluate_policy(env, policy, cfg.num_episodes, cfg.seed, cfg.deterministic)
+
+    # figures
     print_table(f"{cfg.env.name}, {cfg.num_episodes} episodes", {cfg.checkpoint: result}, env.metric)
     path = Path(cfg.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {cfg.checkpoint: result})
     print(path)
+
+    # video
     if cfg.video is not None:
-        pictured = instantiate(cfg.env, num_envs=1, render_mode="rgb_array")
-        write_video(cfg.video, record_video(pictured, policy, cfg.seed, deterministic=cfg.deterministic))
+        rendered = instantiate(cfg.env, num_envs=1, render_mode="rgb_array")
+        frames = record_video(rendered, policy, cfg.seed, deterministic=cfg.deterministic)
+        write_video(cfg.video, frames)
         print(cfg.video)
     return result
 

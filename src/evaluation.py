@@ -1,4 +1,4 @@
-"""How good is a policy: return, success rate, and how sure of them one can be."""
+"""How good is a policy: return, success rate, and their confidence intervals."""
 
 import math
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ class Evaluation:
     """The outcome of some episodes.
 
     Attributes:
-        returns: sum of rewards, `[episodes]`.
-        successes: was the task solved, `[episodes]` bool.
-        lengths: steps, `[episodes]`.
-        interventions: steps in which the human acted, `[episodes]`.
+        returns: Sum of the rewards of each episode, `[episodes]`.
+        successes: Whether each episode solved the task, `[episodes]` bool.
+        lengths: Number of steps of each episode, `[episodes]`.
+        interventions: Number of steps of each episode in which the human acted, `[episodes]`.
     """
 
     returns: Tensor
@@ -49,15 +49,23 @@ class Evaluation:
         return float(self.interventions.sum() / self.lengths.sum())
 
     def score(self, metric: str) -> float:
-        """Return the mean return (metric="return") or the success rate (metric="success")."""
-        return {"return": self.mean_return, "success": self.success_rate}[metric]
+        """Return the mean return (metric="return") or the success rate (metric="success").
+
+        Raises:
+            KeyError: The metric is unknown.
+        """
+        scores = {"return": self.mean_return, "success": self.success_rate}
+        return scores[metric]
 
     def interval(self, confidence: float = 0.95, metric: str = "return") -> tuple[float, float]:
         """Return a confidence interval over episodes.
 
         Args:
-            confidence: coverage in (0, 1).
-            metric: "return": the mean return, by Student's t; "success": the success rate, by Wilson's score.
+            confidence: Coverage, in (0, 1).
+            metric: "return" for the mean return, by Student's t; "success" for the success rate, by Wilson's score.
+
+        Raises:
+            ValueError: The metric is unknown.
         """
         from scipy import stats
 
@@ -66,15 +74,16 @@ class Evaluation:
             low, high = test.proportion_ci(confidence, method="wilson")
         elif metric == "return":
             values = self.returns.double().numpy()
-            error = stats.sem(values) if len(values) > 1 else np.nan
-            half = stats.t.ppf(0.5 + confidence / 2, max(len(values) - 1, 1)) * error
-            low, high = values.mean() - half, values.mean() + half
+            standard_error = stats.sem(values) if len(values) > 1 else np.nan
+            degrees = max(len(values) - 1, 1)  # of freedom
+            half_width = stats.t.ppf(0.5 + confidence / 2, degrees) * standard_error
+            low, high = values.mean() - half_width, values.mean() + half_width
         else:
             raise ValueError(f"metric must be 'return' or 'success', got '{metric}'")
         return float(low), float(high)
 
     def summary(self) -> dict[str, float | int | list[float] | None]:
-        """Return the figures that checkpoints and tables show."""
+        """Return the figures that are stored with checkpoints and shown in tables."""
         return {
             "episodes": len(self.returns),
             "mean_return": self.mean_return,
@@ -91,21 +100,22 @@ class Evaluation:
 def evaluate_policy(
     env: EnvBase, policy: Policy, num_episodes: int, seed: int, deterministic: bool = True
 ) -> Evaluation:
-    """Play episodes 0 to num_episodes − 1 of a seed and sum them up.
+    """Play episodes 0 to num_episodes − 1 of a seed and summarise them.
 
     Args:
-        env: environment; with an `InterventionTransform`, the human helps.
-        policy: what is evaluated.
-        num_episodes: at least 1.
-        seed: of the environment; the same seed gives the same episodes.
-        deterministic: take the most probable action; otherwise sample, as the simulated human does.
+        env: Environment; with an `InterventionTransform`, the human helps.
+        policy: Policy to evaluate.
+        num_episodes: Number of episodes, at least 1.
+        seed: Seed of the environment; the same seed gives the same episodes.
+        deterministic: Take the most probable action; otherwise sample, as the simulated human does.
     """
-    return summarize(collect_episodes(env, policy, num_episodes, seed=seed, deterministic=deterministic))
+    steps = collect_episodes(env, policy, num_episodes, seed=seed, deterministic=deterministic)
+    return summarize(steps)
 
 
 def summarize(steps: TensorDictBase) -> Evaluation:
-    """Sum up recorded steps `[steps]` by round and episode, in the order in which these occur."""
-    pairs = torch.stack([steps["round"], steps["episode"]], -1)
+    """Summarise recorded steps `[steps]` by round and episode, in the order in which these occur."""
+    pairs = torch.stack([steps["round"], steps["episode"]], -1)  # [steps, 2]
     _, index, lengths = pairs.unique_consecutive(dim=0, return_inverse=True, return_counts=True)
 
     def total(values: Tensor) -> Tensor:

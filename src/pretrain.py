@@ -1,4 +1,4 @@
-"""Make the ingredients of an experiment: an expert, an initial policy, a mental model (App. B).
+"""Make one ingredient of an experiment: an expert, an initial policy or a mental model (App. B).
 
 python src/pretrain.py role=expert|initial|mental_model env=lunarlander
 """
@@ -15,10 +15,10 @@ from mile.running.command_line import entry_point
 
 
 def pretrain(cfg: DictConfig) -> Path:
-    """Train one ingredient, evaluate it, save both and return the weights' path.
+    """Train one ingredient, evaluate it, save both and return the path of the weights.
 
     Raises:
-        ValueError: There is a policy already, and it is not to be written over.
+        ValueError: The file exists already, and `overwrite` is false.
     """
     import torch
     from lightning import seed_everything
@@ -29,11 +29,15 @@ def pretrain(cfg: DictConfig) -> Path:
 
     if not cfg.overwrite and Path(f"{cfg.output}.safetensors").exists():
         raise ValueError(f"'{cfg.output}.safetensors' exists; choose another output=…, or overwrite=true")
+
+    # train and evaluate
     torch.set_num_threads(1)  # rounding, and so the result, does not depend on the machine's cores
     seed_everything(cfg.seed, verbose=False)
     with closing(instantiate(cfg.env)) as env:
         policy, training_steps = instantiate(cfg.train)(env)
         result = evaluate_policy(env, policy, cfg.evaluation.num_episodes, cfg.evaluation.seed, cfg.role.deterministic)
+
+    # save and print
     path = save_policy(
         policy,
         cfg.output,
@@ -53,7 +57,8 @@ def pretrain(cfg: DictConfig) -> Path:
 def main(cfg: DictConfig) -> None:
     """Make one ingredient."""
     job = HydraConfig.get()
-    if job.mode == RunMode.MULTIRUN and not any(word.startswith("output=") for word in job.overrides.task):
+    own_output = any(override.startswith("output=") for override in job.overrides.task)
+    if job.mode == RunMode.MULTIRUN and not own_output:  # one folder a job
         cfg.output = str(Path(cfg.output) / job.sweep.subdir)
     pretrain(cfg)
 

@@ -1,4 +1,4 @@
-"""What tests share: small environments, humans and robots, recorded episodes, and configs as a program gets them."""
+"""Shared parts of tests: small environments, humans and robots, recorded episodes, and composed configs."""
 
 import gymnasium as gym
 import numpy as np
@@ -78,7 +78,7 @@ def same_weights(first, second):
 
 
 def marked(*episodes, round_=0):
-    """Steps of episodes with the given ν, as far as weights depend on them."""
+    """Return steps of episodes with these ν, with only the entries that weights depend on."""
     lengths = [len(intervened) for intervened in episodes]
     return TensorDict(
         {
@@ -91,7 +91,7 @@ def marked(*episodes, round_=0):
 
 
 SCRIPT = ["human.person.console._target_=tests.humans.script.Script", "human.rate=1000"]
-PEOPLE = {  # and what their consoles have that a script has not
+PEOPLE = {  # by config: overrides that remove the console's options that a script does not have
     "human=browser": ["~human.person.console.host", "~human.person.console.port"],
     "human=keyboard": [],
     "human=gamepad": ["~human.person.console.device"],
@@ -106,7 +106,7 @@ def composed(config_name, *overrides):
         cfg = compose(config_name, list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
-        del cfg["hydra"]  # as Hydra hands it to the program
+        del cfg["hydra"]  # a program gets its config without this entry
     return cfg
 
 

@@ -22,7 +22,7 @@ def lengths_by_seed(seed, count):
 
 @pytest.mark.parametrize("num_envs", [1, 4, 16])
 def test_the_first_started_episodes_are_returned_whole(num_envs):
-    """The first to end would be the short ones; with 16 copies and 5 episodes that would show."""
+    """Keeping the first to end would keep the short ones; with 16 copies and 5 episodes this test would fail."""
     steps = collect_episodes(make_env("Counting-v0", num_envs), act_by_step, 5, seed=7)
     assert set(steps.keys(True, True)) == set(ENTRIES)
     lengths = [int((steps["episode"] == number).sum()) for number in range(5)]
@@ -42,16 +42,16 @@ def test_chosen_episodes_only():
 
 
 def test_each_episode_is_handed_over_before_a_step_of_the_next_one():
-    seen = []
+    events = []
     env = make_env("Counting-v0", 1)
 
     def robot(step):
-        if step["observation"][0, 1] == 0 and seen[-1:] != ["start"]:  # the collector tries the policy once
-            seen.append("start")
+        if step["observation"][0, 1] == 0 and events[-1:] != ["start"]:  # the collector tries the policy once
+            events.append("start")
         return act_by_step(step)
 
-    collect_episodes(env, robot, 3, seed=0, on_episode=lambda steps: seen.append(f"end {int(steps['episode'][0])}"))
-    assert seen == ["start", "end 0", "start", "end 1", "start", "end 2"]
+    collect_episodes(env, robot, 3, seed=0, on_episode=lambda steps: events.append(f"end {int(steps['episode'][0])}"))
+    assert events == ["start", "end 0", "start", "end 1", "start", "end 2"]
 
 
 def test_any_torchrl_environment_and_policy_serve():
@@ -61,14 +61,14 @@ def test_any_torchrl_environment_and_policy_serve():
     assert not steps["intervened"].any()
 
 
-def test_it_can_be_called_again_on_the_same_environment():
+def test_a_second_call_on_the_same_environment_gives_the_same_episodes():
     env = make_env("Counting-v0", 3)
     first, second = (collect_episodes(env, act_by_step, 4, seed=2) for _ in range(2))
     assert torch.equal(first["observation"], second["observation"])
 
 
 @pytest.mark.parametrize("numbers", [[0, 0], [-1]])
-def test_numbers_that_are_no_episodes_are_refused(numbers):
+def test_repeated_and_negative_episode_numbers_are_refused(numbers):
     with pytest.raises(ValueError, match="must differ and be at least 0"):
         collect_episodes(make_env("Counting-v0"), act_by_step, numbers)
 
@@ -85,7 +85,7 @@ def test_no_episodes_is_refused():
 
 
 def test_nan_observations_are_refused_and_earlier_episodes_kept():
-    env, kept = make_env("Counting-v0"), []
+    env, episodes = make_env("Counting-v0"), []
     policy = CategoricalPolicy(2, 5, (4,))
     copy = env._env.envs[0].unwrapped
     observe, starts = copy.observe, []
@@ -97,12 +97,12 @@ def test_nan_observations_are_refused_and_earlier_episodes_kept():
 
     copy.observe = broken
     with pytest.raises(TransitionError, match="'observation' must be finite"):
-        collect_episodes(env, policy, 5, on_episode=kept.append)
-    assert len(kept) == 2
+        collect_episodes(env, policy, 5, on_episode=episodes.append)
+    assert len(episodes) == 2
 
 
 def test_an_environment_plays_on_afterwards():
-    """A reinforcement learner that showed itself demonstrations first would otherwise learn in a parked one."""
+    """Otherwise a reinforcement learner that first collects demonstrations would learn in a parked environment."""
     env = make_env("Counting-v0", 2, seed=4)
     fresh = env.rollout(3)
     collect_episodes(env, act_by_step, 3)

@@ -1,4 +1,4 @@
-"""Record demonstrations of a person; failures are kept, and do not count.
+"""Record demonstrations of a person; failures are kept but not counted.
 
 mile-record env=widowx_peg hardware=widowx human=gamepad num_episodes=120
 """
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_episodes: int, seed: int) -> None:
-    """Have a person show their task until enough episodes are successful; each is on disk as soon as it ends.
+    """Let a person demonstrate the task until enough episodes succeed; each is on disk as soon as it ends.
 
     Args:
-        env: of one copy.
-        person: always in control.
-        buffer: gets the episodes; those that it holds already count.
-        num_episodes: successful ones that are wanted.
-        seed: of the episodes.
+        env: Environment of one copy.
+        person: Person, who is always in control.
+        buffer: Buffer of the episodes; those that it already holds are counted.
+        num_episodes: Number of successful episodes to reach.
+        seed: Seed of the episodes.
 
     Raises:
-        ValueError: the buffer was begun with pictures, and this environment takes none.
+        ValueError: The buffer was begun with pictures, and this environment takes none.
     """
     from torchrl.envs import TransformedEnv
 
@@ -48,17 +48,22 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
             "the environment that it was begun with (env.frames=true)"
         )
 
-    def successes() -> int:
+    def count_successes() -> int:
         rows = buffer.rows([DEMONSTRATION])
-        return int(buffer.steps["next", "success"][rows].sum()) if len(rows) else 0
+        if not len(rows):
+            return 0
+        return int(buffer.steps["next", "success"][rows].sum())
 
     def idle(step: TensorDictBase) -> TensorDictBase:
         return step.set("action", env.action_spec.zero())
 
-    person.progress = lambda: {"round": 1, "rounds": 1, "episode": successes() + 1, "episodes": num_episodes}
+    def progress() -> dict[str, int]:
+        return {"round": 1, "rounds": 1, "episode": count_successes() + 1, "episodes": num_episodes}
+
+    person.progress = progress
     supervised = TransformedEnv(env, InterventionTransform(person))
     for number in count(len(buffer.recorded(DEMONSTRATION))):
-        if successes() >= num_episodes:
+        if count_successes() >= num_episodes:
             return
         collect_episodes(
             supervised, idle, [number], seed=seed, deployment_round=DEMONSTRATION, on_episode=buffer.append
@@ -67,17 +72,18 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
 
 @entry_point("record")
 def main(cfg: DictConfig) -> None:
-    """Record demonstrations, or go on with a recording."""
+    """Record demonstrations, or continue a recording."""
     from mile.datamodules import InterventionBuffer
     from mile.humans.controls import keymap_for
 
     buffer = InterventionBuffer(cfg.output, cfg.env.name)
     with closing(instantiate(cfg.env)) as env:
-        person = instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
+        keymap = keymap_for(env.name, env.action_spec_unbatched)
+        person = instantiate(cfg.human.person)(view=env.render, keymap=keymap)
         with closing(person.console):
             record(env, person, buffer, cfg.num_episodes, cfg.seed)
     folder = shlex.quote(override("train.demonstrate.folder", cfg.output))
-    print(f"{cfg.output}: {len(buffer.episodes)} episodes; algorithm=recorded {folder}")
+    print(f"{cfg.output}: {len(buffer.episodes)} episodes; to clone a policy: algorithm=recorded {folder}")
 
 
 if __name__ == "__main__":

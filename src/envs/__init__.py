@@ -1,6 +1,6 @@
 """Environments, and the human between them and the collector."""
 
 from mile.envs.intervention_transform import InterventionTransform
-from mile.envs.make import ScheduledEnv, make_env, make_policy, policy_kind
+from mile.envs.make import ScheduledEnv, make_env, make_policy, policy_kind, schedule_of
 
-__all__ = ["InterventionTransform", "ScheduledEnv", "make_env", "make_policy", "policy_kind"]
+__all__ = ["InterventionTransform", "ScheduledEnv", "make_env", "make_policy", "policy_kind", "schedule_of"]

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from mile.transitions import TransitionError
 
-PARKED = -1
+PARKED = -1  # number of the episode of a copy that has none left to play
 
 
 class EpisodeSchedule:
-    """Hands out the numbers of the episodes that the copies of one environment play next, in order.
+    """Gives the copies of one environment the numbers of the episodes that they play next, in order.
 
     Args:
-        seed: seed of all the episodes.
+        seed: Seed of all the episodes.
     """
 
     seed: int
@@ -27,33 +27,33 @@ class EpisodeSchedule:
         self.start(seed)
 
     def start(self, seed: int, episodes: Iterable[int] | None = None) -> None:
-        """Play these episodes of the seed (by default 0, 1, 2, … without end), then park."""
+        """Schedule these episodes of the seed (by default 0, 1, 2, … without end), then PARKED."""
         self.seed = seed
         self._pending = iter(itertools.count() if episodes is None else episodes)
 
     def next(self) -> int:
-        """Return the next episode's number, PARKED if there is none left."""
+        """Return the number of the next episode; PARKED if none is left."""
         return next(self._pending, PARKED)
 
 
 class ScheduledEpisodes(gym.Wrapper):
-    """Plays scheduled episodes, and observes what belongs to them besides the simulator's own observation.
+    """Plays scheduled episodes, and adds to the simulator's observation what else belongs to an episode.
 
     Each `reset` takes the schedule's next episode and seeds the simulator from (seed, episode). A copy that has
-    none left is parked: its steps do nothing and cost nothing, while the others finish. The observation becomes
+    none left is parked: its steps do nothing and cost nothing, while the others finish. The observation is a dict of
 
-    * `observation`: the simulator's;
-    * `episode`: the number, −1 when parked;
+    * `observation`: the simulator's observation;
+    * `episode`: the episode's number, −1 when parked;
     * `robot_noise`: fresh uniform numbers in [0, 1) for sampling the robot's action, one for each of its parts;
-    * `human_noise`: the same for a simulated human, and one before them for the decision to intervene;
-    * `success`: whether the step just made solved the task: the simulator's `info["success"]`, or, where the
-      task is rated by its return, that the episode ended with at least `reward_threshold`;
-    * what the simulator `reports`, by name and space, and puts into `info`: `executed_action`, what was really done,
-      and the entries of `mile.transitions.REPORTED`.
+    * `human_noise`: the same for a simulated human, after one number for the decision to intervene;
+    * `success`: whether the last step solved the task: the simulator's `info["success"]`, or, where the task's metric
+      is the return, whether the episode ended with a return of at least `reward_threshold`;
+    * the entries that the simulator's `reports` declares, by name and space, and that it puts into `info`:
+      `executed_action`, the action that was really executed, and the entries of `mile.transitions.REPORTED`.
 
     Args:
-        env: one simulator.
-        schedule: shared by all copies of the simulator.
+        env: One simulator.
+        schedule: Schedule that all copies of the simulator share.
     """
 
     def __init__(self, env: gym.Env, schedule: EpisodeSchedule) -> None:
@@ -63,10 +63,18 @@ class ScheduledEpisodes(gym.Wrapper):
         self.episode_return = 0.0
         self.threshold = env.spec.reward_threshold if env.spec else None
         self.rng = np.random.default_rng(0)
-        observed, action = env.observation_space, env.action_space
-        assert isinstance(observed, gym.spaces.Box)
+
+        # before the first reset
+        space, action = env.observation_space, env.action_space
+        assert isinstance(space, gym.spaces.Box)
         self.action_parts = action.shape[0] if isinstance(action, gym.spaces.Box) else 1
-        self.last = np.zeros(observed.shape, observed.dtype)
+        self.last = np.zeros(space.shape, space.dtype)
+        reports: dict[str, gym.spaces.Box] = getattr(env.unwrapped, "reports", {})
+        self.reported: dict[str, NDArray[Any]] = {}
+        for name, report in reports.items():
+            self.reported[name] = np.zeros(report.shape, report.dtype)
+
+        # space of the observations
         spaces: dict[str, gym.Space] = {
             "observation": gym.spaces.Box(-np.inf, np.inf, self.last.shape, self.last.dtype.type),
             "episode": gym.spaces.Box(PARKED, np.iinfo(np.int64).max, (), np.int64),
@@ -74,36 +82,40 @@ class ScheduledEpisodes(gym.Wrapper):
             "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
             "success": gym.spaces.Box(0, 1, (), np.bool_),  # pyright: ignore
         }
-        reports: dict[str, gym.spaces.Box] = getattr(env.unwrapped, "reports", {})
-        self.reported: dict[str, NDArray[Any]] = {name: np.zeros(it.shape, it.dtype) for name, it in reports.items()}
         self.observation_space = gym.spaces.Dict(spaces | reports)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict[str, Any], dict]:
-        """Start the schedule's next episode; `seed` is not used, because the schedule has its own."""
+        """Start the schedule's next episode; `seed` is ignored, because the schedule has its own."""
         self.episode = self.schedule.next()
         self.episode_return = 0.0
         if self.episode != PARKED:
             self.rng = np.random.default_rng((self.schedule.seed, self.episode))
             self.last, info = self.env.reset(seed=int(self.rng.integers(2**31)), options=options)
-            self._hear(info)
+            self._keep_reports(info)
         return self._observe(success=False), {}
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict]:
-        """Step the simulator, unless parked."""
+        """Step the simulator, unless parked.
+
+        Raises:
+            TransitionError: The action is not finite.
+        """
         if self.episode == PARKED:
             return self._observe(success=False), 0.0, False, False, {}
         if not np.isfinite(action).all():
             raise TransitionError(f"an action must be finite, got {action} in episode {self.episode}")
+
         self.last, reward, terminated, truncated, info = self.env.step(action)
         self.episode_return += float(reward)
-        self._hear(info)
+        self._keep_reports(info)
         success = bool(info.get("success", False))
         if self.threshold is not None and (terminated or truncated):
             success = self.episode_return >= self.threshold
         return self._observe(success), float(reward), terminated, truncated, {}
 
-    def _hear(self, info: dict[str, Any]) -> None:
-        self.reported |= {name: info[name] for name in self.reported if name in info}
+    def _keep_reports(self, info: dict[str, Any]) -> None:
+        for name in self.reported.keys() & info.keys():
+            self.reported[name] = info[name]
 
     def _observe(self, success: bool) -> dict[str, Any]:
         noise = self.rng.random(1 + 2 * self.action_parts, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Pictures as they are recorded: as JPEG, all of one length, so that they lie beside the numbers of their steps."""
+"""Pictures as they are recorded: as JPEG, all of one length, so that they fit beside the numbers of a step."""
 
 import io
 from typing import Any
@@ -8,16 +8,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FRAME_BYTES = 24 * 1024
-LARGEST = 320, 240  # pixels; larger ones are made smaller
-QUALITIES = 90, 75, 50, 25, 5  # the first that fits
+MAX_SIZE = 320, 240  # pixels; larger pictures are made smaller
+QUALITIES = 90, 75, 50, 25, 5  # of JPEG, best first; the first that fits into FRAME_BYTES is used
 
 
 def compress(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture `[height, width, 3]` as JPEG, `[FRAME_BYTES]`, with zeros behind its end."""
+    """Return a picture `[height, width, 3]` as JPEG, `[FRAME_BYTES]`, with zeros behind its end.
+
+    Raises:
+        ValueError: The picture does not fit into FRAME_BYTES at any quality.
+    """
     image = Image.fromarray(picture)
-    image.thumbnail(LARGEST)
-    content = next(it for it in (_jpeg(image, quality) for quality in QUALITIES) if len(it) <= FRAME_BYTES)
-    return np.frombuffer(content.ljust(FRAME_BYTES, b"\0"), np.uint8)
+    image.thumbnail(MAX_SIZE)
+    for quality in QUALITIES:
+        content = _jpeg(image, quality)
+        if len(content) <= FRAME_BYTES:
+            return np.frombuffer(content.ljust(FRAME_BYTES, b"\0"), np.uint8)
+    raise ValueError(f"a picture must fit into {FRAME_BYTES} bytes, at the lowest quality it takes {len(content)}")
 
 
 def decompress(frame: Any) -> NDArray[np.uint8]:
@@ -26,14 +33,14 @@ def decompress(frame: Any) -> NDArray[np.uint8]:
 
 
 def read_picture(content: bytes, *formats: str) -> NDArray[np.uint8]:
-    """Return the picture `[height, width, 3]` in a file's content, which may come from anywhere.
+    """Return the picture `[height, width, 3]` in a file's content, which may come from an unknown source.
 
     Args:
-        content: of the file.
-        formats: those that are tried, by Pillow's names.
+        content: Content of the file.
+        formats: Formats that are tried, by Pillow's names.
 
     Raises:
-        ValueError: it is no picture of these formats, it is damaged, or far too large.
+        ValueError: The content is not a picture of these formats, it is damaged, or far too large.
     """
     try:
         return np.asarray(Image.open(io.BytesIO(content), formats=formats).convert("RGB"))

@@ -1,4 +1,4 @@
-"""Where the human sits: between the collector and the environment."""
+"""The human between the collector and the environment."""
 
 import torch
 from tensordict import TensorDictBase
@@ -14,19 +14,20 @@ from mile.transitions import no_action
 class InterventionTransform(Transform):
     """Lets a human take over from the policy at any time step.
 
-    The collected `action` stays the robot's own proposal. What belongs to the same step t is written beside the
-    step's outcome, at `("next", key)[t]`; the root entry of that name at t is step t−1's.
+    The collected `action` stays the robot's own proposal. The entries below belong to the same step t and are written
+    beside the step's outcome, at `("next", key)[t]`; the root entry of that name at t belongs to step t−1.
 
     * `intervened` `[*batch]`: ν;
     * `human_action`: the human's action, NaN (discrete: −1) where they did not act;
-    * `executed_action`: what the environment got, clipped to its action space; or what it says that it did;
+    * `executed_action`: the action that the environment received, clipped to its action space; or, where the
+      environment reports it, the action that it really executed;
     * `intervention_prob` `[*batch]`: p(ν=1|s).
 
-    A human may also end the episode: it is then terminated, and a success or not as they say.
+    A human may also end the episode: it is then terminated, and a success or a failure by their verdict.
 
     Args:
-        human: Decides from what they see alone, which is the observation but where a simulated human sees more; None:
-            nobody is there, and the environment gets the robot's action as it is.
+        human: Human who decides from their observation of the state alone. (A simulated human may observe more than
+            the robot.) None: nobody is there, and the environment gets the robot's action as it is.
 
     Example:
         >>> env = TransformedEnv(make_env("lunarlander"), InterventionTransform(human))
@@ -40,15 +41,20 @@ class InterventionTransform(Transform):
         self._written: dict[str, Tensor] = {}
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
+        # the decision
         robot_action = tensordict["action"]
         if self.human is None:
             nothing = torch.zeros(self.parent.batch_size)
             decision = Decision(nothing.bool(), robot_action, nothing)
         else:
             decision = self.human.decide(tensordict[self.human.sees], tensordict.get("human_noise", None))
+
+        # execute the human's action where they intervene, the robot's elsewhere
         human_action = decision.action.to(robot_action.dtype)
         intervened = expand_as_right(decision.intervened, robot_action)
         executed = self.parent.action_spec.project(torch.where(intervened, human_action, robot_action))
+
+        # entries of this step, for `_step`
         human_action = torch.where(intervened, human_action, no_action(robot_action))
         self._written = {
             "intervened": decision.intervened,
@@ -61,11 +67,13 @@ class InterventionTransform(Transform):
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         if "executed_action" in next_tensordict.keys():
             self._written["executed_action"] = next_tensordict["executed_action"]
+
         verdict = None if self.human is None else self.human.judge(self._written["executed_action"])
         if verdict is not None:
             ended = torch.ones_like(next_tensordict["done"])
             next_tensordict.update({"done": ended, "terminated": ended})
             next_tensordict.set("success", torch.full(self.parent.batch_size, verdict))
+
         return next_tensordict.update(self._written)
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
@@ -74,7 +82,7 @@ class InterventionTransform(Transform):
         return tensordict_reset.update(self._entries().zero())
 
     def transform_observation_spec(self, observation_spec: TensorSpec) -> TensorSpec:
-        """Add the four entries."""
+        """Add the four entries of `WRITTEN`."""
         assert isinstance(observation_spec, Composite)
         observation_spec.update(self._entries())
         return observation_spec

@@ -18,25 +18,31 @@ from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
 
 
 class ScheduledEnv(GymWrapper):
-    """A batch of copies of one Gymnasium environment that plays a schedule of episodes; made by `make_env`."""
+    """A batch of copies of one Gymnasium environment that plays a schedule of episodes; made by `make_env`.
+
+    Attributes:
+        name: Name by which `make_env` made it.
+        recipe: Function that makes an environment like this one, for use in another process.
+        player: One of `mile.envs.players`, which plays the episodes; None: this process plays them.
+    """
 
     name: str
-    recipe: partial["ScheduledEnv"]  # makes another one, in another process
-    player: Any = None  # one of mile.envs.players, which plays its episodes
+    recipe: partial["ScheduledEnv"]
+    player: Any = None
 
     @property
     def schedule(self) -> EpisodeSchedule:
-        """The schedule that all copies share."""
+        """Schedule that all copies share."""
         return self._env.envs[0].schedule
 
     @property
     def metric(self) -> Literal["success", "return"]:
-        """By what a policy is judged here (Sec. V): manipulation by success, all else by the return."""
+        """Metric that a policy is judged by here (Sec. V): success in manipulation tasks, the return elsewhere."""
         return getattr(self.simulator, "metric", "return")
 
     @property
     def simulator(self) -> gym.Env:
-        """The first copy's simulator, without wrappers."""
+        """Simulator of the first copy, without wrappers."""
         return self._env.envs[0].unwrapped
 
     def render(self) -> NDArray[np.uint8]:
@@ -44,7 +50,7 @@ class ScheduledEnv(GymWrapper):
         return self._env.envs[0].render()
 
     def close(self, *, raise_if_closed: bool = True) -> None:
-        """Close the copies, and end the processes that play for them."""
+        """Close the copies, and end the worker processes that play for them."""
         if self.player is not None:
             self.player.close()
         super().close(raise_if_closed=raise_if_closed)
@@ -68,30 +74,43 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None,
     Args:
         name: "lunarlander", "button_press", "drawer_open", "peg_insert", "widowx_peg", any other task of
             Meta-World ("door-open-v3"), or any Gymnasium id with a vector observation.
-        num_envs: number of copies that step together.
-        seed: seed of the episodes; episode i of a seed is the same for every num_envs.
-        collector: plays its episodes, one of `mile.envs.players`; None: this process.
-        options: passed to the simulator's constructor, such as `render_mode="rgb_array"`.
+        num_envs: Number of copies that step together.
+        seed: Seed of the episodes; episode i of a seed is the same for every num_envs.
+        collector: One of `mile.envs.players`, which plays the episodes; None: this process plays them.
+        options: Arguments of the simulator's constructor, such as `render_mode="rgb_array"`.
 
     Returns:
         A TorchRL environment of batch size `[num_envs]`.
 
     Raises:
-        ValueError: the name is unknown, or num_envs is below 1.
+        ValueError: The name is unknown, or num_envs is below 1.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    factory, schedule = simulator(name), EpisodeSchedule(seed)
-    copies = [lambda: ScheduledEpisodes(factory(**options), schedule)] * num_envs
-    vector = SyncVectorEnv(copies, autoreset_mode=AutoresetMode.DISABLED)
+    make_simulator, schedule = simulator(name), EpisodeSchedule(seed)
+
+    def make_copy() -> gym.Env:
+        return ScheduledEpisodes(make_simulator(**options), schedule)
+
+    vector = SyncVectorEnv([make_copy] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     env = ScheduledEnv(vector, categorical_action_encoding=True)
-    env.name, env.player = name, collector
+    env.name = name
+    env.player = collector
     env.recipe = partial(make_env, name, num_envs, seed, **options)
     return env
 
 
+def schedule_of(env: EnvBase) -> EpisodeSchedule | None:
+    """Return the schedule of an environment of `make_env`, transformed or not; None for any other environment."""
+    return getattr(env, "schedule", None)
+
+
 def simulator(name: str) -> Callable[..., gym.Env]:
-    """Return what makes the simulator of this name."""
+    """Return the function that makes the simulator of this name.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name]
     if name in gym.registry:
@@ -105,13 +124,13 @@ def simulator(name: str) -> Callable[..., gym.Env]:
 
 
 def environment_spaces(name: str) -> tuple[gym.Space, gym.Space]:
-    """Return the observation and the action space of an environment that is not played.
+    """Return the observation and the action space of an environment, without playing it.
 
     Args:
-        name: see `make_env`.
+        name: Name of the environment; see `make_env`.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: The name is unknown.
     """
     # a desk is not connected before its first reset
     options = {"bench": object} if name == "widowx_peg" else {}
@@ -123,9 +142,12 @@ def make_policy(env: EnvBase, sees: str = "observation", **options: Any) -> Poli
     """Make a policy with random weights that fits an environment's observations and actions.
 
     Args:
-        env: decides between a `CategoricalPolicy` and a `GaussianPolicy`.
-        sees: the entry of a step that it acts on; see `Policy`.
-        options: further arguments of the policy; `hidden_dims` are Table I's by default.
+        env: Environment; a `CategoricalPolicy` fits discrete actions, a `GaussianPolicy` continuous ones.
+        sees: Entry of a step that the policy acts on; see `Policy`.
+        options: Further arguments of the policy; `hidden_dims` are Table I's by default.
+
+    Raises:
+        ValueError: The environment's steps have no such entry.
     """
     kind, observation_dim, action_dim = policy_kind(env, sees)
     policy = kind(observation_dim, action_dim, **options)
@@ -139,10 +161,11 @@ def policy_kind(
     """Return the class of policy that fits an environment, and its observation_dim and action_dim.
 
     Raises:
-        ValueError: there is no such entry to be seen.
+        ValueError: The environment's steps have no entry `sees`.
     """
     if sees not in env.observation_spec.keys():
-        raise ValueError(f"a policy that sees '{sees}' does not fit '{getattr(env, 'name', env)}', which has none")
+        name = getattr(env, "name", env)
+        raise ValueError(f"a policy that sees '{sees}' does not fit '{name}', which has no such entry")
     observation_dim = env.observation_spec[sees].shape[-1]
     action = env.action_spec
     if isinstance(action, Categorical):

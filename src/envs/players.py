@@ -1,4 +1,4 @@
-"""Where episodes are played: in this process, in several, or on several machines."""
+"""Players of episodes: in this process, in worker processes, or in Ray actors on several machines."""
 
 import os
 import signal
@@ -15,21 +15,21 @@ from tensordict import TensorDictBase
 from torchrl.collectors import Collector, MultiCollector
 from torchrl.envs import EnvBase, TransformedEnv
 
-from mile.envs import InterventionTransform, ScheduledEnv
+from mile.envs import InterventionTransform, ScheduledEnv, schedule_of
 
 Batches = Generator[TensorDictBase, None, None]
-Robot = Callable[[TensorDictBase], TensorDictBase]
-BLOCK = 64  # time steps that travel, and are stored, together
+RobotPolicy = Callable[[TensorDictBase], TensorDictBase]  # sets "action"
+BLOCK_LENGTH = 64  # time steps that are collected and stored together
 
 
-class Timed:
-    """Lets a robot act, and notes when; whose turn it is may change.
+class TimedPolicy:
+    """Lets a robot act and records the time; the robot may be replaced.
 
     Args:
-        robot: sets "action" in a TensorDict.
+        robot: Function that sets "action" in a TensorDict.
     """
 
-    def __init__(self, robot: Robot) -> None:
+    def __init__(self, robot: RobotPolicy) -> None:
         self.robot = robot
 
     def __call__(self, step: TensorDictBase) -> TensorDictBase:
@@ -41,14 +41,14 @@ class Timed:
 class Player(Protocol):
     """Plays the episodes of an environment."""
 
-    def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
+    def play(self, env: EnvBase, robot: RobotPolicy, seed: int | None, episodes: list[int]) -> Batches:
         """Play without end; an environment of `make_env` parks when it has played the given episodes.
 
         Args:
-            env: batched or not.
-            robot: sets "action" in a TensorDict.
-            seed: of the episodes; None: the environment's own.
-            episodes: their numbers.
+            env: Environment, batched or not.
+            robot: Function that sets "action" in a TensorDict.
+            seed: Seed of the episodes; None: the environment's own.
+            episodes: Numbers of the episodes.
 
         Yields:
             One or more time steps of each copy, `[copies, steps]`.
@@ -56,46 +56,57 @@ class Player(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what is kept from one call to the next."""
+        """Release workers that are kept between calls."""
 
 
 class InProcess:
-    """Plays in this process: the only one for robots and people."""
+    """Plays in this process. Real robots and people need this player."""
 
-    def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
-        """Play, `BLOCK` time steps at once, or one where there is one copy; see `Player.play`."""
-        if hasattr(env, "schedule"):
-            env.schedule.start(env.schedule.seed if seed is None else seed, episodes)  # pyright: ignore
+    def play(self, env: EnvBase, robot: RobotPolicy, seed: int | None, episodes: list[int]) -> Batches:
+        """Play, `BLOCK_LENGTH` time steps at once, or one where there is one copy; see `Player.play`."""
+        # which episodes
+        schedule = schedule_of(env)
+        if schedule is not None:
+            schedule.start(schedule.seed if seed is None else seed, episodes)
         elif seed is not None:
             env.set_seed(seed)
+
+        # play
         copies = env.batch_size.numel()
-        length = 1 if copies == 1 else BLOCK  # what a person or a robot does must not be lost
-        collector = Collector(env, Timed(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True)
+        length = 1 if copies == 1 else BLOCK_LENGTH  # steps of a person or a real robot must be stored at once
+        collector = Collector(
+            env, TimedPolicy(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True
+        )
         try:
             for batch in collector:
                 yield batch.reshape(copies, length)
         finally:
             collector.shutdown(close_env=False)
-            if hasattr(env, "schedule"):
-                env.schedule.start(env.schedule.seed)  # pyright: ignore  # who uses it next finds it not parked
+            if schedule is not None:
+                schedule.start(schedule.seed)  # the environment must not stay parked for whoever uses it next
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no workers are kept."""
+
+
+def player_of(env: EnvBase) -> Player:
+    """Return the player that an environment was made with; a player in this process where there is none."""
+    return getattr(env, "player", None) or InProcess()
 
 
 class MultiProcess:
-    """Plays in worker processes with TorchRL's `MultiCollector`; they live on until `close`.
+    """Plays in worker processes with TorchRL's `MultiCollector`; the processes live until `close`.
 
     Every worker has an environment like the given one, with as many copies, and plays an equal share of the episodes.
-    One set of workers plays for all environments that are made alike, with a human or without.
+    The same workers play for all environments that are made with the same arguments, with a human or without.
 
     Args:
         num_workers: Number of processes.
 
     Raises:
-        ValueError: num_workers is below 1, or this is not Linux; or, when playing, the environment is not one of
+        ValueError: `num_workers` is below 1, or this is not Linux; or, when playing, the environment is not one of
             `make_env`, bare or with an `InterventionTransform`.
-        WorkerDiedError: when playing; the next call starts new workers.
+        WorkerDiedError: A worker died while playing; the next call starts new workers.
     """
 
     def __init__(self, num_workers: int) -> None:
@@ -106,10 +117,16 @@ class MultiProcess:
         self.num_workers = num_workers
         self.collector: Any = None
         self.batches: Iterator[TensorDictBase] = iter(())
-        self.made: tuple[Any, ...] = ()  # what the workers' environments are made of
+        self.env_arguments: tuple[Any, ...] = ()  # of `make_env`, in the workers
 
-    def play(self, env: EnvBase, robot: Robot, seed: int | None, episodes: list[int]) -> Batches:
-        """Play, `BLOCK` time steps at once; see `Player.play`."""
+    def play(self, env: EnvBase, robot: RobotPolicy, seed: int | None, episodes: list[int]) -> Batches:
+        """Play, `BLOCK_LENGTH` time steps at once; see `Player.play`.
+
+        Raises:
+            ValueError: The environment is not one of `make_env`, bare or with an `InterventionTransform`.
+            WorkerDiedError: A worker died.
+        """
+        # what is played, and with whom
         bare, transform = (env.base_env, env.transform) if isinstance(env, TransformedEnv) else (env, None)
         if not isinstance(bare, ScheduledEnv) or not isinstance(transform, InterventionTransform | None):
             raise ValueError(
@@ -117,33 +134,42 @@ class MultiProcess:
                 "processes; choose collector=single"
             )
         human = None if transform is None else transform.human
-        made = bare.recipe.args, bare.recipe.keywords
-        self._check_room()
+        self._check_resources()
+
         try:
-            if self.collector is None or self.made != made:
+            # workers with an environment like this one
+            arguments = bare.recipe.args, bare.recipe.keywords
+            if self.collector is None or self.env_arguments != arguments:
                 self.close()
-                self.made = made
-                make = partial(_make_worker, bare.recipe)
-                self.collector = self._start(make, Timed(robot), BLOCK * env.batch_size.numel())
+                self.env_arguments = arguments
+                make = partial(_make_worker_env, bare.recipe)
+                self.collector = self._start(make, TimedPolicy(robot), BLOCK_LENGTH * env.batch_size.numel())
                 self.batches = iter(self.collector)
+
+            # each worker's share of the episodes
             seed = bare.schedule.seed if seed is None else seed
-            bare.schedule.start(seed)  # as if they were played here
-            shares = [episodes[worker :: self.num_workers] for worker in range(self.num_workers)]
+            bare.schedule.start(seed)  # as after playing in this process
+            shares = []
+            for worker in range(self.num_workers):
+                shares.append((seed, episodes[worker :: self.num_workers]))
+
+            # send the robot, the human and the shares, then play
             self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
             self.collector.map_fn("env.transform.__setattr__", [("human", human)] * self.num_workers)
-            self.collector.map_fn("env.schedule.start", [(seed, share) for share in shares])
+            self.collector.map_fn("env.schedule.start", shares)
             self.collector.map_fn("reset")
             for batch in self.batches:
-                yield batch.reshape(-1, BLOCK)
-        except Exception as error:  # whatever it is, it will show again in the process that plays in the worker's place
+                yield batch.reshape(-1, BLOCK_LENGTH)
+        except Exception as error:  # an error that is no accident will be raised again where the episodes are replayed
             self.close()
             reason = str(error).partition("\n")[0]
             raise WorkerDiedError(f"a worker process died ({type(error).__name__}: {reason})") from error
 
-    def _check_room(self) -> None:
-        """Raise if the workers would wait for ever for a place; processes never do."""
+    def _check_resources(self) -> None:
+        """Raise if the workers would wait for ever to be started; processes of this machine never do."""
 
-    def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
+    def _start(self, make: Callable[[], EnvBase], policy: TimedPolicy, frames: int) -> Any:
+        """Start the workers; they collect `frames` steps each, over all copies, at a time."""
         os.environ.setdefault("MAX_IDLE_COUNT", "1000000")  # s that workers wait while the policy learns
         return MultiCollector(  # pyright: ignore
             [make] * self.num_workers,
@@ -169,13 +195,13 @@ class RayActors(MultiProcess):
     """Plays in Ray actors, on one machine or many, with TorchRL's `RayCollector`.
 
     Args:
-        num_workers: actors.
-        address: of a running Ray cluster; None: Ray is started on this machine.
-        cpus: that each actor occupies.
+        num_workers: Number of actors.
+        address: Address of a running Ray cluster; None: Ray is started on this machine.
+        cpus: Number of CPUs that each actor occupies.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
-        ValueError: when playing; the actors need more CPUs than there are.
+        ValueError: When playing, the actors need more CPUs than there are.
     """
 
     def __init__(self, num_workers: int, address: str | None = None, cpus: float = 1) -> None:
@@ -185,27 +211,27 @@ class RayActors(MultiProcess):
         self.address = address
         self.cpus = cpus
 
-    def _check_room(self) -> None:
-        """Connect to Ray, and refuse to wait for CPUs that are not there."""
-        import ray
+    def _check_resources(self) -> None:
+        """Connect to Ray, and raise if there are not enough CPUs, for which it would wait for ever."""
+        import ray  # noqa: PLC0415
 
         if not ray.is_initialized():
             ray.init(**self._options())
-        needed, there = self.num_workers * self.cpus, ray.cluster_resources().get("CPU", 0)
-        if needed > there:
+        needed, available = self.num_workers * self.cpus, ray.cluster_resources().get("CPU", 0)
+        if needed > available:
             raise ValueError(
                 f"{self.num_workers} Ray actors with {self.cpus:g} CPUs each need {needed:g} CPUs, there are "
-                f"{there:g}; choose fewer collector.num_workers, or less collector.cpus"
+                f"{available:g}; choose fewer collector.num_workers, or less collector.cpus"
             )
 
     def _options(self) -> dict[str, Any]:
         return {"address": self.address, "logging_level": "error", "log_to_driver": False}
 
-    def _start(self, make: Callable[[], EnvBase], policy: Timed, frames: int) -> Any:
-        from torchrl.collectors.distributed import RayCollector
+    def _start(self, make: Callable[[], EnvBase], policy: TimedPolicy, frames: int) -> Any:
+        from torchrl.collectors.distributed import RayCollector  # noqa: PLC0415
 
-        for needless in ("The policy is not an nn.Module", "RayCollector iteration started before weight sync"):
-            warnings.filterwarnings("ignore", needless)  # weights travel with the robot
+        for warning in ("The policy is not an nn.Module", "RayCollector iteration started before weight sync"):
+            warnings.filterwarnings("ignore", warning)  # weights travel with the robot
         return RayCollector(
             [make] * self.num_workers,
             policy,
@@ -219,11 +245,12 @@ class RayActors(MultiProcess):
 
 
 class WorkerDiedError(RuntimeError):
-    """A process that played episodes is gone, and the unfinished ones with it."""
+    """A worker process ended, and its unfinished episodes are lost."""
 
 
-def _make_worker(recipe: Callable[[], EnvBase]) -> EnvBase:
-    return TransformedEnv(recipe(), InterventionTransform(None))  # who intervenes, if anybody, is told before each play
+def _make_worker_env(recipe: Callable[[], EnvBase]) -> EnvBase:
+    """Make a worker's environment; `play` sets who intervenes, if anybody."""
+    return TransformedEnv(recipe(), InterventionTransform(None))
 
 
 def _leave_interrupts_to_the_parent() -> None:

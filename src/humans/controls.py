@@ -1,4 +1,4 @@
-"""What keys and sticks mean: from controls to actions."""
+"""Actions from controls: the meaning of keys, buttons, sticks and tracked hands."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 from torchrl.data import Bounded, Categorical, TensorSpec
 
-TAKE_OVER = ("Space", "Pad5")  # the key or button (R1) that takes control, with or without a movement
-DEAD_ZONE = 0.15  # of a stick, whose full deflection is 1
+TAKE_OVER = ("Space", "Pad5")  # the key and the button (R1) that take control, with or without a movement
+DEAD_ZONE = 0.15  # deflection of a stick that counts as rest; full deflection is 1
 
 
 class Controls(NamedTuple):
     """The state of an input device.
 
     Attributes:
-        pressed: keys, named as browsers do (`KeyboardEvent.code`), and a pad's buttons in the order of the W3C's
-            standard gamepad, "Pad0" (cross), "Pad1", …
-        axes: of a pad's sticks, in [−1, 1]: left x, left y, right x, right y; right and down are positive.
-        hand: where a tracked hand is whose clutch is closed, `[3]`, m, with the robot's axes and an origin of its own.
-        clutch: grows each time it closes.
+        pressed: Keys that are down, named as in browsers (`KeyboardEvent.code`), and buttons of a gamepad, numbered as
+            in the W3C's standard gamepad: "Pad0" (cross), "Pad1", …
+        axes: Axes of a gamepad's sticks, in [−1, 1]: left x, left y, right x, right y; right and down are positive.
+        hand: Position of a tracked hand, `[3]`, m, with the robot's axes and an origin of its own; None: no hand is
+            tracked, or its clutch is open.
+        clutch: Number of times that the clutch has closed.
     """
 
     pressed: frozenset[str] = frozenset()
@@ -29,45 +30,55 @@ class Controls(NamedTuple):
     clutch: int = 0
 
     def held(self, names: Sequence[str]) -> bool:
-        """Return whether one of these keys and buttons is down."""
+        """Return whether at least one of these keys and buttons is down."""
         return not self.pressed.isdisjoint(names)
 
     def axis(self, number: int) -> float:
-        """Return an axis without its dead zone, in [−1, 1]; 0 if there is no such axis."""
+        """Return the deflection of an axis beyond its dead zone, in [−1, 1]; 0 if there is no such axis."""
         value = self.axes[number] if number < len(self.axes) else 0.0
         beyond = max(0.0, abs(value) - DEAD_ZONE) / (1 - DEAD_ZONE)
         return min(beyond, 1.0) * (1 if value > 0 else -1)
 
 
 class InputDevice(Protocol):
-    """What a person acts with."""
+    """A device that a person acts with, besides the keyboard."""
 
     @property
     def name(self) -> str:
-        """What the device calls itself."""
+        """Name that the device reports."""
         ...
 
     def read(self) -> Controls | None:
-        """Return what is pressed and deflected now, at once; None while the device is not there."""
+        """Return the present state, without waiting; None while the device is not connected."""
         ...
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         ...
 
 
 class Keymap(Protocol):
-    """Reads actions off controls."""
+    """Turns controls into actions.
 
-    legend: Sequence[tuple[str, str]]  # what is pressed, and what it does
-    buttons: Sequence[tuple[str, str]]  # key and label, for a touch screen
+    Attributes:
+        legend: Controls and their meanings, in words.
+        buttons: Keys and labels of the buttons on a touch screen.
+    """
+
+    legend: Sequence[tuple[str, str]]
+    buttons: Sequence[tuple[str, str]]
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest, in [0, 1]."""
         ...
 
     def action(self, controls: Controls, last: Tensor | None) -> Tensor:
-        """Return the action, `[]` (int64) or `[action_dim]`; `last` is the one executed before it, if any."""
+        """Return the action, `[]` (int64) or `[action_dim]`.
+
+        Args:
+            controls: Present state of the controls.
+            last: Action that was executed in the step before; None in an episode's first step.
+        """
         ...
 
 
@@ -76,11 +87,11 @@ class DiscreteKeymap:
     """One key, button or direction of the left stick for each of some discrete actions.
 
     Args:
-        keys: by action.
-        sticks: (axis, direction) by action.
-        idle: action where nothing is pressed.
-        legend: what is pressed, and what it does.
-        buttons: key and label, for a touch screen.
+        keys: Keys and buttons of each action.
+        sticks: Axis and direction (−1 or 1) of each action.
+        idle: Action while nothing is pressed.
+        legend: Controls and their meanings, in words.
+        buttons: Keys and labels of the buttons on a touch screen.
     """
 
     keys: Mapping[int, Sequence[str]]
@@ -93,35 +104,44 @@ class DiscreteKeymap:
         """Return how far the controls are from rest; see `Keymap`."""
         if any(controls.held(keys) for keys in self.keys.values()):
             return 1.0
-        return max((controls.axis(axis) * way for axis, way in self.sticks.values()), default=0.0)
+        return max((controls.axis(axis) * direction for axis, direction in self.sticks.values()), default=0.0)
 
     def action(self, controls: Controls, last: Tensor | None) -> Tensor:
-        """Return the first action whose key is down, or towards which the stick points most; see `Keymap`."""
+        """Return the first action whose key is down, or that the stick points to most; see `Keymap`."""
+        # keys and buttons
         for action, keys in self.keys.items():
             if controls.held(keys):
                 return torch.tensor(action)
-        pull = {action: controls.axis(axis) * way for action, (axis, way) in self.sticks.items()}
-        best = max(pull, key=pull.__getitem__, default=self.idle)
-        return torch.tensor(best if pull.get(best, 0.0) > 0 else self.idle)
+
+        # the stick
+        best, farthest = self.idle, 0.0
+        for action, (axis, direction) in self.sticks.items():
+            deflection = controls.axis(axis) * direction
+            if deflection > farthest:
+                best, farthest = action, deflection
+        return torch.tensor(best)
 
 
 @dataclass
 class CartesianKeymap:
-    """(dx, dy, dz, gripper) in [−1, 1]: one pair of keys and one axis a direction; the gripper stays as it was.
+    """Actions (dx, dy, dz, gripper) in [−1, 1], by one pair of keys and one axis for each direction.
 
-    Or the robot follows a tracked hand, from where both were when its clutch closed: by what was executed since then,
-    so that the robot neither jumps nor falls behind for good where it is slower than the hand.
+    The gripper keeps its last state until a key closes or opens it.
+
+    A tracked hand, if there is one, leads the robot: from where both were when the clutch closed, the robot moves by as
+    much as the hand. Its own position is summed up from the executed actions, so that it neither jumps nor stays behind
+    for good where it is slower than the hand.
 
     Args:
-        keys: of dx, dy and dz: those that go back, those that go forth.
-        axes: of dx, dy and dz, and their signs.
-        close: keys that close the gripper.
-        open: keys that open it.
-        legend: what is pressed, and what it does.
-        buttons: key and label, for a touch screen.
-        speed: of a key.
-        gripper: at an episode's start, 1 closed and −1 open.
-        reach: of an action of 1, m.
+        keys: Pairs of keys for dx, dy and dz: those for the negative and those for the positive direction.
+        axes: Axes for dx, dy and dz, and their signs.
+        close: Keys that close the gripper.
+        open: Keys that open the gripper.
+        legend: Controls and their meanings, in words.
+        buttons: Keys and labels of the buttons on a touch screen.
+        speed: Size of the action while a key is down, in (0, 1].
+        gripper: Gripper at an episode's start, 1 closed and −1 open.
+        reach: Distance that an action of 1 moves the robot, m.
     """
 
     keys: Sequence[tuple[Sequence[str], Sequence[str]]]
@@ -133,7 +153,7 @@ class CartesianKeymap:
     speed: float = 1.0
     gripper: float = -1.0
     reach: float = 0.01
-    _robot: Tensor | None = field(default=None, init=False)  # where it is, had the clutch closed where it was
+    _robot: Tensor | None = field(default=None, init=False)  # position, m, in the hand's coordinates
     _clutch: int = field(default=-1, init=False)
 
     def deflection(self, controls: Controls) -> float:
@@ -145,21 +165,35 @@ class CartesianKeymap:
 
     def action(self, controls: Controls, last: Tensor | None) -> Tensor:
         """Return motion and gripper; see `Keymap`."""
-        gripper = self.gripper if last is None else float(last[3])
-        gripper = 1.0 if controls.held(self.close) else -1.0 if controls.held(self.open) else gripper
+        # gripper
+        if controls.held(self.close):
+            gripper = 1.0
+        elif controls.held(self.open):
+            gripper = -1.0
+        else:
+            gripper = self.gripper if last is None else float(last[3])
+
+        # motion by keys or sticks
         if controls.hand is None:
             self._robot = None
             return torch.tensor([*self._motion(controls), gripper])
+
+        # motion by a tracked hand: towards where the hand is
         hand = torch.tensor(controls.hand)
         if self._robot is None or last is None or controls.clutch != self._clutch:
             self._robot, self._clutch = hand, controls.clutch
         else:
             self._robot = self._robot + self.reach * last[:3]
-        return torch.cat([((hand - self._robot) / self.reach).clamp(-1, 1), torch.tensor([gripper])])
+        motion = ((hand - self._robot) / self.reach).clamp(-1, 1)
+        return torch.cat([motion, torch.tensor([gripper])])
 
     def _motion(self, controls: Controls) -> list[float]:
-        pairs = ((controls.held(forth) - controls.held(back)) * self.speed for back, forth in self.keys)
-        return [key or controls.axis(axis) * sign for key, (axis, sign) in zip(pairs, self.axes, strict=True)]
+        """Return dx, dy and dz, each by its keys, or by its axis while no key is down."""
+        motion = []
+        for (backward, forward), (axis, sign) in zip(self.keys, self.axes, strict=True):
+            by_keys = (controls.held(forward) - controls.held(backward)) * self.speed
+            motion.append(by_keys or controls.axis(axis) * sign)
+        return motion
 
 
 LANDER = DiscreteKeymap(
@@ -176,7 +210,7 @@ LANDER = DiscreteKeymap(
         ("← or A", "left engine"),
         ("→ or D", "right engine"),
         ("↓, S or space", "coast"),
-        ("pad", "left stick or cross"),
+        ("gamepad", "left stick or direction pad"),
     ],
     buttons=[("ArrowLeft", "←"), ("ArrowUp", "↑"), ("ArrowRight", "→"), ("Space", "coast")],
 )
@@ -195,7 +229,7 @@ ARM = CartesianKeymap(
         ("E Q", "hand up, down"),
         ("C V", "gripper closes, opens"),
         ("space", "hold still"),
-        ("pad", "left stick: away and sideways; right stick: up and down; ✕ closes, ○ opens"),
+        ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ closes, ○ opens"),
     ],
     buttons=[
         ("ArrowLeft", "←"),
@@ -210,7 +244,7 @@ ARM = CartesianKeymap(
     ],
 )
 
-WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
+WIDOWX = CartesianKeymap(  # x points away from the arm's base, y to its left
     keys=[
         (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")),
         (("ArrowRight", "KeyD"), ("ArrowLeft", "KeyA")),
@@ -220,36 +254,42 @@ WIDOWX = CartesianKeymap(  # x away from the arm's foot, y to its left
     close=("KeyC", "Pad0", "Pad4"),
     open=("KeyV", "Pad1"),
     legend=[
-        ("↑ ↓ or W S", "hand away from its foot, towards it"),
-        ("← → or A D", "hand left, right, seen from its foot"),
+        ("↑ ↓ or W S", "hand away from the base, towards the base"),
+        ("← → or A D", "hand left, right, seen from the base"),
         ("E Q", "hand up, down"),
         ("C V", "gripper closes, opens"),
         ("space", "hold still"),
-        ("pad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
+        ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
     ],
     buttons=ARM.buttons,
-    gripper=1.0,  # it begins with the block
-    reach=0.02,  # the default of limits.step; with another the arm goes limits.step / 0.02 times as far as the hand
+    gripper=1.0,  # an episode begins with the block in the gripper
+    # the default of limits.step; with another limit the arm moves limits.step / 0.02 times as far as the hand
+    reach=0.02,
 )
 KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX}
 
 
 def keymap_for(name: str, action_spec: TensorSpec) -> Keymap:
-    """Return the controls of an environment.
+    """Return the keymap of an environment.
 
     Args:
-        name: of the environment.
-        action_spec: unbatched.
+        name: Name of the environment.
+        action_spec: Specification of one copy's actions, without a batch dimension.
 
     Raises:
-        ValueError: a person has no way to act there.
+        ValueError: No controls are known for these actions.
     """
     if name in KEYMAPS:
         return KEYMAPS[name]
     if isinstance(action_spec, Categorical) and action_spec.n <= 9:
         keys = {action: [f"Digit{action + 1}"] for action in range(int(action_spec.n))}
-        buttons = [(names[0], names[0][-1]) for names in keys.values()]
-        return DiscreteKeymap(keys, {}, 0, [(f"1 … {len(keys)}", "the actions")], buttons)
+        return DiscreteKeymap(
+            keys=keys,
+            sticks={},
+            idle=0,
+            legend=[(f"1 … {len(keys)}", "the actions")],
+            buttons=[(code, code[-1]) for (code,) in keys.values()],
+        )
     if isinstance(action_spec, Bounded) and action_spec.shape[-1] == 4:
         return ARM
     raise ValueError(

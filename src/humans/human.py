@@ -1,4 +1,4 @@
-"""What the deployment needs of a human, simulated or real."""
+"""The protocol of a human who oversees the robot, simulated or real."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 class Decision(NamedTuple):
-    """What a human does in one step.
+    """Decision of a human in one step.
 
     Attributes:
-        intervened: ν, `[*batch]` bool.
-        action: what the human does if ν=1, `[*batch]` (int64) or `[*batch, action_dim]`; anything where ν=0.
-        intervention_prob: p(ν=1|s), `[*batch]`; NaN if nobody knows.
+        intervened: Whether the human intervenes (ν), `[*batch]` bool.
+        action: Action of the human where ν=1, `[*batch]` (int64) or `[*batch, action_dim]`; any value where ν=0.
+        intervention_prob: Probability of an intervention, p(ν=1|s), `[*batch]`; NaN if it is unknown.
     """
 
     intervened: Tensor
@@ -20,7 +20,7 @@ class Decision(NamedTuple):
 
 
 class DiscardedError(Exception):
-    """The human wants the episode played again, as if it had not been."""
+    """The human discards the episode, which is played again as if for the first time."""
 
 
 class Human(Protocol):
@@ -29,7 +29,7 @@ class Human(Protocol):
     The signature holds the paper's assumption: a human decides without seeing the robot's action (Sec. III).
 
     Attributes:
-        sees: the entry of a step that they decide on.
+        sees: Entry of a step that the human decides by.
     """
 
     sees: str = "observation"
@@ -37,13 +37,22 @@ class Human(Protocol):
     def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
         """Decide for observations `[*batch, observation_dim]`.
 
-        `noise` `[*batch, 1 + action parts]` are uniform numbers for the decision and the action, so that an episode
-        can be repeated; without them torch's global generator serves. May raise `DiscardedError`.
+        Args:
+            observation: Observations, `[*batch, observation_dim]`.
+            noise: Uniform numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action parts]`, by
+                which an episode can be repeated; None: draws from torch's global generator.
+
+        Raises:
+            DiscardedError: The episode is to be played again.
         """
         ...
 
     def begin(self) -> None:
-        """Hear that an episode begins with the next observation."""
+        """Called before an episode's first observation."""
 
     def judge(self, executed_action: Tensor) -> bool | None:
-        """Hear what was executed; return whether the episode ends as a success or a failure, None if it goes on."""
+        """Called with the executed action after each step.
+
+        Returns:
+            True: the episode ends as a success; False: it ends as a failure; None: it goes on.
+        """

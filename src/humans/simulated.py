@@ -18,17 +18,18 @@ class SimulatedHuman(nn.Module, Human):
     float64, so that rounding, which differs between batch sizes, does not make another episode.
 
     Args:
-        expert: π*.
-        mental_model: π̂, what the human believes the robot does.
-        cost: c, effort of intervening, nats.
-        scale: σ of Φ, nats.
+        expert: Expert policy π*.
+        mental_model: The human's model of the robot's policy, π̂.
+        cost: Effort of intervening, c, nats.
+        scale: Scale of Φ, σ, nats.
 
     Attributes:
-        mental_model: what the human believes now; may be replaced between rounds.
-        first_impression: the one they were made with.
+        mental_model: Present mental model, which may be replaced between rounds.
+        first_impression: First mental model, from the constructor.
 
     Raises:
-        ValueError: cost or scale is not finite, scale is not above 0, or the policies see different entries of a step.
+        ValueError: `cost` or `scale` is not finite, `scale` is not above 0, or the policies see different entries of a
+            step.
 
     Source: Sec. V, "Experiment Setup"; App. B.
     """
@@ -47,10 +48,17 @@ class SimulatedHuman(nn.Module, Human):
     @torch.no_grad()
     def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
         """Decide for observations `[*batch, observation_dim]`; see `Human.decide`."""
+        # p(ν=1|s), Eq. 2
         observation = observation.double()
         expert = self.expert(observation)
         _, log_prob = intervention_log_probs(expert, self.mental_model(observation), self.cost, self.scale)
         prob = log_prob.exp()
-        chance = torch.rand_like(prob) if noise is None else noise[..., 0]
-        action = draw(expert, None if noise is None else noise[..., 1:])
-        return Decision(intervened=chance < prob, action=action, intervention_prob=prob)
+
+        # draw ν, then the action
+        if noise is None:
+            threshold = torch.rand_like(prob)
+            action = draw(expert, None)
+        else:
+            threshold = noise[..., 0]
+            action = draw(expert, noise[..., 1:])
+        return Decision(intervened=threshold < prob, action=action, intervention_prob=prob)

@@ -1,4 +1,4 @@
-"""A person who looks on, and says whether the robot succeeded."""
+"""A person who watches, and judges whether the robot succeeded."""
 
 from torch import Tensor
 
@@ -7,18 +7,19 @@ from mile.humans.person import Person
 
 
 class Spectator(Human):
-    """Has a person judge episodes in which they cannot take control: where nobody else knows what success is.
+    """Lets a person judge episodes without taking control, for tasks whose success only a person can tell.
 
     Args:
-        person: at a console.
+        person: Person at a console.
     """
 
     def __init__(self, person: Person) -> None:
         self.person = person
 
     def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
-        """Have them see the state; see `Human.decide`."""
-        before, self.person.watching = self.person.watching, True
+        """Show the state to the person, who does not intervene; see `Human.decide`."""
+        before = self.person.watching
+        self.person.watching = True
         self.person.title = "Does the robot succeed? Y or N"
         try:
             return self.person.decide(observation, noise)
@@ -26,9 +27,9 @@ class Spectator(Human):
             self.person.watching, self.person.title = before, None
 
     def begin(self) -> None:
-        """Have the next episode wait for them."""
+        """Called before an episode's first observation; see `Human.begin`."""
         self.person.begin()
 
     def judge(self, executed_action: Tensor) -> bool | None:
-        """Return their verdict; see `Human.judge`."""
+        """Return the person's verdict; see `Human.judge`."""
         return self.person.judge(executed_action)

@@ -1,22 +1,22 @@
-"""Who is in control: from a person's controls to ν."""
+"""Who is in control: ν from a person's controls."""
 
 from typing import Literal
 
 
 class TakeOver:
-    """Hold a control to take over, or toggle, or act alone, without being moved by a noisy axis.
+    """Decides whether the person or the robot is in control.
 
-    A stick takes over beyond `engage` and gives back within `release`: what trembles around one of them changes
-    nothing.
+    A stick takes control at a deflection of `engage` and gives it back below `release`. Between the two nothing
+    changes, so that noise around one threshold does not switch control back and forth.
 
     Args:
-        mode: "hold": in control while a control is held; "toggle": from one press of the button to the next;
-            "always": for demonstrations.
-        engage: deflection that takes over, in [0, 1].
-        release: deflection below which control goes back.
+        mode: Way of taking over. "hold": the person is in control while a control is held; "toggle": from one press of
+            the button to the next; "always": all the time, for demonstrations.
+        engage: Deflection at which the person takes control, in [0, 1].
+        release: Deflection below which the robot takes control back, in [0, 1].
 
     Raises:
-        ValueError: the mode is unknown, or not 0 < release < engage ≤ 1.
+        ValueError: The mode is unknown, or not 0 < release < engage ≤ 1.
     """
 
     def __init__(
@@ -26,11 +26,17 @@ class TakeOver:
             raise ValueError(f"takeover must be 'hold', 'toggle' or 'always', got '{mode}'")
         if not 0 < release < engage <= 1:
             raise ValueError(f"0 < release < engage ≤ 1 is expected, got release {release} and engage {engage}")
-        self.mode, self.engage, self.release = mode, engage, release
+        self.mode = mode
+        self.engage = engage
+        self.release = release
         self.reset()
 
     def reset(self, button: bool = False) -> None:
-        """Give control to the robot; a button that is down already toggles nothing."""
+        """Give control back to the robot (except in mode "always").
+
+        Args:
+            button: Whether the take-over button is down already; then it toggles only when it is pressed again.
+        """
         self.in_control = self.mode == "always"
         self._button = button
 
@@ -38,12 +44,15 @@ class TakeOver:
         """Return whether the person is in control in this step.
 
         Args:
-            button: whether the take-over button is down.
-            deflection: of all other controls, in [0, 1].
+            button: Whether the take-over button is down.
+            deflection: Largest deflection of all other controls, in [0, 1].
         """
-        pressed, self._button = button and not self._button, button
+        pressed = button and not self._button
+        self._button = button
+
         if self.mode == "toggle":
             self.in_control ^= pressed
         elif self.mode == "hold":
-            self.in_control = button or deflection >= (self.release if self.in_control else self.engage)
+            threshold = self.release if self.in_control else self.engage
+            self.in_control = button or deflection >= threshold
         return self.in_control

@@ -25,20 +25,23 @@ def clone_policy(
     """Fit a policy, its observation normalisation included, to actions by maximum likelihood; in place.
 
     Args:
-        policy: what is trained.
-        observations: `[steps, observation_dim]`.
-        actions: `[steps]` (int64) or `[steps, action_dim]`.
-        steps: gradient steps of Adam.
-        learning_rate: at the start; falls to a tenth by a cosine.
-        batch_size: rows an update, drawn with replacement.
-        seed: of the draws.
+        policy: Policy to train, in place.
+        observations: Observations, `[steps, observation_dim]`.
+        actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`.
+        steps: Number of gradient steps of Adam.
+        learning_rate: Learning rate at the start; it falls to a tenth by a cosine.
+        batch_size: Number of rows in a batch, drawn with replacement.
+        seed: Seed of the random draws.
 
     Returns:
         Mean NLL over all rows at the end, nats.
     """
+    # optimiser
     policy.normalizer.fit(observations)
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, learning_rate / 10)
+
+    # train
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         rows = torch.randint(len(observations), (batch_size,), generator=generator)
@@ -47,6 +50,7 @@ def clone_policy(
         loss.backward()
         optimizer.step()
         schedule.step()
+
     with torch.no_grad():
         return float(-policy(observations).log_prob(actions).mean())
 
@@ -54,15 +58,15 @@ def clone_policy(
 def clone_rollouts(
     env: EnvBase, robot: Policy, student: Policy, *, num_episodes: int, steps: int, seed: int
 ) -> tuple[Policy, int]:
-    """Clone what a robot is seen to do: the mental model of a person who watched it for some episodes.
+    """Clone rollouts of a robot: the mental model of a person who watched the robot for some episodes.
 
     Args:
-        env: without an `InterventionTransform`.
-        robot: acts by its most probable actions.
-        student: becomes the mental model, in place.
-        num_episodes: rollouts watched: 100 for the simulated human (App. B), 3 for the learner (App. C).
-        steps: gradient steps.
-        seed: of the episodes, and of the batches.
+        env: Environment without an `InterventionTransform`.
+        robot: Policy of the robot, which takes its most probable actions.
+        student: Policy that becomes the mental model, in place.
+        num_episodes: Number of rollouts: 100 for the simulated human (App. B), 3 for the learner (App. C).
+        steps: Number of gradient steps.
+        seed: Seed of the episodes and of the batches.
 
     Returns:
         The student, and its number of gradient steps.
@@ -78,12 +82,13 @@ def squashed_clone(
     """Clone a Gaussian policy into one whose actions are bounded by tanh, as soft actor-critic needs them (App. B).
 
     Args:
-        env: without an `InterventionTransform`.
-        robot: acts by its most probable actions; a policy of discrete actions is returned as it is.
-        num_episodes: rollouts watched.
-        steps: gradient steps.
-        seed: of the episodes, and of the batches.
-        limit: of the cloned actions' size; at ±1 tanh has no gradient to learn by.
+        env: Environment without an `InterventionTransform`.
+        robot: Policy to clone, which takes its most probable actions; a policy of discrete actions is returned as it
+            is.
+        num_episodes: Number of rollouts.
+        steps: Number of gradient steps.
+        seed: Seed of the episodes and of the batches.
+        limit: Bound that the cloned actions are clipped to, because tanh has no gradient at ±1.
     """
     if isinstance(robot, CategoricalPolicy):
         return robot
@@ -97,18 +102,18 @@ def squashed_clone(
 def watch_robot(
     human: SimulatedHuman, env: EnvBase, robot: Policy, *, num_episodes: int, steps: int, seed: int
 ) -> None:
-    """Let a simulated human's mental model follow the robot: watch it, and clone what it is seen to do.
+    """Let a simulated human's mental model follow the robot: clone rollouts of the present robot.
 
-    What the human believed before is where cloning starts, so that what they believe after depends on what they were
-    made with and on the robot alone.
+    Cloning starts from the human's first mental model, so that the new one depends on the first one and on the robot
+    alone, and not on the robots between them.
 
     Args:
-        human: gets the new mental model.
-        env: without an `InterventionTransform`.
-        robot: as it acts now.
-        num_episodes: rollouts watched.
-        steps: gradient steps.
-        seed: of the episodes, and of the batches.
+        human: Human whose mental model is replaced.
+        env: Environment without an `InterventionTransform`.
+        robot: Present policy of the robot.
+        num_episodes: Number of rollouts.
+        steps: Number of gradient steps.
+        seed: Seed of the episodes and of the batches.
     """
     student = deepcopy(human.first_impression).float()
     human.mental_model, _ = clone_rollouts(env, robot, student, num_episodes=num_episodes, steps=steps, seed=seed)

@@ -1,4 +1,4 @@
-"""Demonstrations of Meta-World's scripted policies, and policies cloned from them: experts and weak beginners alike."""
+"""Demonstrations of Meta-World's scripted policies, and experts and initial policies cloned from them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,12 +21,13 @@ class ScriptedPolicy:
     """Acts as a simulator's scripted policy does, with noise and with a miscalibrated view of the task.
 
     Args:
-        policy: from the newest time step's numbers to an action in [−1, 1].
-        width: how many numbers a time step has; they come last in a state, or an observation where there is none.
-        noise: standard deviation of Gaussian noise on the executed action, in units of the action.
-        bias: standard deviation, m, of an offset on what is seen, drawn once for each episode.
-        biased: which of these numbers the offset is added to.
-        seed: of the offsets.
+        policy: Function from the newest time step's numbers to an action in [−1, 1].
+        width: Number of numbers in a time step, which come last in the state (in the observation where a step has no
+            state).
+        noise: Standard deviation of Gaussian noise on the executed action, in units of the action.
+        bias: Standard deviation, m, of an offset on these numbers, drawn once for each episode.
+        biased: Indices of the numbers that the offset is added to.
+        seed: Seed of the offsets.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class ScriptedPolicy:
         biased: Sequence[int] = (),
         seed: int = 0,
     ) -> None:
-        self.policy, self.width = policy, width
+        self.policy = policy
+        self.width = width
         self.noise = noise
         self.bias = bias
         self.biased = list(biased)
@@ -52,13 +54,16 @@ class ScriptedPolicy:
 
     def clean_actions(self, steps: TensorDictBase) -> Tensor:
         """Return the policy's actions without noise, in [−1, 1], for `[steps]`."""
-        seen, episode = steps.get("state", steps["observation"]), steps["episode"]
-        states: Any = seen[:, -self.width :].double().numpy().copy()
+        # the newest time step, with each episode's offset
+        history, episode = steps.get("state", steps["observation"]), steps["episode"]
+        states: Any = history[:, -self.width :].double().numpy().copy()  # [steps, width]
         offsets = {number: self._offset(number) for number in episode.unique().tolist()}
         states[:, self.biased] += np.stack([offsets[number] for number in episode.tolist()])
+
+        # one state after the other: scripted policies know no batches
         with warnings.catch_warnings(action="ignore"):  # the suite's own, about actions beyond ±1
             actions = np.stack([self.policy(state) for state in states])
-        return torch.from_numpy(actions).clamp(-1, 1).to(seen.dtype)
+        return torch.from_numpy(actions).clamp(-1, 1).to(history.dtype)
 
     def _offset(self, episode: int) -> np.ndarray:
         return np.random.default_rng((self.seed, max(episode, 0))).normal(0, self.bias, len(self.biased))
@@ -74,33 +79,37 @@ def demonstrate(
     max_steps: int,
     seed: int,
 ) -> TensorDict:
-    """Let the scripted policy show its task; failed episodes are kept.
+    """Let the scripted policy demonstrate its task; failed episodes are kept.
 
-    Noise makes demonstrations of an expert: they show how to recover. A bias makes those of a beginner: each aims
-    beside the object or the goal, in a direction of its own.
+    An expert is cloned from demonstrations with noise, which show how to recover. An initial policy is cloned from
+    demonstrations with a bias: each aims beside the object or the goal, in a direction of its own.
 
     Args:
-        env: whose simulator has a scripted policy, as Meta-World's have.
-        num_episodes: demonstrations.
-        noise: see `ScriptedPolicy`.
-        bias: see `ScriptedPolicy`, m.
-        biased: see `ScriptedPolicy`.
-        max_steps: a demonstration is cut after so many.
-        seed: of the episodes and the offsets.
+        env: Environment whose simulator has a scripted policy, as Meta-World's tasks have.
+        num_episodes: Number of demonstrations.
+        noise: Standard deviation of the noise on the action; see `ScriptedPolicy`.
+        bias: Standard deviation of the offset, m; see `ScriptedPolicy`.
+        biased: Indices of the numbers that the offset is added to; see `ScriptedPolicy`.
+        max_steps: Number of steps that are kept of a demonstration; the rest is cut.
+        seed: Seed of the episodes and of the offsets.
 
     Returns:
-        Steps as `mile.transitions` describes them, `[steps]`: `human_action` is the scripted action, given in every
-        step, `executed_action` the same with the noise.
+        Steps as `mile.transitions` describes them, `[steps]`: `human_action` is the scripted action, in every step;
+        `executed_action` is the same with the noise.
 
     Raises:
-        ValueError: the environment has no scripted policy.
+        ValueError: The environment has no scripted policy.
     """
     simulator = getattr(env, "simulator", None)
     if not hasattr(simulator, "scripted"):
         raise ValueError(f"Meta-World's tasks have scripted policies, '{getattr(env, 'name', env)}' has none")
+
+    # play
     policy, width = simulator.scripted()  # pyright: ignore
     scripted = ScriptedPolicy(policy, width, noise, bias, biased, seed)
     whole = collect_episodes(env, scripted, num_episodes, seed=seed)
+
+    # cut, and label
     steps: Any = whole[whole["step"] < max_steps]
     steps["human_action"] = scripted.clean_actions(steps)
     steps["intervened"] = torch.ones_like(steps["intervened"])
@@ -110,31 +119,32 @@ def demonstrate(
 def clone_demonstrations(
     env: EnvBase, demonstrate: Callable[[EnvBase], TensorDict], student: Policy, *, steps: int, seed: int
 ) -> tuple[Policy, int]:
-    """Clone what was demonstrated.
+    """Clone demonstrations.
 
     Args:
-        env: where it is demonstrated.
-        demonstrate: `demonstrate` with its options.
-        student: what is trained, in place.
-        steps: gradient steps.
-        seed: of the batches.
+        env: Environment of the demonstrations.
+        demonstrate: Function that returns demonstrations in an environment, such as `demonstrate` with its options.
+        student: Policy to train, in place.
+        steps: Number of gradient steps.
+        seed: Seed of the batches.
 
     Returns:
         The student, and its number of gradient steps.
     """
-    shown = demonstrate(env)
-    clone_policy(student, shown[student.sees], shown["human_action"], steps=steps, seed=seed)
+    demonstrations = demonstrate(env)
+    observations, actions = demonstrations[student.sees], demonstrations["human_action"]
+    clone_policy(student, observations, actions, steps=steps, seed=seed)
     return student, steps
 
 
 def expert_episode(env: EnvBase, expert: Policy, number: int, seed: int) -> TensorDict:
-    """Let an expert show its task once.
+    """Let an expert demonstrate its task in one episode.
 
     Args:
-        env: without an `InterventionTransform`.
-        expert: its actions are sampled.
-        number: of the episode.
-        seed: of the episodes.
+        env: Environment without an `InterventionTransform`.
+        expert: Expert, whose actions are sampled.
+        number: Number of the episode.
+        seed: Seed of the episodes.
 
     Returns:
         Steps as `mile.transitions` describes a demonstration, `[steps]`.

@@ -19,7 +19,11 @@ class Demonstrator(Script):
 
 
 def record(monkeypatch, folder, wanted):
-    options = ["human.person.console._target_=tests.test_record.Demonstrator", "human.rate=1000", f"output={folder}"]
+    options = [
+        "human.person.console._target_=tests.commands.test_record.Demonstrator",
+        "human.rate=1000",
+        f"output={folder}",
+    ]
     options += [f"num_episodes={wanted}", "~human.person.console.host", "~human.person.console.port"]
     monkeypatch.setattr("sys.argv", ["record.py", *options])
     main()
@@ -29,7 +33,8 @@ def record(monkeypatch, folder, wanted):
 @pytest.mark.usefixtures("as_a_program")
 def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_cloned_from_them(tmp_path, monkeypatch):
     buffer = record(monkeypatch, tmp_path / "shown", 2)
-    assert [(it.round, it.episode, it.length) for it in buffer.episodes] == [(-1, 0, 4), (-1, 1, 4), (-1, 2, 4)]
+    rows = [(episode.round, episode.episode, episode.length) for episode in buffer.episodes]
+    assert rows == [(-1, 0, 4), (-1, 1, 4), (-1, 2, 4)]
     assert buffer.steps["intervened"].all()
     assert (buffer.steps["executed_action"] == 2).all()
     again = record(monkeypatch, tmp_path / "shown", 2)  # nothing is missing
@@ -37,17 +42,17 @@ def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_clone
     steps = demonstrations(make_env("lunarlander"), tmp_path / "shown")
     assert set(steps["episode"].tolist()) == {1, 2}  # the failure is kept, and not cloned
     few = ["train.steps=5", "evaluation.num_episodes=1", f"output={tmp_path / 'initial'}"]
-    shown = ["role=initial", "algorithm=recorded", f"train.demonstrate.folder={tmp_path / 'shown'}"]
-    pretrain(composed("pretrain", *shown, *few))
+    cloning = ["role=initial", "algorithm=recorded", f"train.demonstrate.folder={tmp_path / 'shown'}"]
+    pretrain(composed("pretrain", *cloning, *few))
     assert describe_checkpoint(tmp_path / "initial")["role"] == "initial"
 
 
-def test_where_nothing_good_was_shown_it_is_said(tmp_path):
+def test_a_folder_without_successful_demonstrations_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no recorded episodes"):
         demonstrations(make_env("lunarlander"), tmp_path)
 
 
-def test_a_recording_with_pictures_is_not_gone_on_with_where_there_are_none(tmp_path):
+def test_a_recording_with_pictures_is_not_continued_without_pictures(tmp_path):
     buffer = InterventionBuffer(tmp_path, "lunarlander")
     buffer.entries["frame"] = ("|u1", [8])
     with pytest.raises(ValueError, match=r"begun with \['frame'\], this environment has none.*env.frames=true"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mile.envs.frames import FRAME_BYTES, LARGEST, compress, decompress, read_picture
+from mile.envs.frames import FRAME_BYTES, MAX_SIZE, compress, decompress, read_picture
 
 
 def test_a_picture_survives_but_for_what_jpeg_loses():
@@ -20,7 +20,7 @@ def test_a_picture_survives_but_for_what_jpeg_loses():
 
 def test_the_worst_picture_fits():
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
-    assert decompress(compress(noise)).shape == (LARGEST[1], LARGEST[0], 3)
+    assert decompress(compress(noise)).shape == (MAX_SIZE[1], MAX_SIZE[0], 3)
 
 
 def encoded(kind, size=(8, 6)):

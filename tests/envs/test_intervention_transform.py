@@ -21,7 +21,7 @@ def test_all_entries_of_a_step_belong_to_it(num_envs, every_third):
     assert torch.equal(steps["robot_action"], robot)
     assert torch.equal(steps["human_action"], torch.where(expected, 4, -1))
     assert torch.equal(steps["executed_action"], torch.where(expected, 4, robot))
-    assert torch.equal(steps["next", "reward"], steps["executed_action"].float())  # the environment got it
+    assert torch.equal(steps["next", "reward"], steps["executed_action"].float())  # the environment received it
     assert torch.equal(steps["next", "observation"][:, 1], count + 1)
     assert torch.equal(steps["step"], count.long())
     torch.testing.assert_close(steps["intervention_prob"], expected.float() * 0.9)
@@ -38,7 +38,7 @@ def test_continuous_actions_are_clipped_as_executed():
     assert steps["human_action"][~by_human].isnan().all()
 
 
-def test_it_fits_any_torchrl_environment():
+def test_any_torchrl_environment_can_be_overseen():
     class Contrarian(Human):
         def decide(self, observation, noise=None):
             return Decision(

@@ -10,14 +10,14 @@ from torchrl.envs import TransformedEnv, check_env_specs
 
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
-from mile.envs.metaworld import SUCCESS, WIDTH, MetaWorld, scripted_policy
+from mile.envs.metaworld import NUMBERS_PER_STEP, SUCCESS_CONDITIONS, MetaWorld, scripted_policy
 from mile.humans import SimulatedHuman
 from mile.ingredients.demonstrations import ScriptedPolicy
 from mile.transitions import TransitionError
 from tests.graphics import needs_graphics
 
 NAMES = {"button_press": "button-press-v3", "drawer_open": "drawer-open-v3", "peg_insert": "peg-insert-side-v3"}
-SOME = [*SUCCESS, "door-open-v3", "stick-push-v3"]
+SOME = [*SUCCESS_CONDITIONS, "door-open-v3", "stick-push-v3"]
 
 
 def actions(count):
@@ -38,14 +38,14 @@ def test_it_steps_as_the_suite_does_for_the_same_task(task):
         for action in actions(60):
             np.testing.assert_array_equal(observation, np.concatenate(history[-4:]).astype(np.float32))
             observation, reward, terminated, truncated, info = ours.step(action)
-            state, _, _, _, told = suite.step(action)
+            state, _, _, _, suite_info = suite.step(action)
             history.append(state)
-            assert info["success"] == terminated == bool(reward) == bool(told["success"])
+            assert info["success"] == terminated == bool(reward) == bool(suite_info["success"])
             assert not truncated
         assert history[0][36:39].any()  # the goal is seen
 
 
-@pytest.mark.parametrize("task", SUCCESS)
+@pytest.mark.parametrize("task", SUCCESS_CONDITIONS)
 def test_success_is_the_suites_own(task):
     ours, theirs, robot = MetaWorld(task), MetaWorld(task, shaped_reward=True), ScriptedPolicy(*scripted_policy(task))
     solved = 0
@@ -57,8 +57,8 @@ def test_success_is_the_suites_own(task):
             step = TensorDict(observation=torch.from_numpy(observation)[None], episode=torch.zeros(1, dtype=torch.long))
             action = robot.clean_actions(step)[0]
             observation, _, terminated, truncated, info = ours.step(action.numpy())
-            _, reward, *_, told = theirs.step(action.numpy())
-            assert info == told
+            _, reward, *_, shaped_info = theirs.step(action.numpy())
+            assert info == shaped_info
             assert 0 <= reward <= 10
         solved += terminated
     assert solved >= 3
@@ -82,7 +82,7 @@ def test_specs_hold_and_goals_differ(name):
     env.set_seed(0)
     first = env.reset()["observation"]
     assert len(first.unique(dim=0)) == 3
-    assert first.shape == (3, 4 * WIDTH)
+    assert first.shape == (3, 4 * NUMBERS_PER_STEP)
 
 
 def test_an_episode_depends_on_seed_and_number_alone():

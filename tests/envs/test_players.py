@@ -16,7 +16,7 @@ ROBOT, EXPERT, MENTAL_MODEL = (load_policy(f"lunarlander/{role}") for role in ("
 
 @pytest.fixture(scope="module")
 def workers():
-    """Worker processes that play what is asked of them, one test after the other."""
+    """An environment whose episodes are played by worker processes, which live through all tests."""
     env = make_env("lunarlander", 4, collector=MultiProcess(2))
     yield env
     env.close()
@@ -24,7 +24,7 @@ def workers():
 
 
 def check_equal(steps, others):
-    """Compare all that is recorded, but for when."""
+    """Compare all recorded entries except the time."""
     assert len(steps) == len(others)
     for key in set(steps.keys(True, True)) - {"timestamp"}:
         np.testing.assert_array_equal(steps[key].numpy(), others[key].numpy(), err_msg=str(key))
@@ -38,9 +38,10 @@ def test_workers_play_the_same_episodes(workers):
     check_equal(*(collect_episodes(env, EXPERT, 2) for env in (workers, here)))  # another robot, the env's own seed
 
 
-def test_workers_have_the_human_as_they_are_now(workers):
+def test_workers_play_with_the_present_human(workers):
     human = SimulatedHuman(EXPERT, MENTAL_MODEL, 9.9, 3.6)
-    there, here = (TransformedEnv(it, InterventionTransform(human)) for it in (workers, make_env("lunarlander", 3)))
+    there = TransformedEnv(workers, InterventionTransform(human))
+    here = TransformedEnv(make_env("lunarlander", 3), InterventionTransform(human))
     for cost in (9.9, 3.0):
         human.cost = cost
         check_equal(*(collect_episodes(env, ROBOT, 3, seed=5) for env in (there, here)))
@@ -53,22 +54,22 @@ def test_each_step_says_when_it_was_made(workers):
 
 def test_a_worker_that_is_killed_costs_no_episode(workers):
     collect_episodes(workers, ROBOT, 1)
-    seen = []
+    numbers = []
 
     def keep(steps):
-        if not seen:
+        if not numbers:
             multiprocessing.active_children()[0].kill()
-        seen.append(int(steps["episode"][0]))
+        numbers.append(int(steps["episode"][0]))
 
     with pytest.warns(match="a worker process died"):
         steps = collect_episodes(workers, ROBOT, 12, seed=1, on_episode=keep)
     check_equal(steps, collect_episodes(make_env("lunarlander", 12), ROBOT, 12, seed=1))
-    assert sorted(seen) == list(range(12))
-    collect_episodes(workers, ROBOT, 2, seed=1)  # by new ones
+    assert sorted(numbers) == list(range(12))
+    collect_episodes(workers, ROBOT, 2, seed=1)  # by new workers
     assert len(multiprocessing.active_children()) == 2
 
 
-def test_what_cannot_be_played_elsewhere_is_refused(workers):
+def test_environments_that_workers_cannot_play_are_refused(workers):
     for env in (GymEnv("CartPole-v1", categorical_action_encoding=True), TransformedEnv(workers, StepCounter())):
         with pytest.raises(ValueError, match="choose collector=single"):
             next(MultiProcess(2).play(env, act_by_step, 0, [0]))

@@ -44,8 +44,8 @@ def test_the_models_prediction_is_shown_and_recorded():
     person.predict = lambda observation: observation[:, 1] / 100
     steps = collect_episodes(TransformedEnv(env, InterventionTransform(person)), act_by_step, 1, seed=0)
     torch.testing.assert_close(steps["intervention_prob"], steps["observation"][:, 1] / 100)
-    shown = [status["prob"] for status, _ in script.seen if status["phase"] == "playing"]
-    assert shown[-1] == pytest.approx(float(steps["intervention_prob"][-1]), abs=1e-3)
+    probs = [status["prob"] for status, _ in script.shown if status["phase"] == "playing"]
+    assert probs[-1] == pytest.approx(float(steps["intervention_prob"][-1]), abs=1e-3)
 
 
 @pytest.mark.parametrize("verdict", ["success", "failure"])
@@ -62,8 +62,10 @@ def test_the_person_may_end_an_episode(verdict):
 def test_a_spectator_judges_and_cannot_act():
     class Watcher(Script):
         def commands(self):
-            status = self.seen[-1][0] if self.seen else {}
-            return ["start"] if status.get("phase") != "playing" else ["success"] if status["step"] == 3 else []
+            status = self.shown[-1][0] if self.shown else {}
+            if status.get("phase") != "playing":
+                return ["start"]
+            return ["success"] if status["step"] == 3 else []
 
         def controls(self):
             return Controls(frozenset({"Digit3"}))
@@ -77,7 +79,7 @@ def test_a_spectator_judges_and_cannot_act():
     assert result.lengths.tolist() == [4, 4]
     assert result.success_rate == 1
     assert not result.interventions.any()
-    assert "succeed" in next(status["title"] for status, _ in script.seen if status["phase"] == "playing")
+    assert "succeed" in next(status["title"] for status, _ in script.shown if status["phase"] == "playing")
     assert (person.watching, person.title) == (False, None)
 
 
@@ -88,10 +90,10 @@ def test_a_discarded_episode_is_played_again_as_if_it_had_not_been():
         assert torch.equal(steps[key], clean[key])
 
 
-def test_while_nobody_is_there_the_robot_waits():
+def test_the_robot_waits_while_nobody_is_at_the_console():
     script = Script(away=[2])
     _, steps = play(script)
-    phases = [status["phase"] for status, _ in script.seen]
+    phases = [status["phase"] for status, _ in script.shown]
     assert phases.count("away") == 1
     assert torch.equal(steps["step"], torch.arange(len(steps)))
 
@@ -100,7 +102,7 @@ def test_a_press_that_began_before_a_pause_does_not_toggle_after_it():
     takeover = TakeOver("toggle")
     assert takeover.update(True, 0.0)
     takeover.reset(button=True)
-    assert [takeover.update(it, 0.0) for it in (True, True, False, True)] == [False, False, False, True]
+    assert [takeover.update(button, 0.0) for button in (True, True, False, True)] == [False, False, False, True]
     _, steps = play(Script([("Space",), (), ()], commands={1: "pause"}), takeover=TakeOver("toggle"))
     assert steps["intervened"].tolist()[:3] == [True, False, False]  # a pause gives control back
 
@@ -111,11 +113,11 @@ def test_a_form_that_nobody_could_answer_is_refused():
         {"kind": "scale", "low": 7, "high": 1},
         {"kind": "essay"},
     ):
-        with pytest.raises(ValueError, match=r"'it' must|options of 'it'"):
-            check_form({"fields": [{"name": "it", "label": "?", **wrong}]})
+        with pytest.raises(ValueError, match=r"'field' must|options of 'field'"):
+            check_form({"fields": [{"name": "field", "label": "?", **wrong}]})
 
 
-def test_stopping_ends_the_program_in_a_line():
+def test_stopping_ends_the_program_with_one_line():
     with pytest.raises(SystemExit, match="ckpt_path=last"):
         play(Script(commands={1: "stop"}))
 
@@ -130,17 +132,17 @@ def test_a_slow_renderer_takes_half_of_the_time_at_most():
 
     person = Person(script, view, keymap_for("x", env.action_spec_unbatched), rate=100)
     collect_episodes(TransformedEnv(env, InterventionTransform(person)), act_by_step, 2, seed=0)
-    playing = [frame is not None for status, frame in script.seen if status["phase"] == "playing"]
+    playing = [frame is not None for status, frame in script.shown if status["phase"] == "playing"]
     assert sum(playing) <= len(playing) / 2 + 1
 
 
-def test_a_rate_of_nothing_is_refused():
+def test_a_rate_of_zero_is_refused():
     with pytest.raises(ValueError, match="rate"):
         Person(Script(), lambda: np.zeros((1, 1, 3), np.uint8), keymap_for("lunarlander", None), rate=0)
 
 
 class Hand(Script):
-    """A person with a tracked hand: what is pressed and where it is, at each step, which `follow` counts."""
+    """A person with a tracked hand: what is pressed and where the hand is, in each of the steps of `follow`."""
 
     def controls(self):
         pressed, hand = self.plan[self.reads]
@@ -162,10 +164,10 @@ def follow(console, mode, robot_action):
 STILL = [0, 0, 0, 1]
 
 
-def test_where_a_hand_moved_during_a_pause_the_arm_does_not_go_after_it():
+def test_the_arm_does_not_follow_a_hand_that_moved_during_a_pause():
     plan = [((), (0.0, 0.0, 0.0)), ((), (0.01, 0.0, 0.0)), ((), (0.5, -0.3, -0.1)), ((), (0.5, -0.29, -0.1))]
     paused = follow(Hand(plan, commands={2: "pause"}), "hold", None)
-    assert all(by for by, _ in paused)
+    assert all(in_control for in_control, _ in paused)
     assert paused[2][1] == STILL
     assert paused[3][1] == pytest.approx([0, 0.5, 0, 1], abs=1e-5)
     away = follow(Hand(plan, away={2}), "always", None)
@@ -175,6 +177,6 @@ def test_where_a_hand_moved_during_a_pause_the_arm_does_not_go_after_it():
 def test_a_hand_that_takes_over_does_not_undo_what_the_robot_did_before():
     plan = [((), (0.0, 0.0, 0.0))] * 3 + [(("Space",), (0.0, 0.0, 0.0)), ((), (0.0, 0.0, 0.01))]
     steps = follow(Hand(plan), "toggle", torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
-    assert [by for by, _ in steps] == [False, False, False, True, True]
+    assert [in_control for in_control, _ in steps] == [False, False, False, True, True]
     assert steps[3][1] == STILL
     assert steps[4][1] == pytest.approx([0, 0, 0.5, 1], abs=1e-5)

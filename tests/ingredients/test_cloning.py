@@ -41,10 +41,10 @@ def test_what_a_human_expects_follows_the_robot():
     first, belief = load_policy("lunarlander/initial"), load_policy("lunarlander/mental_model")
     now = load_policy("lunarlander/expert")
     human = SimulatedHuman(now, belief, cost=10.0, scale=3.0)
-    seen = {name: collect_episodes(env, it, 4, seed=9) for name, it in (("first", first), ("now", now))}
+    rollouts = {name: collect_episodes(env, robot, 4, seed=9) for name, robot in (("first", first), ("now", now))}
 
     def surprise(robot):
-        observation, action = (seen[robot][key] for key in ("observation", "robot_action"))
+        observation, action = (rollouts[robot][key] for key in ("observation", "robot_action"))
         return float(-human.mental_model(observation.double()).log_prob(action).detach().mean())
 
     before = surprise("now")
@@ -54,7 +54,7 @@ def test_what_a_human_expects_follows_the_robot():
     watch_robot(human, env, first, num_episodes=4, steps=300, seed=1)
     assert surprise("first") < after
     again = human.mental_model
-    watch_robot(human, env, first, num_episodes=4, steps=300, seed=1)  # does not depend on what was believed between
+    watch_robot(human, env, first, num_episodes=4, steps=300, seed=1)  # does not depend on the belief before
     for one, other in zip(again.parameters(), human.mental_model.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -64,8 +64,8 @@ def test_a_squashed_clone_acts_as_the_robot_does_within_its_limit():
     env = make_env("CountingBox-v0", 4)
     robot = make_policy(env, hidden_dims=(16,))
     clone = squashed_clone(env, robot, num_episodes=8, steps=3000, seed=0)
-    seen = collect_episodes(env, robot, 8, seed=0)["observation"]
-    difference = clone.act(seen) - robot.act(seen).clamp(-0.95, 0.95)
+    observations = collect_episodes(env, robot, 8, seed=0)["observation"]
+    difference = clone.act(observations) - robot.act(observations).clamp(-0.95, 0.95)
     assert difference.abs().mean() < 0.1
     discrete = load_policy("lunarlander/initial")
     assert squashed_clone(env, discrete, num_episodes=8, steps=1, seed=0) is discrete

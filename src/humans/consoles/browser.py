@@ -1,4 +1,4 @@
-"""A console in the browser: one person controls, others may watch.
+"""A console in the browser: one person is in control, others may watch.
 
 python src/train.py experiment=lunarlander human=browser
 """
@@ -31,8 +31,8 @@ except ModuleNotFoundError as error:
         f"{error}; the browser console needs more packages: pip install '.[console]' in the checkout's folder"
     ) from None
 
-SILENCE = 0.5  # s without a message from the page, which sends ten a second: its person is away
-LONGEST = 65_536  # bytes of a message
+UNATTENDED_AFTER = 0.5  # s without a message from the page, which sends ten a second
+MAX_MESSAGE_SIZE = 65_536  # bytes
 
 Name = Annotated[str, Field(max_length=64)]
 Text = Annotated[str, Field(max_length=2000)]
@@ -40,7 +40,7 @@ Axis = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Message(BaseModel, extra="forbid"):
-    """What the page sends: the state of its controls, and perhaps a command."""
+    """Message from the page: the state of its controls, and perhaps a command or the answers to a form."""
 
     pressed: Annotated[frozenset[Name], Field(max_length=32)] = frozenset()
     axes: Annotated[tuple[Axis, ...], Field(max_length=8)] = ()
@@ -49,7 +49,7 @@ class Message(BaseModel, extra="forbid"):
 
 
 class Viewer:
-    """One connection."""
+    """One connection; `news` is set while there is a status that was not sent yet."""
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
@@ -58,50 +58,60 @@ class Viewer:
 class Browser:
     """Serves the page on a port of this machine, from a thread of its own; see `mile.humans.person.Console`.
 
-    The address has a token in it, without which nobody gets in; a page of another origin is refused. Who presses a
-    button is in control until they leave or fall silent, and others watch. Only the newest picture is sent: who reads
-    slowly misses some.
+    The address contains a token; connections without it, or from a page of another origin, are refused. The first
+    person who presses a button is in control until they leave or their page sends nothing for `UNATTENDED_AFTER`; the
+    others watch. Only the newest picture is sent, so that a slow connection misses some.
 
     Args:
-        host: "127.0.0.1": from this machine alone, or through an SSH tunnel; "0.0.0.0": from everywhere.
-        port: 0: any free one.
-        viewers: connections at most, the one in control included.
+        host: Address to listen on. "127.0.0.1": reached from this machine alone, or through an SSH tunnel; "0.0.0.0":
+            reached from everywhere.
+        port: Port to listen on; 0: any free port.
+        viewers: Largest number of connections, including the person in control.
 
     Attributes:
-        url: to be opened.
+        url: Address to open in the browser.
 
     Raises:
-        ValueError: the port cannot be used.
+        ValueError: The port cannot be used.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8765, viewers: int = 16) -> None:
+        # what is served, and to whom
         self.token = secrets.token_urlsafe(16)
         self.page = Path(__file__).with_name("browser.html").read_text(encoding="utf-8")
         self.viewers: set[Viewer] = set()
-        self.most = viewers
+        self.max_viewers = viewers
+        self.news: tuple[dict[str, Any], bytes] = {"phase": "preparing"}, b""  # newest status and picture
+
+        # what comes from the person in control
         self.controller: Viewer | None = None
-        self.heard = 0.0
-        self.news: tuple[dict[str, Any], bytes] = {"phase": "preparing"}, b""
+        self.last_message_at = 0.0  # s
         self.lock = threading.Lock()
-        self.state, self.pressed, self.commanded = Controls(), frozenset(), []
-        self.answered: dict[str, int | str] | None = None
+        self.state = Controls()
+        self.pressed_since: frozenset[str] = frozenset()  # the last call of `controls`
+        self.pending_commands: list[Command] = []
+        self.pending_answers: dict[str, int | str] | None = None
+
+        # port and address
         try:
-            listening = socket.create_server((host, port))
+            listener = socket.create_server((host, port))
         except OSError as error:
             raise ValueError(f"{host}:{port} cannot be listened on ({error}); choose another human.port") from None
-        reached = socket.gethostname() if host == "0.0.0.0" else host
-        self.url = f"http://{reached}:{listening.getsockname()[1]}/?token={self.token}"
+        public_host = socket.gethostname() if host == "0.0.0.0" else host
+        self.url = f"http://{public_host}:{listener.getsockname()[1]}/?token={self.token}"
+
+        # serve
         config = uvicorn.Config(
-            self._app(), ws_max_size=LONGEST, ws_ping_interval=5, ws_ping_timeout=5, log_level="error"
+            self._app(), ws_max_size=MAX_MESSAGE_SIZE, ws_ping_interval=5, ws_ping_timeout=5, log_level="error"
         )
         self.server = uvicorn.Server(config)
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._serve, args=(listening,), daemon=True)
+        self.thread = threading.Thread(target=self._serve, args=(listener,), daemon=True)
         self.thread.start()
         print(f"Open {self.url}", flush=True)
 
     def show(self, status: dict[str, Any], frame: NDArray[np.uint8] | None = None) -> None:
-        """Send what goes on to all that look; without a frame the last one stays."""
+        """Send the status and the frame to all viewers; without a frame the last one stays."""
         picture = self.news[1]
         if frame is not None:
             file = io.BytesIO()
@@ -111,65 +121,67 @@ class Browser:
         self.loop.call_soon_threadsafe(self._wake)
 
     def controls(self) -> Controls:
-        """Return what is pressed now, or was since the last call."""
+        """Return the controls that are pressed now or were pressed since the last call."""
         with self.lock:
-            pressed, self.pressed = self.pressed | self.state.pressed, frozenset()
+            pressed = self.pressed_since | self.state.pressed
+            self.pressed_since = frozenset()
             return Controls(pressed, self.state.axes)
 
     def commands(self) -> list[Command]:
-        """Return what was commanded since the last call."""
+        """Return the commands since the last call, oldest first."""
         with self.lock:
-            commanded, self.commanded = self.commanded, []
-            return commanded
+            commands, self.pending_commands = self.pending_commands, []
+            return commands
 
     def present(self) -> bool:
         """Return whether somebody is in control."""
-        return self.controller is not None and time.monotonic() - self.heard < SILENCE
+        return self.controller is not None and time.monotonic() - self.last_message_at < UNATTENDED_AFTER
 
     def answers(self) -> dict[str, int | str] | None:
-        """Return what was answered since the last call."""
+        """Return the answers to a form since the last call; None: there are none."""
         with self.lock:
-            answered, self.answered = self.answered, None
-            return answered
+            answers, self.pending_answers = self.pending_answers, None
+            return answers
 
     def close(self) -> None:
-        """Stop serving, once the last news had time to arrive."""
+        """Stop serving, after the last status had time to arrive."""
         time.sleep(0.3)
         self.server.should_exit = self.server.force_exit = True
         self.thread.join(5)
 
-    def _serve(self, listening: socket.socket) -> None:
+    def _serve(self, listener: socket.socket) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self.server.serve([listening]))
+        self.loop.run_until_complete(self.server.serve([listener]))
 
     def _wake(self) -> None:
         for viewer in self.viewers:
             viewer.news.set()
 
     def _app(self) -> FastAPI:
+        """Return the application: the page at "/", the connection to it at "/ws"."""
         app = FastAPI(openapi_url=None)
 
         @app.get("/")
         def page(token: str = "") -> Response:
-            if not self._known(token):
+            if not self._is_valid(token):
                 return PlainTextResponse("Open the whole address that the program printed, token included.", 403)
             return HTMLResponse(self.page, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
         @app.websocket("/ws")
         async def connect(socket: WebSocket, token: str = "") -> None:
-            same = urlsplit(socket.headers.get("origin", "")).netloc == socket.headers.get("host")
-            if not same or not self._known(token) or len(self.viewers) >= self.most:
+            same_origin = urlsplit(socket.headers.get("origin", "")).netloc == socket.headers.get("host")
+            if not same_origin or not self._is_valid(token) or len(self.viewers) >= self.max_viewers:
                 await socket.close(1008)
                 return
             await socket.accept()
-            await self._attend(socket)
+            await self._serve_viewer(socket)
 
         return app
 
-    def _known(self, token: str) -> bool:
+    def _is_valid(self, token: str) -> bool:
         return secrets.compare_digest(token.encode(), self.token.encode())
 
-    async def _attend(self, socket: WebSocket) -> None:
+    async def _serve_viewer(self, socket: WebSocket) -> None:
         """Serve one connection to its end."""
         viewer = Viewer()
         self.viewers.add(viewer)
@@ -177,10 +189,10 @@ class Browser:
         sending = asyncio.create_task(self._send(socket, viewer))
         try:
             while True:
-                self._take(viewer, Message.model_validate_json(await socket.receive_text()))
+                self._receive(viewer, Message.model_validate_json(await socket.receive_text()))
         except WebSocketDisconnect:
             pass
-        except (ValidationError, KeyError):  # malformed; or bytes, which Starlette has no text of
+        except (ValidationError, KeyError):  # malformed; or bytes, for which Starlette has no text
             await socket.close(1003)
         finally:
             sending.cancel()
@@ -189,32 +201,34 @@ class Browser:
                 self.controller = None
 
     async def _send(self, socket: WebSocket, viewer: Viewer) -> None:
-        shown = b""
+        """Send each new status, and each new picture, until the viewer is gone."""
+        sent_picture = b""
         while True:
             await viewer.news.wait()
             viewer.news.clear()
             status, picture = self.news
+            status = {**status, "controlling": self.controller is viewer, "attended": self.present()}
             try:
-                await socket.send_text(
-                    json.dumps({**status, "controlling": self.controller is viewer, "taken": self.present()})
-                )
-                if picture is not shown:
+                await socket.send_text(json.dumps(status))
+                if picture is not sent_picture:
                     await socket.send_bytes(picture)
-            except (WebSocketDisconnect, RuntimeError):  # it is gone
+            except (WebSocketDisconnect, RuntimeError):  # the viewer is gone
                 return
-            shown = picture
+            sent_picture = picture
 
-    def _take(self, viewer: Viewer, message: Message) -> None:
+    def _receive(self, viewer: Viewer, message: Message) -> None:
+        """Take in a message of the person in control; a command or answers take control where nobody has it."""
         with self.lock:
             if self.controller is not viewer:
                 if (message.command is None and message.answers is None) or self.present():
                     return
                 self.controller = viewer
                 self._wake()
-            self.heard = time.monotonic()
+
+            self.last_message_at = time.monotonic()
             self.state = Controls(message.pressed, message.axes)
-            self.pressed |= message.pressed
+            self.pressed_since |= message.pressed
             if message.command:
-                self.commanded.append(message.command)
+                self.pending_commands.append(message.command)
             if message.answers is not None:
-                self.answered = message.answers
+                self.pending_answers = message.answers

@@ -34,7 +34,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: ap
 
 @contextmanager
 def running(folder, *overrides):
-    """A run that waits for a person, and the address to open."""
+    """Start a run that waits for a person; yield its process and the address to open."""
     command = [sys.executable, ROOT / "src" / "train.py", "experiment=lunarlander", "human=browser", "human.port=0"]
     command += ["debug=smoke", "callbacks.deployment.episodes_per_round=2", f"hydra.run.dir={folder}", *overrides]
     with (folder.parent / "log.txt").open("w+") as log:
@@ -48,20 +48,20 @@ def running(folder, *overrides):
 
 
 def address(log):
-    found = re.search(r"Open (http://\S+)", log.read_text())
-    return found and found[1]
+    match = re.search(r"Open (http://\S+)", log.read_text())
+    return match and match[1]
 
 
 def wait_for(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "the condition did not come true in time"
         time.sleep(0.01)
     return value
 
 
 class Page:
-    """The page in Chromium, with everything the run told it."""
+    """The page in Chromium, with every status that the run sent."""
 
     def __init__(self, browser, url, script=""):
         self.news = []
@@ -75,7 +75,7 @@ class Page:
             self.news.append(json.loads(payload))
 
     def until(self, condition, seconds=60.0):
-        """Let the page live until the newest status is like this."""
+        """Wait until the newest status meets a condition."""
         end = time.monotonic() + seconds
         while not (self.news and condition(self.news[-1])):
             assert time.monotonic() < end, self.news[-1:]
@@ -83,11 +83,11 @@ class Page:
         return self.news[-1]
 
     def play(self, place, *commands):
-        """Start an episode; press and release keys at given steps, then a key that ends it."""
-        self.until(lambda it: it["phase"] == "waiting" and (it["round"], it["episode"]) == place)
+        """Start an episode; press and release keys at some steps, at last a key that ends the episode."""
+        self.until(lambda status: status["phase"] == "waiting" and (status["round"], status["episode"]) == place)
         self.page.keyboard.press("Enter")
         for step, act, key in commands:
-            self.until(lambda it, step=step: it["phase"] == "playing" and it["step"] >= step)
+            self.until(lambda status, step=step: status["phase"] == "playing" and status["step"] >= step)
             getattr(self.page.keyboard, act)(key)
 
 
@@ -103,38 +103,39 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
             (1, 2), (8, "down", "ArrowLeft"), (9, "down", "ArrowUp"), (20, "up", "ArrowUp"), (30, "press", "KeyN")
         )
         page.page.keyboard.up("ArrowLeft")
-        page.until(lambda it: it["phase"] == "learning")
+        page.until(lambda status: status["phase"] == "learning")
         page.play((2, 1), (5, "press", "Backspace"))  # once more
         page.play((2, 1), (5, "press", "KeyP"))
-        page.until(lambda it: it["phase"] == "paused")
+        page.until(lambda status: status["phase"] == "paused")
         page.page.keyboard.press("Enter")
-        page.until(lambda it: it["phase"] == "playing" and it["step"] >= 8)
+        page.until(lambda status: status["phase"] == "playing" and status["step"] >= 8)
         page.page.screenshot(path=tmp_path / "playing.png")
         page.page.keyboard.press("KeyY")
         page.play((2, 2), (5, "press", "KeyY"))
-        page.until(lambda it: it["phase"] == "done")
+        page.until(lambda status: status["phase"] == "done")
         browser.close()
         assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
 
     steps = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").steps
-    told = {}  # what the page was told of each step, after it
-    for it in page.news:
-        if it["phase"] == "playing" and it["step"]:
-            told[it["round"] - 1, it["episode"] - 1 + 2 * (it["round"] - 1), it["step"] - 1] = it
-    seen = 0
+    status_after = {}  # by round, episode and step
+    for status in page.news:
+        if status["phase"] == "playing" and status["step"]:
+            number = status["round"] - 1
+            status_after[number, status["episode"] - 1 + 2 * number, status["step"] - 1] = status
+    checked = 0
     for row in range(len(steps)):
         where = tuple(int(steps[key][row]) for key in ("round", "episode", "step"))
-        if where in told:
-            seen += 1
-            assert told[where]["person"] == bool(steps["intervened"][row]), where
-    assert seen > 0.9 * len(steps) - 4  # all but what the network merged, and the last step of an episode
+        if where in status_after:
+            checked += 1
+            assert status_after[where]["person"] == bool(steps["intervened"][row]), where
+    assert checked > 0.9 * len(steps) - 4  # all but those that the network merged, and the last step of an episode
     first = steps[(steps["round"] == 0) & (steps["episode"] == 0)]
-    ran = first["intervened"].nonzero().squeeze(-1)
-    assert torch.equal(ran, torch.arange(int(ran[0]), int(ran[-1]) + 1))  # one takeover
-    assert 10 <= ran[0] <= 14
-    assert 25 <= ran[-1] + 1 <= 29
-    assert (first["human_action"][ran] == 2).all()
-    assert (first["executed_action"][ran] == 2).all()
+    taken_over = first["intervened"].nonzero().squeeze(-1)
+    assert torch.equal(taken_over, torch.arange(int(taken_over[0]), int(taken_over[-1]) + 1))  # one takeover
+    assert 10 <= taken_over[0] <= 14
+    assert 25 <= taken_over[-1] + 1 <= 29
+    assert (first["human_action"][taken_over] == 2).all()
+    assert (first["executed_action"][taken_over] == 2).all()
     assert (first["human_action"][~first["intervened"]] == NO_ACTION).all()
     assert first["next", "success"][-1]
     assert first["next", "terminated"][-1]
@@ -152,14 +153,14 @@ def test_a_participant_goes_through_the_whole_study(tmp_path):
     study = ["experiment=user_study_single", "participant=2", "human.rate=200"]
     with running(tmp_path / "run", *study) as (process, url), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, asked = Page(browser, url), []
-        while (news := page.until(lambda it: it["phase"] in ("waiting", "form", "done")))["phase"] != "done":
+        page, titles = Page(browser, url), []
+        while (news := page.until(lambda status: status["phase"] in ("waiting", "form", "done")))["phase"] != "done":
             if news["phase"] == "waiting":
                 page.page.keyboard.press("Enter")
-                page.until(lambda it: it["phase"] != "waiting")
+                page.until(lambda status: status["phase"] != "waiting")
                 continue
             title = news["form"]["title"]
-            asked.append(title)
+            titles.append(title)
             page.page.wait_for_selector("#form fieldset")
             for field in news["form"]["fields"]:
                 if field["kind"] == "text":
@@ -168,15 +169,15 @@ def test_a_participant_goes_through_the_whole_study(tmp_path):
                     page.page.check(
                         f"[name={field['name']}][value='{field['options'][0] if 'options' in field else 5}']"
                     )
-            page.page.screenshot(path=tmp_path / f"{len(asked)}.png")
+            page.page.screenshot(path=tmp_path / f"{len(titles)}.png")
             page.page.click("#form button")
-            page.until(lambda it, title=title: it["phase"] != "form" or it["form"]["title"] != title)
+            page.until(lambda status, title=title: status["phase"] != "form" or status["form"]["title"] != title)
         browser.close()
         assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
     answers = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
     forms = {line["form"]: line["answers"] for line in answers}
-    assert list(forms) == ["consent", "practice", "round 1", "round 2", "final", "initial", *asked[-2:]]
-    assert asked[3:5] == ["Robot A", "Robot B"]
+    assert list(forms) == ["consent", "practice", "round 1", "round 2", "final", "initial", *titles[-2:]]
+    assert titles[3:5] == ["Robot A", "Robot B"]
     assert forms["Looking back"] == {
         **dict.fromkeys(("satisfaction", "improvement", "effectiveness", "adaptation"), 5),
         "remarks": "it sways",
@@ -196,10 +197,10 @@ def test_nothing_is_lost_when_the_person_vanishes_or_stops(tmp_path):
             page.page.close()  # with a key held down
             time.sleep(2)
             page = Page(browser, url)
-            step = page.until(lambda it: it["phase"] == "away")["step"]
+            step = page.until(lambda status: status["phase"] == "away")["step"]
             assert step < 25 + 30  # a second's steps, and some
             page.page.keyboard.press("Enter")
-            page.until(lambda it: it["step"] >= step + 10 or it["episode"] == 2)  # it may land by itself
+            page.until(lambda status: status["step"] >= step + 10 or status["episode"] == 2)  # it may land by itself
             page.page.keyboard.press("KeyY")
             page.page.on("dialog", lambda dialog: dialog.accept())
             page.play((1, 2), (5, "press", "Escape"))
@@ -207,13 +208,15 @@ def test_nothing_is_lost_when_the_person_vanishes_or_stops(tmp_path):
             assert "ckpt_path=last" in (tmp_path / "log.txt").read_text()
         first = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander")
         assert [episode.episode for episode in first.episodes] == [0]
-        kept = first.steps.clone()
-        assert torch.equal(kept["step"], torch.arange(len(kept)))
-        assert not kept["intervened"][step:].any()
-        with running(tmp_path / "run") as (_, url):  # the same command goes on
-            Page(browser, url).until(lambda it: it["phase"] == "waiting" and (it["round"], it["episode"]) == (1, 2))
+        recorded = first.steps.clone()
+        assert torch.equal(recorded["step"], torch.arange(len(recorded)))
+        assert not recorded["intervened"][step:].any()
+        with running(tmp_path / "run") as (_, url):  # the same command continues the run
+            Page(browser, url).until(
+                lambda status: status["phase"] == "waiting" and (status["round"], status["episode"]) == (1, 2)
+            )
         again = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").steps
-        assert torch.equal(again["observation"], kept["observation"])
+        assert torch.equal(again["observation"], recorded["observation"])
         browser.close()
 
 
@@ -226,8 +229,8 @@ def console():
 
 def socket_of(console, **more):
     place = urlsplit(console.url)
-    given = {"origin": f"http://{place.netloc}", "token": console.token, **more}
-    return connect(f"ws://{place.netloc}/ws?token={given['token']}", origin=given["origin"], open_timeout=20)
+    options = {"origin": f"http://{place.netloc}", "token": console.token, **more}
+    return connect(f"ws://{place.netloc}/ws?token={options['token']}", origin=options["origin"], open_timeout=20)
 
 
 @contextmanager
@@ -316,7 +319,7 @@ def test_one_is_in_control_until_they_leave(console):
     wait_for(lambda: not console.present())
 
 
-def test_who_falls_silent_is_away(console):
+def test_a_person_whose_page_sends_nothing_is_away(console):
     with socket_of(console) as person:
         take_control(console, person)
         wait_for(lambda: not console.present(), 5)
@@ -324,17 +327,17 @@ def test_who_falls_silent_is_away(console):
         assert wait_for(console.present)
 
 
-def test_a_short_press_between_two_looks_is_seen_once(console):
+def test_a_short_press_between_two_reads_is_returned_once(console):
     with socket_of(console) as person:
         take_control(console, person)
         for pressed in (["Space"], []):
             person.send(json.dumps({"pressed": pressed}))
-        wait_for(lambda: console.pressed == {"Space"} and not console.state.pressed)
+        wait_for(lambda: console.pressed_since == {"Space"} and not console.state.pressed)
         assert console.controls().held(["Space"])
         assert not console.controls().held(["Space"])
 
 
-def test_fifty_at_once_and_one_that_never_reads_do_not_stop_it(console):
+def test_fifty_connections_and_one_that_never_reads_do_not_stop_the_console(console):
     frame = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
     with ExitStack() as stack:
         person = stack.enter_context(socket_of(console))
@@ -351,9 +354,11 @@ def test_fifty_at_once_and_one_that_never_reads_do_not_stop_it(console):
         for number in range(100):
             console.show({"phase": "playing", "number": number}, frame)
         assert time.monotonic() - began < 30
-        heard = {}
-        while heard.get("number") != 99:
-            heard = next(json.loads(it) for it in iter(lambda: person.recv(timeout=20), None) if isinstance(it, str))
+        status = {}
+        while status.get("number") != 99:
+            payload = person.recv(timeout=20)
+            if isinstance(payload, str):
+                status = json.loads(payload)
 
 
 def test_a_port_in_use_is_named(console):
@@ -379,7 +384,7 @@ def test_a_form_is_filled_in(console):
     with sync_playwright() as playwright:
         page = Page(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]), console.url)
         console.show({"phase": "form", "form": form})
-        page.until(lambda it: it["phase"] == "form")
+        page.until(lambda status: status["phase"] == "form")
         page.page.get_by_label("no", exact=True).check()
         page.page.get_by_label("6", exact=True).check()
         page.page.get_by_role("button", name="Continue").click()
@@ -397,7 +402,7 @@ PADS = "window.pads = []; navigator.getGamepads = () => window.pads"
 
 @contextmanager
 def in_control(console):
-    """A page whose person is in control, and which knows of no pads but those that are plugged in by `plug`."""
+    """Yield a page whose person is in control, and whose only pads are those of `plug`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -418,21 +423,21 @@ def pad(index, pressed=(), axes=(0, 0, 0, 0), mapping="standard"):
 
 
 def plug(page, *pads):
-    """Let these be all the pads, and let the page look at them."""
+    """Replace the page's pads, and wait until it has read them."""
     look = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
     page.evaluate(f"pads => {{ window.pads = pads; return {look} }}", pads)
 
 
 def mark(console, page):
-    """Wait until the page's messages so far have arrived; return all that was pressed since `console.controls()`."""
+    """Wait for the page's messages so far; return what was pressed since the last `console.controls()`."""
     page.keyboard.press("KeyZ")
-    wait_for(lambda: "KeyZ" in console.pressed and "KeyZ" not in console.state.pressed)
+    wait_for(lambda: "KeyZ" in console.pressed_since and "KeyZ" not in console.state.pressed)
     return console.controls().pressed - {"KeyZ"}
 
 
 @needs_chromium
 @pytest.mark.parametrize("event", ["Meta goes up", "Meta goes down", "a key goes down with Meta"])
-def test_meta_lets_all_keys_go(console, event):
+def test_meta_releases_all_keys(console, event):
     with in_control(console) as page:
         page.keyboard.down("ArrowUp")
         page.keyboard.down("KeyA")
@@ -485,7 +490,9 @@ def test_the_pad_that_moved_last_is_read(console):
 @needs_chromium
 def test_a_pad_that_cannot_be_read_is_named(console, tmp_path):
     with in_control(console) as page:
-        line = page.get_by_text("This pad cannot be read: Pad 0 (Vendor: 0079); this browser has no standard mapping")
+        line = page.get_by_text(
+            "This gamepad cannot be read: Pad 0 (Vendor: 0079). The browser has no standard mapping"
+        )
         assert line.count() == 0
         plug(page, pad(0, [0], (0, -1, 0, 0), mapping=""), None, pad(2, [1]))
         wait_for(lambda: console.state.pressed == {"Pad1"}, 5)
@@ -498,7 +505,7 @@ def test_a_pad_that_cannot_be_read_is_named(console, tmp_path):
 
 
 @needs_chromium
-def test_a_pad_that_vanishes_is_let_go(console):
+def test_a_pad_that_vanishes_is_released(console):
     with in_control(console) as page:
         plug(page, pad(0), pad(1, [2], (1, 0, 0, 0)))
         wait_for(lambda: console.state.pressed == {"Pad2"}, 5)
@@ -520,4 +527,4 @@ def test_the_page_is_read_where_the_locale_is_ascii(monkeypatch):
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(ModuleNotFoundError, match=r"fastapi.*pip install '\.\[console\]' in the checkout's folder"):
-        runpy.run_path(str(ROOT / "src" / "browser.py"))
+        runpy.run_path(str(ROOT / "src" / "humans" / "consoles" / "browser.py"))
