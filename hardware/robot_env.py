@@ -189,10 +189,8 @@ def insert(state: NDArray[np.float64]) -> NDArray[np.float64]:
         state: One time step of an observation, `[6]`.
     """
     sideways = state[4:6] - state[:2]
-    if np.abs(sideways).max() < ALIGNED_WITHIN:
-        upward = -0.02
-    else:
-        upward = np.clip(TRAVEL_HEIGHT - state[2], 0, 0.02)
+    aligned = np.abs(sideways).max() < ALIGNED_WITHIN
+    upward = -0.02 if aligned else np.clip(TRAVEL_HEIGHT - state[2], 0, 0.02)
     return np.array([*(sideways / 0.02), upward / 0.02, 1.0]).clip(-1, 1)
 
 

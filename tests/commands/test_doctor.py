@@ -29,8 +29,8 @@ def found(fault=None, frozen=False):
 
 
 def test_a_healthy_arm_is_fit_to_work():
-    assert all(it.well is not False for it in found())
-    assert sum(it.what.startswith("servo") and it.well is True for it in found()) == 9 + 2
+    assert all(it.ok is not False for it in found())
+    assert sum(it.part.startswith("servo") and it.ok is True for it in found()) == 9 + 2
 
 
 TOLD = {
@@ -47,14 +47,14 @@ TOLD = {
 @pytest.mark.parametrize("fault", TOLD)
 def test_each_fault_is_named_with_what_to_do(fault):
     what, words = TOLD[fault]
-    wrong = {it.what: it.words for it in found(fault) if it.well is False}
+    wrong = {it.part: it.message for it in found(fault) if it.ok is False}
     assert words in wrong[what]
     assert set(FAULTS) - set(TOLD) == {"dropped_packets", "corrupted_packets", "restart"}  # nothing to see at rest
 
 
 def test_a_frozen_camera_and_an_absent_port_are_named():
-    (wrong,) = (it for it in found(frozen=True) if it.well is False)
-    assert (wrong.what, wrong.words[:22]) == ("camera", "shows the same picture")
+    (wrong,) = (it for it in found(frozen=True) if it.ok is False)
+    assert (wrong.part, wrong.message[:22]) == ("camera", "shows the same picture")
     first = next(examine(WidowX("/dev/nothing"), lambda: Eye(None)))
     assert first == ("port", False, "/dev/nothing is not there; plug the adapter in, and see: ls /dev/ttyUSB*")
 
@@ -62,8 +62,8 @@ def test_a_frozen_camera_and_an_absent_port_are_named():
 def test_an_arm_that_another_program_has_is_left_alone():
     bus = simulated_widowx()
     at_work = Servos(bus.port)
-    (wrong,) = (it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.well is False)
-    assert f"'{bus.port}' is in use by another program" in wrong.words
+    (wrong,) = (it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.ok is False)
+    assert f"'{bus.port}' is in use by another program" in wrong.message
     assert at_work.ping(1) is not None
     at_work.close()
     bus.close()
@@ -79,8 +79,8 @@ def test_a_servo_that_falls_silent_under_the_doctors_eyes_is_named():
             bus.dead.add(4)
 
     bus._answer = once
-    wrong = [it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.well is False]
-    assert [it.words[:32] for it in wrong] == ["servo 4 (elbow) does not answer;"]
+    wrong = [it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.ok is False]
+    assert [it.message[:32] for it in wrong] == ["servo 4 (elbow) does not answer;"]
     Servos(bus.port).close()  # the doctor has let go of the port
     bus.close()
 

@@ -17,7 +17,7 @@ from mile.hardware.robot_env import insert
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 from mile.hardware.simulated.bench import SimulatedBench
 from mile.hardware.simulated.widowx import inject
-from mile.hardware.wx250s import HIGH, LOW, READY, SLEEP
+from mile.hardware.wx250s import JOINT_HIGH, JOINT_LOW, READY, SLEEP
 from mile.humans import SimulatedHuman
 from mile.humans.human import Decision, Human
 from mile.ingredients.demonstrations import ScriptedPolicy
@@ -77,7 +77,7 @@ def lowest(bench, angles):
 
 def test_where_the_hand_may_be_no_other_link_comes_near_the_table(bench):
     """The safety kernel looks at the hand alone: this is why that is enough."""
-    limits, kernel = Limits(), SafetyKernel(Limits(), LOW, HIGH)
+    limits, kernel = Limits(), SafetyKernel(Limits(), JOINT_LOW, JOINT_HIGH)
     assert min(lowest(bench, angles) for angles in kernel.path(SLEEP, READY, 0.2)) > 0.03
     rng, angles, target, reached = np.random.default_rng(0), READY, forward(READY)[:3, 3], []
     for goal in rng.uniform(limits.low, limits.high, (30, 3)):

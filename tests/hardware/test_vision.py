@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from mile.hardware.vision import R3M, SIZE, _make_torchvision_load, download, load
+from mile.hardware.vision import PICTURE_SIZE, R3M, _make_torchvision_load, download, load
 
 needs_torchvision = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="needs torchvision: pip install '.[vision]'"
@@ -41,7 +41,7 @@ def weights(tmp_path_factory):
 def test_a_picture_is_embedded_by_the_network_in_the_file(weights):
     folder, network = weights
     encoder = R3M(folder, "resnet18", device="cpu")
-    picture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(0, 255, (PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
     mean, std = (torch.tensor(it).view(3, 1, 1) for it in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.no_grad():
         expected = network(((torch.from_numpy(picture).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0))[0]
@@ -54,7 +54,7 @@ def test_a_picture_is_embedded_by_the_network_in_the_file(weights):
 @needs_torchvision
 @pytest.mark.gpu
 def test_a_gpu_makes_the_same_numbers(weights):
-    picture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(0, 255, (PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
     here, there = R3M(weights[0], "resnet18", device="cpu"), R3M(weights[0], "resnet18")
     assert there.device.type == "cuda"
     np.testing.assert_allclose(there(picture), here(picture), rtol=1e-2, atol=1e-2)

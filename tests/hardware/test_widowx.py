@@ -11,7 +11,7 @@ from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 from mile.hardware.simulated.widowx import FAULTS, inject, simulated_widowx
 from mile.hardware.widowx import WidowX
-from mile.hardware.wx250s import ARM, HIGH, LOW, READY, SERVOS, SLEEP, angles_of
+from mile.hardware.wx250s import JOINT_HIGH, JOINT_LOW, JOINT_SERVOS, READY, SERVOS, SLEEP, angles_of
 
 
 class Bench:
@@ -23,7 +23,7 @@ class Bench:
         self.arm = WidowX(self.bus.port, clock=self.bus, **options)
 
     def follow(self, wanted, period):
-        self.way.append((self.bus.time, angles_of([wanted[it] for it in ARM])))
+        self.way.append((self.bus.time, angles_of([wanted[it] for it in JOINT_SERVOS])))
         return wanted, {}
 
     def amid(self, happens):
@@ -38,7 +38,7 @@ class Bench:
         self.bus.sleep = once
 
     def holds_itself(self):
-        return all(self.bus.servos[number].get(dxl.TORQUE_ENABLE) for number in ARM)
+        return all(self.bus.servos[number].get(dxl.TORQUE_ENABLE) for number in JOINT_SERVOS)
 
     def wait(self, seconds):
         """Let time pass in silence, once everything that was sent has arrived."""
@@ -204,9 +204,9 @@ def test_a_fault_is_named_and_the_arm_holds(make, fault):
 @pytest.fixture
 def hurried(monkeypatch):
     """A guard that does not wait for seconds."""
-    monkeypatch.setattr("mile.hardware.guard.PERIOD", 0.02)
-    monkeypatch.setattr("mile.hardware.guard.ALONE", 0.1)
-    monkeypatch.setattr("mile.hardware.widowx.EASE", 0.3)
+    monkeypatch.setattr("mile.hardware.guard.CHECK_PERIOD", 0.02)
+    monkeypatch.setattr("mile.hardware.guard.UNATTENDED_AFTER", 0.1)
+    monkeypatch.setattr("mile.hardware.watched_arm.EASED_AFTER", 0.3)
 
 
 def soon(condition):
@@ -340,9 +340,9 @@ def test_a_lost_goal_is_sent_again_and_a_blocked_joint_is_noticed(make):
 @pytest.mark.parametrize("rate", [5, 20])
 def test_no_accepted_way_leaves_the_workspace(rate):
     limits, rng, accepted = Limits(), np.random.default_rng(0), 0
-    kernel = SafetyKernel(limits, LOW, HIGH)
+    kernel = SafetyKernel(limits, JOINT_LOW, JOINT_HIGH)
     for _ in range(300):
-        start = rng.uniform(LOW, HIGH)
+        start = rng.uniform(JOINT_LOW, JOINT_HIGH)
         inside = forward(start)[:3, 3]
         if not ((inside > limits.low) & (inside < limits.high)).all():
             continue
