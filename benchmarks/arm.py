@@ -60,7 +60,8 @@ def play(fault):
 
 def held_after(way, fault_time):
     """Return the time from the fault to the last motion, in words."""
-    times, angles = np.array([time for time, _ in way]), np.array([angles for _, angles in way])
+    times = np.array([then for then, _ in way])
+    angles = np.array([angles for _, angles in way])
     moving = np.abs(np.diff(angles, axis=0)).max(1) > 1e-6
     last = times[1:][moving & (times[1:] > fault_time)]
     return f"{1000 * (last[-1] - fault_time if len(last) else 0):.0f} ms"
