@@ -12,6 +12,7 @@ from mile.commands.data import main as mile_data
 from mile.datamodules import InterventionBuffer, InterventionDataModule
 from mile.envs import InterventionTransform, make_env
 from mile.envs.frames import decompress
+from mile.hardware.desk import Desk
 from mile.hardware.kinematics import forward
 from mile.hardware.robot_env import insert
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
@@ -31,6 +32,11 @@ def bench():
     simulated = SimulatedBench()
     yield simulated
     simulated.close()
+
+
+def test_a_desk_says_whether_its_arm_is_real():
+    assert Desk.real is True
+    assert SimulatedBench.real is False
 
 
 def test_a_missing_renderer_is_named_when_a_simulator_is_made(monkeypatch):
