@@ -115,6 +115,7 @@ class SafetyKernel:
             raise SafetyError(
                 f"a motion must be finite, got {wish.tolist()}: the policy that asked for it has diverged"
             )
+
         # cut the wish to the step and to the workspace
         clipped = []
         displacement = np.clip(wish, -self.limits.step, self.limits.step)

@@ -52,6 +52,11 @@ def _put(servo: int, register: dxl.Register, value: int) -> Callable[[SimulatedB
     return lambda bus: bus.servos[servo].put(register, value)
 
 
+def _lower_voltage(bus: SimulatedBus) -> None:
+    for servo in bus.servos.values():
+        servo.put(dxl.INPUT_VOLTAGE, 98)
+
+
 FAULTS: dict[str, Callable[[SimulatedBus], Any]] = {
     "dropped_packets": lambda bus: setattr(bus, "dropped", 0.05),
     "corrupted_packets": lambda bus: setattr(bus, "corrupted", 0.01),
@@ -59,7 +64,7 @@ FAULTS: dict[str, Callable[[SimulatedBus], Any]] = {
     "unplugged": lambda bus: bus.dead.update(bus.servos),
     "overload": _put(2, dxl.HARDWARE_ERROR, 1 << 5),
     "overheat": _put(7, dxl.TEMPERATURE, 71),
-    "low_voltage": lambda bus: [servo.put(dxl.INPUT_VOLTAGE, 98) for servo in bus.servos.values()],
+    "low_voltage": _lower_voltage,
     "restart": lambda bus: bus.servos[4].reboot(bus.time),
     "wrong_servo": _put(8, dxl.MODEL_NUMBER, 1020),
     "shadow_mismatch": lambda bus: bus.servos[3].put(
