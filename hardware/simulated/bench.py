@@ -33,7 +33,7 @@ class SimulatedBench:
 
     Raises:
         ConnectionError: The system is not Linux.
-        ValueError: MuJoCo does not come up with what `MUJOCO_GL` names.
+        ValueError: `MUJOCO_GL` names an OpenGL backend that is missing.
         ModuleNotFoundError: MuJoCo is not installed.
     """
 
