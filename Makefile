@@ -28,6 +28,7 @@ lint: .venv/installed  ## format, lint and types
 bench: .venv/installed  ## speed, as ratios within one run
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/buffer.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/starting.py
 
 faults: .venv/installed  ## kill, starve and corrupt a short run, in every way we know
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults

@@ -1,4 +1,4 @@
-"""Collection and evaluation against the simulator alone, and by two processes against one."""
+"""Speed of collection and evaluation: against the simulator alone, and by two processes against one."""
 
 from functools import partial
 
@@ -18,15 +18,19 @@ from mile.policies import load_policy
 def collection(name: str, copies: int = 16, repetitions: int = 5) -> Figure:
     """Episodes a second of `collect_episodes` with the simulated human, over those of the bare vector environment.
 
-    The bare one plays the very same episodes, resets included, from the actions that were recorded.
+    The bare environment plays the very same episodes, resets included, from the actions that were recorded.
     """
+    # environments and human
     robot, expert, mental_model = (load_policy(f"{name}/{role}") for role in ("initial", "expert", "mental_model"))
     human = SimulatedHuman(expert, mental_model, 10.0, 4.0)
     env, bare = make_env(name, copies), make_env(name, copies)
     supervised = TransformedEnv(env, InterventionTransform(human))
+
+    # the episodes, once for their actions
     numbers = range(6 * copies)
     steps = collect_episodes(supervised, robot, numbers, seed=0)
     actions = {number: steps["executed_action"][steps["episode"] == number].numpy() for number in numbers}
+
     return ratio_once(
         lambda: replay(bare, actions, seed=0),
         lambda: collect_episodes(supervised, robot, numbers, seed=0),
@@ -38,16 +42,22 @@ def replay(env: ScheduledEnv, actions: dict[int, np.ndarray], seed: int) -> None
     """Step Gymnasium's vector environment through recorded episodes, with nothing else around it."""
     vector, none = env._env, np.zeros_like(actions[0][0])
     env.schedule.start(seed, actions)
-    now = np.zeros(vector.num_envs, int)
-    episode = vector.reset()[0]["episode"]
-    while (episode != PARKED).any():
-        chosen = [none if it == PARKED else actions[it][step] for it, step in zip(episode, now, strict=True)]
+    steps = np.zeros(vector.num_envs, int)  # of each copy's episode
+    episodes = vector.reset()[0]["episode"]
+    while (episodes != PARKED).any():
+        # step all copies
+        chosen = []
+        for episode, step in zip(episodes, steps, strict=True):
+            chosen.append(none if episode == PARKED else actions[episode][step])
         observed, _, terminated, truncated, _ = vector.step(np.stack(chosen))
-        now += 1
-        if (done := terminated | truncated).any():
-            now[done] = 0
+
+        # begin new episodes where old ones have ended
+        steps += 1
+        done = terminated | truncated
+        if done.any():
+            steps[done] = 0
             observed, _ = vector.reset(options={"reset_mask": done})
-        episode = observed["episode"].copy()
+        episodes = observed["episode"].copy()
 
 
 def evaluation_two_over_one() -> Figure:

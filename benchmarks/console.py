@@ -1,4 +1,4 @@
-"""From a key press to the executed action, over a real WebSocket on loopback; and what streaming costs in memory.
+"""Time from a key press to the executed action, over a real WebSocket on loopback; and the memory that streaming costs.
 
 python benchmarks/console.py --minutes 2
 """
@@ -25,40 +25,63 @@ from mile.humans.controls import keymap_for
 from mile.policies import load_policy
 
 
-class Noted(Person):
-    """Notes when each step was made, and by whom."""
+class TimedPerson(Person):
+    """Writes down when each step was made, and by whom."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.timed_steps = []  # time, whether the person was in control
 
     def judge(self, executed_action):
-        notes.append((time.monotonic(), self.takeover.in_control))
+        self.timed_steps.append((time.monotonic(), self.takeover.in_control))
         return super().judge(executed_action)
 
 
-def person(url, presses, over):
-    """Start every episode; press a key now and then, for 0.2 s."""
-    place = urlsplit(url)
-    with connect(url.replace("http", "ws").replace("/?", "/ws?"), origin=f"http://{place.netloc}") as socket:
-        held, change, due = False, time.monotonic() + 1, 0.0
-        while not over.is_set():
-            now = time.monotonic()
-            if now >= change:
-                held, change = not held, now + (0.2 if not held else random.uniform(0.2, 0.6))
-                if held:
-                    presses.append(now)
-                due = now
-            if now >= due:
-                message = {"pressed": ["ArrowUp"] if held else []}
-                if phase[0] in ("waiting", "away"):
-                    message["command"] = "start"
-                socket.send(json.dumps(message))
-                due = now + 0.1
-            try:
-                news = socket.recv(timeout=max(0.0, min(due, change) - time.monotonic()))
-                if isinstance(news, str):
-                    phase[0] = json.loads(news)["phase"]
-            except TimeoutError:
-                pass
-            except ConnectionClosed:
-                return
+class Typist:
+    """Starts every episode at the browser's console, and presses a key now and then, for 0.2 s."""
+
+    def __init__(self, url):
+        self.url, self.phase = url, ""
+        self.presses = []  # times
+        self.leaving = threading.Event()
+
+    def run(self):
+        place = urlsplit(self.url)
+        url = self.url.replace("http", "ws").replace("/?", "/ws?")
+        with connect(url, origin=f"http://{place.netloc}") as socket:
+            pressed, next_change, next_message = False, time.monotonic() + 1, 0.0
+            while not self.leaving.is_set():
+                # press or release
+                now = time.monotonic()
+                if now >= next_change:
+                    pressed = not pressed
+                    next_change = now + (0.2 if pressed else random.uniform(0.2, 0.6))
+                    next_message = now
+                    if pressed:
+                        self.presses.append(now)
+
+                # tell, and listen
+                if now >= next_message:
+                    self._send(socket, pressed)
+                    next_message = now + 0.1
+                try:
+                    self._receive(socket, max(0.0, min(next_message, next_change) - time.monotonic()))
+                except ConnectionClosed:
+                    return
+
+    def _send(self, socket, pressed):
+        message = {"pressed": ["ArrowUp"] if pressed else []}
+        if self.phase in ("waiting", "away"):
+            message["command"] = "start"
+        socket.send(json.dumps(message))
+
+    def _receive(self, socket, timeout):
+        try:
+            news = socket.recv(timeout=timeout)
+        except TimeoutError:
+            return
+        if isinstance(news, str):
+            self.phase = json.loads(news)["phase"]
 
 
 def resident():
@@ -66,31 +89,50 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-if __name__ == "__main__":
+def play(minutes, rate):
+    """Play episodes with a person at the browser; return the times of steps and presses, and memory by episode."""
+    console = Browser(port=0)
+    env = make_env("lunarlander", render_mode="rgb_array")
+    person = TimedPerson(console, env.render, keymap_for("lunarlander", env.action_spec_unbatched), rate)
+    supervised = TransformedEnv(env, InterventionTransform(person))
+    typist = Typist(console.url)
+    threading.Thread(target=typist.run, daemon=True).start()
+
+    began, memory = time.monotonic(), []
+    while time.monotonic() - began < 60 * minutes:
+        collect_episodes(supervised, load_policy("lunarlander/initial"), 1, seed=len(memory))
+        memory.append(resident())
+    typist.leaving.set()
+    console.close()
+    return person.timed_steps, typist.presses, memory
+
+
+def delays(steps, presses):
+    """Return the time from each press during an episode to the person's next action, ms."""
+    all_times = np.array([step_time for step_time, _ in steps])
+    times = np.array([step_time for step_time, by_person in steps if by_person])
+    result = []
+    for press in presses:
+        after = np.searchsorted(times, press)
+        if after < len(times) and times[after] - press < 1 and np.searchsorted(all_times, press) > 0:
+            result.append(1000 * (times[after] - press))
+    return result
+
+
+def main():
+    """Play, and print delays, periods and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--rate", type=float, default=20.0, help="Hz")
-    given = parser.parse_args()
-    notes, presses, phase, over = [], [], [""], threading.Event()
-    console = Browser(port=0)
-    env = make_env("lunarlander", render_mode="rgb_array")
-    human = Noted(console, env.render, keymap_for("lunarlander", env.action_spec_unbatched), given.rate)
-    supervised = TransformedEnv(env, InterventionTransform(human))
-    threading.Thread(target=person, args=(console.url, presses, over), daemon=True).start()
-    began, memory = time.monotonic(), []
-    while time.monotonic() - began < 60 * given.minutes:
-        collect_episodes(supervised, load_policy("lunarlander/initial"), 1, seed=len(memory))
-        memory.append(resident())
-    over.set()
-    console.close()
-    acted = np.array([then for then, by_person in notes if by_person])
-    made = np.array([then for then, _ in notes])
-    took = []
-    for press in presses:
-        at = np.searchsorted(acted, press)
-        if at < len(acted) and acted[at] - press < 1 and np.searchsorted(made, press) > 0:
-            took.append(1000 * (acted[at] - press))
-    gaps = np.diff(made)
+    arguments = parser.parse_args()
+
+    steps, presses, memory = play(arguments.minutes, arguments.rate)
+    took = delays(steps, presses)
+    gaps = np.diff([step_time for step_time, _ in steps])
     print(f"{len(took)} presses: median {np.median(took):.0f} ms, 95 % {np.percentile(took, 95):.0f} ms")
     print(f"control: median period {1000 * np.median(gaps):.1f} ms, 95 % {1000 * np.percentile(gaps, 95):.1f} ms")
     print(f"memory after {len(memory)} episodes: {memory[0]:.0f} → {memory[-1]:.0f} MB (most {max(memory):.0f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""The intervention model, a step of MILE, and an epoch of it, each against something simpler."""
+"""Speed of the intervention model, of a step of MILE and of an epoch, each against something simpler."""
 
 import tempfile
 import warnings
@@ -34,8 +34,10 @@ def intervention_speedup() -> Figure:
             Independent(Normal(mean, log_std.clamp(-1, 1).exp()), 1)
             for mean, log_std in zip(means, log_stds, strict=True)
         )
-        out = model(human, belief, COST, SCALE)
-        (out[1] if isinstance(out, tuple) else out).sum().backward()
+        output = model(human, belief, COST, SCALE)
+        if isinstance(output, tuple):
+            output = output[1]
+        output.sum().backward()
 
     return ratio(partial(run, sampled_intervention_prob), partial(run, intervention_log_probs))
 
@@ -62,9 +64,12 @@ def epoch_over_bare_loop() -> Figure:
     """Lightning's epoch of MILE over a bare loop of the same steps on the same batches."""
     steps = LearningSteps.gaussian()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # data
         warnings.simplefilter("ignore")
         data = InterventionDataModule(f"{folder}/buffer", "benchmark", batch_size=BATCH)
         data.buffer.append(recorded_steps(32 * BATCH))
+
+        # two ways to learn from them
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         epochs = 4
 
@@ -77,6 +82,7 @@ def epoch_over_bare_loop() -> Figure:
                 for batch in data.batches():
                     steps.step(steps.method.loss(batch).loss)
 
+        # once to warm up
         bare()
         return ratio_once(lightning, bare, repetitions=5)
 
@@ -90,12 +96,14 @@ def recorded_steps(length: int, episode: int = 0) -> TensorDict:
     last = torch.arange(length) == length - 1
     return TensorDict(
         {
+            # the step
             "observation": observation[:-1],
             "robot_action": action,
             "human_action": torch.where(intervened.unsqueeze(-1), action, torch.nan),
             "intervened": intervened,
             "executed_action": action,
             "intervention_prob": torch.full([length], 0.2),
+            # its outcome
             "next": {
                 "observation": observation[1:],
                 "reward": torch.zeros(length),
@@ -103,6 +111,7 @@ def recorded_steps(length: int, episode: int = 0) -> TensorDict:
                 "truncated": torch.zeros(length, dtype=torch.bool),
                 "success": last,
             },
+            # its place
             "episode": torch.full([length], episode),
             "round": torch.zeros(length, dtype=torch.int64),
             "step": torch.arange(length),
@@ -145,5 +154,8 @@ class LearningSteps:
         self.step(sampled_loss(human, belief, self.batch, COST, SCALE))
 
     def trivial(self) -> None:
-        out = (network.network(network.normalizer(self.batch["observation"])) for network in self.networks)
-        self.step(sum(values.square().mean() for values in out))
+        losses = []
+        for network in self.networks:
+            output = network.network(network.normalizer(self.batch["observation"]))
+            losses.append(output.square().mean())
+        self.step(sum(losses))

@@ -1,4 +1,4 @@
-"""One figure: the ratio of two times, measured in turns because machines are noisy and drift."""
+"""The ratio of two times, measured in turns because machines are noisy and drift."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.benchmark import Timer
 
-SECONDS = 0.5  # of repetition for a short statement, each time
+MIN_TIME = 0.5  # s, for which a short statement is repeated in one measurement
 
 
 class Figure(NamedTuple):
@@ -19,16 +19,16 @@ class Figure(NamedTuple):
 
 
 def ratio(numerator: Callable[[], Any], denominator: Callable[[], Any], repetitions: int = 7) -> Figure:
-    """Return how many times as long the first takes; both are short and are repeated."""
+    """Return the time of the first over the time of the second; both are short and are repeated."""
 
     def seconds(function: Callable[[], Any]) -> float:
-        return Timer("function()", globals={"function": function}).blocked_autorange(min_run_time=SECONDS).median
+        return Timer("function()", globals={"function": function}).blocked_autorange(min_run_time=MIN_TIME).median
 
     return _figure([seconds(numerator) / seconds(denominator) for _ in range(repetitions)])
 
 
 def ratio_once(numerator: Callable[[], Any], denominator: Callable[[], Any], repetitions: int = 3) -> Figure:
-    """Return the same of what takes seconds, and is done once in each repetition."""
+    """Return the same ratio of functions that take seconds, and run once in each repetition."""
     return _figure([elapsed(numerator) / elapsed(denominator) for _ in range(repetitions)])
 
 

@@ -36,8 +36,9 @@ HERE = Path(__file__).parent
 def start_seconds() -> Figure:
     """Wall-clock time of `python src/train.py --help`, s."""
     command = [sys.executable, HERE.parent / "src" / "train.py", "--help"]
-    times = sorted(elapsed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3))
-    return Figure(times[1], times[0], times[2])
+    times = [elapsed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3)]
+    least, median, greatest = sorted(times)
+    return Figure(median, least, greatest)
 
 
 BENCHMARKS: dict[str, tuple[Any, str]] = {
@@ -54,8 +55,9 @@ BENCHMARKS: dict[str, tuple[Any, str]] = {
 
 
 def machine() -> dict[str, Any]:
-    """Describe where the figures come from."""
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ": ?")
+    """Describe the machine and the versions that the figures come from."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line for line in lines if "model name" in line), ": ?")
     return {
         "cpu": model.split(":")[1].strip(),
         "cores": os.cpu_count(),
@@ -80,6 +82,7 @@ def trace(path: str) -> None:
 @one_line_errors
 def main() -> None:
     """Measure, print a table, and write latest.json."""
+    # arguments
     parser = argparse.ArgumentParser(description="Speed as ratios within one run.")
     parser.add_argument("--trace", metavar="FILE", help="write a torch.profiler trace of a training step instead")
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of them")
@@ -87,6 +90,8 @@ def main() -> None:
     if arguments.trace:
         trace(arguments.trace)
         return
+
+    # measure
     table = Table("benchmark", "median", "quartiles", "aim", title="ratios within this run")
     figures: dict[str, Any] = {}
     for name in arguments.only:
@@ -94,6 +99,8 @@ def main() -> None:
         function, aim = BENCHMARKS[name]
         figures[name], low, high = function()
         table.add_row(name, f"{figures[name]:.2f}", f"{low:.2f} to {high:.2f}", aim)
+
+    # print and keep
     Console(width=120).print(table)
     (HERE / "latest.json").write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n")
 

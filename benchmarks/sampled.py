@@ -1,4 +1,4 @@
-"""The intervention model by sampling, as it is usually written: what the exact one is compared with."""
+"""The intervention model by sampling, as it is usually written; the exact model is compared with this one."""
 
 import torch
 from torch import Tensor

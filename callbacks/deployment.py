@@ -15,6 +15,7 @@ from mile.callbacks.rounds import RoundCallback, Rounds
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.sharing import share_episodes
+from mile.envs import schedule_of
 from mile.evaluation import Evaluation, summarize
 from mile.files import read_json
 from mile.policies import Policy
@@ -164,7 +165,7 @@ class DeploymentCallback(RoundCallback):
 
     def _share(self, episodes: list[int], trainer: Trainer) -> list[int]:
         """Return the episodes that this rank plays; a robot or a person is at rank 0 alone."""
-        is_simulated = hasattr(self.env, "schedule")  # episodes are then the same wherever they are played
+        is_simulated = schedule_of(self.env) is not None  # episodes are then the same wherever they are played
         if is_simulated:
             return episodes[trainer.global_rank :: trainer.world_size]
         return episodes if trainer.global_rank == 0 else []

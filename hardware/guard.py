@@ -1,53 +1,54 @@
-"""Looks after an arm that is left alone: while a person is waited for, or the robot learns."""
+"""Checks an arm that is left alone, while the program waits for a person or trains the robot's policy."""
 
 import threading
 import time
 from collections.abc import Callable
 
-PERIOD = 0.5  # s between two looks
-ALONE = 1.0  # s since the arm was last heard of, from where on it is looked after
+CHECK_PERIOD = 0.5  # s between two checks
+UNATTENDED_AFTER = 1.0  # s without attention, after which the guard checks the arm
 
 
 class Guard:
-    """Calls `look` about twice a second, from a thread of its own, while nobody else has the arm in view.
+    """Calls `check` about twice a second, in a thread of its own, while nobody else works with the arm.
 
-    Real time, also where the arm's is simulated.
+    Measures real time, even where the arm's time is simulated.
 
     Args:
-        look: is given for how long the arm has been alone, s.
+        check: Called with the time for which the arm has been alone, s.
 
     Attributes:
-        view: to be held by who works with the arm.
+        lock: Lock to hold while working with the arm.
     """
 
-    def __init__(self, look: Callable[[float], None]) -> None:
-        self.look, self.view = look, threading.RLock()
-        self.over = threading.Event()
+    def __init__(self, check: Callable[[float], None]) -> None:
+        self.check, self.lock = check, threading.RLock()
+        self.closing = threading.Event()
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
-        self.seen()
-        self.over.clear()
+        """Start the guard's thread."""
+        self.note_attention()
+        self.closing.clear()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
-    def seen(self) -> None:
-        """Hear that somebody has the arm in view."""
-        self.last = time.monotonic()
+    def note_attention(self) -> None:
+        """Note that the arm has just been looked at, so that it is not alone."""
+        self.last_attention = time.monotonic()
 
     def close(self) -> None:
-        """Look no more."""
-        self.over.set()
+        """Stop the guard's thread."""
+        self.closing.set()
         if self.thread is not None:
             self.thread.join()
 
     def _watch(self) -> None:
-        while not self.over.wait(PERIOD):
-            if not self.view.acquire(blocking=False):
+        while not self.closing.wait(CHECK_PERIOD):
+            if not self.lock.acquire(blocking=False):
                 continue
             try:
-                if (alone := time.monotonic() - self.last) > ALONE:
-                    self.look(alone)
+                seconds_alone = time.monotonic() - self.last_attention
+                if seconds_alone > UNATTENDED_AFTER:
+                    self.check(seconds_alone)
             finally:
-                self.view.release()
+                self.lock.release()

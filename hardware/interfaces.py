@@ -1,4 +1,4 @@
-"""What the rest of the code needs of hardware."""
+"""Interfaces of the hardware that the rest of the code uses: clock, robot, camera."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class Clock(Protocol):
-    """Time, of this machine or simulated; `time` (now as `monotonic`) or a simulated bus."""
+    """Time, of this machine (`mile.hardware.widowx.WallClock`) or simulated (a simulated bus)."""
 
     def now(self) -> float:
         """Return the time, s."""
@@ -19,13 +19,13 @@ class Clock(Protocol):
 
 
 class RobotState(NamedTuple):
-    """What a robot measures.
+    """A robot's measurement of itself.
 
     Attributes:
-        position: of the end effector in the base's frame, `[3]`, m.
-        angles: of the joints, `[joints]`, rad.
-        gripper: how far it is open, in [0, 1].
-        time: of the measurement, s, on the robot's clock.
+        position: Position of the end effector in the base's frame, `[3]`, m.
+        angles: Angles of the joints, `[joints]`, rad.
+        gripper: Opening of the gripper, in [0, 1]; 1 is open.
+        time: Time of the measurement on the robot's clock, s.
     """
 
     position: NDArray[np.float64]
@@ -42,14 +42,14 @@ class Robot(Protocol):
         ...
 
     def observe(self) -> RobotState:
-        """Return what is measured now."""
+        """Measure the arm's state now."""
         ...
 
     def send_action(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
         """Move for a control step by an action (dx, dy, dz, gripper) `[4]` in [−1, 1]; gripper 1 closes.
 
         Returns:
-            What was really sent, in the same units, when the step's time is over.
+            The action that was really sent, in the same units, when the step's time is over.
         """
         ...
 
@@ -58,11 +58,11 @@ class Robot(Protocol):
         ...
 
     def hold(self) -> None:
-        """Stay where it is, now."""
+        """Stop now, and stay there."""
         ...
 
     def close(self) -> None:
-        """Move slowly to rest, and let go of the arm; a second call does nothing."""
+        """Move slowly to rest, and release the arm; a second call does nothing."""
         ...
 
 
@@ -74,5 +74,5 @@ class Camera(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the camera."""
+        """Release the camera."""
         ...

@@ -10,32 +10,34 @@ from typing import Any, NamedTuple
 from mile.humans.controls import Controls
 
 APP = "com.rail.oculus.teleop/com.rail.oculus.teleop.MainActivity"  # of RAIL Berkeley's oculus_reader
-TAG = "wE9ryARX"
-PATIENCE = 5.0  # s, for the first pose
-FRESH = 0.2  # s between poses, of which the app prints some 70 a second
-CLOSED, OPEN = 0.6, 0.4  # of the grip: the clutch closes above, and opens below
-RIGHT = re.compile(r"\br:((?:[-+.e\d]+ ){15}[-+.e\d]+)")
+TAG = "wE9ryARX"  # of the app's lines in the log
+FIRST_POSE_TIMEOUT = 5.0  # s
+MAX_POSE_AGE = 0.2  # s; the app prints some 70 poses a second
+GRIP_CLOSES, GRIP_OPENS = 0.6, 0.4  # the clutch closes where the grip is above the first, opens below the second
+RIGHT_POSE = re.compile(r"\br:((?:[-+.e\d]+ ){15}[-+.e\d]+)")
 BUTTONS = {"RTr": "Pad0", "B": "Pad1"}  # the trigger closes the gripper, B opens it
 
 
 def find_quests(adb: str = "adb") -> list[str]:
     """Return a line for each device that adb knows, or one that says why there is none."""
     try:
-        listed = subprocess.run([adb, "devices"], check=False, capture_output=True, text=True, timeout=20).stdout
+        listing = subprocess.run([adb, "devices"], check=False, capture_output=True, text=True, timeout=20).stdout
     except FileNotFoundError:
         return ["cannot be looked for; install adb (Debian: adb)"]
     except subprocess.TimeoutExpired:
         return ["adb does not answer; adb kill-server, and try again"]
-    return [" ".join(line.split()) for line in listed.splitlines()[1:] if line.strip()] or ["none"]
+
+    devices = [" ".join(line.split()) for line in listing.splitlines()[1:] if line.strip()]
+    return devices or ["none"]
 
 
 class Pose(NamedTuple):
-    """What the app prints of the right controller.
+    """The right controller's state, as the app prints it.
 
     Attributes:
-        position: `[3]`, m: to the right, up, backward, as the headset lies.
-        pressed: names of the buttons that are down.
-        grip: how far it is closed, in [0, 1].
+        position: Position, `[3]`, m: to the right, up, backward, as the headset lies.
+        pressed: Names of the pressed buttons.
+        grip: Share by which the grip is closed, in [0, 1].
     """
 
     position: tuple[float, float, float]
@@ -44,16 +46,17 @@ class Pose(NamedTuple):
 
 
 class Quest:
-    """Reads the right controller's position while its grip is held, which is the clutch; see `Controls.hand`.
+    """Reads the right controller's position while its grip, which is the clutch, is held; see `Controls.hand`.
 
-    The headset stays where it lies: positions are relative to it. One that was unplugged is taken up again.
+    Leave the headset where it lies, because positions are relative to it. A headset that was unplugged is read again
+    as soon as it is back.
 
     Args:
-        facing: from where the headset looks to where the arm does, degrees anticlockwise seen from above.
-        adb: the program.
+        facing: Angle from the headset's viewing direction to the arm's, degrees anticlockwise seen from above.
+        adb: Path of the program adb.
 
     Raises:
-        ConnectionError: there is no headset, no adb, or no app that prints.
+        ConnectionError: There is no headset, no adb, or no app that prints.
     """
 
     name = "Meta Quest"
@@ -62,30 +65,38 @@ class Quest:
         self.turn, self.adb = math.radians(facing), adb
         self.newest: tuple[Controls, float] | None = None
         self.clutch, self.closed = 0, False
-        self.seen, self.over = threading.Event(), threading.Event()
+        self.has_pose, self.closing = threading.Event(), threading.Event()
+
+        # start the app
         try:
             start = [adb, "shell", "am", "start", "-n", APP]
             subprocess.run(start, capture_output=True, text=True, check=True, timeout=20)
         except FileNotFoundError:
             raise ConnectionError("a Quest is read over adb, which is not installed (Debian: adb)") from None
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            why = str(error.stderr or error).strip().splitlines()[-1]
-            raise ConnectionError(f"no Quest answers ({why}); plug it in, allow debugging there; adb devices") from None
+            reason = str(error.stderr or error).strip().splitlines()[-1]
+            raise ConnectionError(
+                f"no Quest answers ({reason}); plug it in, allow debugging there; adb devices"
+            ) from None
+
+        # read its log in a thread
         self.process: subprocess.Popen | None = None
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
-        if not self.seen.wait(PATIENCE):
+        if not self.has_pose.wait(FIRST_POSE_TIMEOUT):
             self.close()
             raise ConnectionError("the Quest prints no poses; put oculus_reader on it, wake it and its controller")
 
     def read(self) -> Controls | None:
         """Return the hand and what is pressed; None while poses are missing. See `InputDevice`."""
-        newest = self.newest
-        return newest[0] if newest is not None and time.monotonic() - newest[1] < FRESH else None
+        if self.newest is None:
+            return None
+        controls, pose_time = self.newest
+        return controls if time.monotonic() - pose_time < MAX_POSE_AGE else None
 
     def close(self) -> None:
-        """Let go of the headset."""
-        self.over.set()
+        """Stop reading, and release the headset."""
+        self.closing.set()
         if self.process is not None:
             self.process.kill()
         self.thread.join()
@@ -94,49 +105,65 @@ class Quest:
         """Read the app's log, and begin again if it ends."""
         log = [self.adb, "logcat", "-v", "raw", "-T", "1", "-s", f"{TAG}:I"]
         pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        while not self.over.wait(0.2):
+        while not self.closing.wait(0.2):
             with subprocess.Popen(log, text=True, errors="replace", **pipes) as self.process:
-                before = -math.inf  # the log begins with an old line
+                last_time = -math.inf  # the log begins with an old line
                 for line in self.process.stdout or ():
                     pose, now = parse(line), time.monotonic()
-                    if self.over.is_set():
+                    if self.closing.is_set():
                         self.process.kill()
                     elif pose is not None:
-                        self._hear(pose, now, now - before < FRESH)
-                        before = now
+                        self._update(pose, now, now - last_time < MAX_POSE_AGE)
+                        last_time = now
 
-    def _hear(self, pose: Pose, now: float, flowing: bool) -> None:
-        """Take a pose, unless it may be an old one; after a gap the clutch must count as closed anew."""
-        held = pose.grip > (OPEN if self.closed and flowing else CLOSED)
-        self.clutch += held and not (self.closed and flowing)
-        self.closed = held
+    def _update(self, pose: Pose, now: float, flowing: bool) -> None:
+        """Keep a pose, unless it may be an old one; after a gap the clutch counts as closed anew."""
+        # the clutch
+        was_closed = self.closed and flowing
+        self.closed = pose.grip > (GRIP_OPENS if was_closed else GRIP_CLOSES)
+        if self.closed and not was_closed:
+            self.clutch += 1
         if not flowing:
             return
+
+        # the hand, seen from the arm
         right, up, backward = pose.position
         forward, left = -backward, -right
         ahead = forward * math.cos(self.turn) + left * math.sin(self.turn)
         beside = left * math.cos(self.turn) - forward * math.sin(self.turn)
+        hand = (ahead, beside, up) if self.closed else None
+
         pressed = frozenset(name for button, name in BUTTONS.items() if button in pose.pressed)
-        self.newest = Controls(pressed, hand=(ahead, beside, up) if held else None, clutch=self.clutch), now
-        self.seen.set()
+        self.newest = Controls(pressed, hand=hand, clutch=self.clutch), now
+        self.has_pose.set()
 
 
 def parse(line: str) -> Pose | None:
-    """Return what a line says of the right controller, None if nothing.
+    """Return the pose in a line of the log, None if there is none.
 
     Args:
-        line: `l:` and 16 numbers, the pose's matrix row by row, `|r:` and 16 more, `&` and names of buttons with their
-            values, separated by commas.
+        line: Line of the log: `l:` and 16 numbers, the pose's matrix row by row, `|r:` and 16 more, `&` and names of
+            buttons with their values, separated by commas.
     """
-    found = RIGHT.search(line)
-    if found is None:
+    match = RIGHT_POSE.search(line)
+    if match is None:
         return None
-    parts = [it.split() for it in line.partition("&")[2].split(",")]
+
+    # numbers, and buttons with or without values
+    grip, pressed = None, set()
     try:
-        numbers = [float(it) for it in found[1].split()]
-        grip = next((float(it[1]) for it in parts if len(it) == 2 and it[0] == "rightGrip"), 0.0)
+        numbers = [float(number) for number in match[1].split()]
+        for entry in line.partition("&")[2].split(","):
+            words = entry.split()
+            if len(words) == 1:
+                pressed.add(words[0])
+            elif len(words) == 2 and words[0] == "rightGrip" and grip is None:
+                grip = float(words[1])
     except ValueError:
         return None
+
+    if grip is None:
+        grip = 0.0
     if not all(map(math.isfinite, (*numbers, grip))):
         return None
-    return Pose((numbers[3], numbers[7], numbers[11]), frozenset(it[0] for it in parts if len(it) == 1), grip)
+    return Pose((numbers[3], numbers[7], numbers[11]), frozenset(pressed), grip)

@@ -12,19 +12,19 @@ from mile.envs.frames import FRAME_BYTES, compress
 from mile.hardware.interfaces import Camera, Robot
 from mile.hardware.safety import SafetyError
 
-STACKED = 4  # time steps in an observation, App. D
-WIDTH = 6  # numbers in a time step
-STALE = 0.5  # s, of a picture; a webcam takes at least ten a second
-ALIGNED = 0.004  # m, beside the hole's middle, from where the scripted policy goes down
-ABOVE = 0.13  # m, where it moves sideways
+TIME_STEPS = 4  # in an observation, App. D
+NUMBERS_PER_STEP = 6
+MAX_PICTURE_AGE = 0.5  # s; a webcam takes at least ten a second
+ALIGNED_WITHIN = 0.004  # m beside the hole's middle, from where the scripted policy moves down
+TRAVEL_HEIGHT = 0.13  # m, where it moves sideways
 
 
 class Bench(Protocol):
-    """An arm and what is around it.
+    """An arm and its surroundings.
 
     Attributes:
-        robot: the arm.
-        camera: looks at it.
+        robot: The arm.
+        camera: A camera that looks at the arm.
     """
 
     robot: Robot
@@ -35,7 +35,7 @@ class Bench(Protocol):
         ...
 
     def box(self) -> NDArray[np.float64]:
-        """Return where the box is, `[2]`, m; NaN if nobody knows."""
+        """Return the position of the box, `[2]`, m; NaN if nobody knows."""
         ...
 
     def success(self) -> bool:
@@ -52,21 +52,22 @@ class RobotEnv(gym.Env):
 
     An observation is four time steps, oldest first, of the hand's position (0:3, m), the gripper's opening (3), and the
     box's position (4:6, m); with an encoder, of the picture's embedding and then the hand's position, and the numbers
-    are reported as `state`. An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; what was
-    sent instead, after clipping, is reported as `executed_action`. The reward is 1 for success.
+    are reported as `state`. An action is (dx, dy, dz, gripper) in [−1, 1], in steps of the robot's limits; the action
+    that was sent instead, after clipping, is reported as `executed_action`. The reward is 1 for success.
 
     Nothing is connected before the first reset.
 
     Args:
-        bench: makes the arm and what is around it.
-        encoder: makes what turns a picture into numbers; None: where the box is must be known.
-        embedding: how many numbers it makes.
-        frames: report each picture, compressed, as `frame`.
-        max_episode_steps: end after so many.
-        render_mode: "rgb_array" for pictures.
+        bench: Function that makes the arm and its surroundings.
+        encoder: Function that makes the encoder, which turns a picture into an embedding; None: the position of the
+            box must be known.
+        embedding: Number of entries of the embedding.
+        frames: Report each picture, compressed, as `frame`.
+        max_episode_steps: Number of steps after which an episode is truncated.
+        render_mode: Mode of rendering: "rgb_array" for pictures.
 
     Raises:
-        ValueError: there is no bench.
+        ValueError: There is no bench.
     """
 
     metric = "success"
@@ -84,19 +85,23 @@ class RobotEnv(gym.Env):
         if bench is None:
             raise ValueError("a robot needs a desk; choose hardware=simulated or hardware=widowx")
         self.make, self.bench = bench, None
-        self.encoder = encoder and encoder()
+        self.encoder = None if encoder is None else encoder()
         self.frames = frames
-        width = WIDTH if encoder is None else embedding + 3
         self.max_episode_steps, self.render_mode = max_episode_steps, render_mode
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (STACKED * width,), np.float32)
+
+        # spaces
+        width = NUMBERS_PER_STEP if encoder is None else embedding + 3
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (TIME_STEPS * width,), np.float32)
         self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
         self.reports: dict[str, gym.spaces.Box] = {"executed_action": self.action_space}
         if encoder is not None:
-            self.reports["state"] = gym.spaces.Box(-np.inf, np.inf, (STACKED * WIDTH,), np.float32)
+            self.reports["state"] = gym.spaces.Box(-np.inf, np.inf, (TIME_STEPS * NUMBERS_PER_STEP,), np.float32)
         if frames:
             self.reports["frame"] = gym.spaces.Box(0, 255, (FRAME_BYTES,), np.uint8)
-        self.numbers: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
-        self.embeddings: deque[NDArray[np.float32]] = deque(maxlen=STACKED)
+
+        # the last time steps
+        self.numbers: deque[NDArray[np.float32]] = deque(maxlen=TIME_STEPS)
+        self.embeddings: deque[NDArray[np.float32]] = deque(maxlen=TIME_STEPS)
         self.steps = 0
         self.frame: NDArray[np.uint8] | None = None
 
@@ -109,21 +114,24 @@ class RobotEnv(gym.Env):
         else:
             self.bench.robot.reset()
         self.bench.prepare(0 if seed is None else seed)
+
+        # the first measurement stands for the time steps before it
         self.steps = 0
-        self._look()
+        self._measure()
         for history in (self.numbers, self.embeddings):
-            history.extend(list(history)[-1:] * STACKED)
+            history.extend(list(history)[-1:] * TIME_STEPS)
         return self._observation(), self._info()
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict]:
         """Move, and wait until the step's time is over."""
         assert self.bench is not None, "reset comes first"
-        sent = self.bench.robot.send_action(np.asarray(action, np.float32))
+        executed_action = self.bench.robot.send_action(np.asarray(action, np.float32))
         self.steps += 1
-        self._look()
+        self._measure()
+
         success = self.bench.success()
         truncated = not success and self.steps >= self.max_episode_steps
-        info = {"success": success, "executed_action": sent, **self._info()}
+        info = {"success": success, "executed_action": executed_action, **self._info()}
         return self._observation(), float(success), success, truncated, info
 
     def render(self) -> Any:
@@ -138,26 +146,30 @@ class RobotEnv(gym.Env):
             self.bench = None
 
     def scripted(self) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
-        """Return a policy from the newest time step's numbers, and how many these are."""
-        return insert, WIDTH
+        """Return a policy that acts on the newest time step's numbers, and how many numbers these are."""
+        return insert, NUMBERS_PER_STEP
 
-    def _look(self) -> None:
-        """Measure, and take a picture if one is wanted.
+    def _measure(self) -> None:
+        """Measure the arm's state, and take a picture if one is used.
 
         Raises:
-            SafetyError: the camera stands still.
+            SafetyError: The camera has stopped taking pictures.
         """
         assert self.bench is not None
         state = self.bench.robot.observe()
         self.numbers.append(np.array([*state.position, state.gripper, *self.bench.box()], np.float32))
         if self.encoder is None and not self.frames:
             return
-        picture, taken = self.bench.camera.read()
-        if (age := state.time - taken) > STALE:
+
+        # a picture that is new enough
+        picture, picture_time = self.bench.camera.read()
+        age = state.time - picture_time
+        if age > MAX_PICTURE_AGE:
             self.bench.robot.hold()
             raise SafetyError(
                 f"the camera's newest picture is {age:.1f} s old: the arm holds; plug the camera in anew, mile-doctor"
             )
+
         if self.encoder is not None:
             self.embeddings.append(np.concatenate([self.encoder(picture), state.position], dtype=np.float32))
         if self.frames:
@@ -171,14 +183,15 @@ class RobotEnv(gym.Env):
 
 
 def insert(state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the action that brings the block above the hole, and then down; gripper closed.
+    """Return the action that moves the block above the hole, and then down; gripper closed.
 
     Args:
-        state: one time step of an observation, `[6]`.
+        state: One time step of an observation, `[6]`.
     """
-    aside = state[4:6] - state[:2]
-    down = -0.02 if np.abs(aside).max() < ALIGNED else np.clip(ABOVE - state[2], 0, 0.02)
-    return np.array([*(aside / 0.02), down / 0.02, 1.0]).clip(-1, 1)
+    sideways = state[4:6] - state[:2]
+    aligned = np.abs(sideways).max() < ALIGNED_WITHIN
+    upward = -0.02 if aligned else np.clip(TRAVEL_HEIGHT - state[2], 0, 0.02)
+    return np.array([*(sideways / 0.02), upward / 0.02, 1.0]).clip(-1, 1)
 
 
 gym.register("WidowXPeg-v0", "mile.hardware.robot_env:RobotEnv")

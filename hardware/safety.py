@@ -1,4 +1,4 @@
-"""What an arm may do: every motion passes through here, whoever asks for it."""
+"""Keeps an arm within its limits: every motion passes through here, whoever asks for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,28 +7,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mile.hardware.dynamixel import ERRORS
+from mile.hardware.dynamixel import ERROR_BITS
 from mile.hardware.kinematics import UnreachableError, forward, inverse, pointing_down
 
 Array = NDArray[np.float64]
-LEAST = 0.05  # of a wish; what would have to be cut further is not done
+MIN_FRACTION = 0.05  # of a wish; the arm stays where a motion would have to be cut further
 
 
 class SafetyError(RuntimeError):
-    """A reason to hold the arm; it says which part, and what to do."""
+    """A reason to hold the arm; its message names the part, and what to do."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an arm may do.
+    """Limits of an arm.
 
     Attributes:
-        low: corner of the workspace, m, in the base's frame; its z leaves room for a block that hangs 5 cm lower.
-        high: the other corner.
-        step: of a control step in each direction, m.
-        joint_speed: rad/s.
-        temperature: of a servo, °C, at which the arm holds; the servos themselves give up at 72 to 80.
-        voltage: least one of the supply, V.
+        low: Lower corner of the workspace, m, in the base's frame; its z leaves room for a block that hangs 5 cm lower.
+        high: Upper corner of the workspace, m, in the base's frame.
+        step: Greatest displacement of a control step in each direction, m.
+        joint_speed: Greatest speed of a joint, rad/s.
+        temperature: Temperature of a servo at which the arm holds, °C; the servos themselves give up at 72 to 80.
+        voltage: Least voltage of the supply, V.
+
+    Raises:
+        ValueError: The corners are in the wrong order, or a step or speed is out of its range.
     """
 
     low: tuple[float, float, float] = (0.10, -0.15, 0.055)
@@ -41,22 +44,23 @@ class Limits:
     def __post_init__(self) -> None:
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"each of the workspace's low must be below its high, got {self.low} and {self.high}")
-        for name, most in (("step", 0.05), ("joint_speed", 3.0)):
-            if not 0 < getattr(self, name) <= most:
-                raise ValueError(f"{name} must be above 0 and at most {most}, got {getattr(self, name)}")
+        for name, greatest in (("step", 0.05), ("joint_speed", 3.0)):
+            value = getattr(self, name)
+            if not 0 < value <= greatest:
+                raise ValueError(f"{name} must be above 0 and at most {greatest}, got {value}")
 
 
 class ServoState(NamedTuple):
-    """What a servo reports.
+    """A servo's report of itself.
 
     Attributes:
-        torque: whether it holds.
-        error: bits of HARDWARE_ERROR.
-        watchdog: BUS_WATCHDOG; −1: it has stopped the servo.
-        goal: raw position that it was sent to.
-        position: raw position.
-        voltage: of the supply, V.
-        temperature: °C.
+        torque: Whether its torque is on.
+        error: Bits of HARDWARE_ERROR.
+        watchdog: Value of BUS_WATCHDOG; −1: the watchdog has stopped the servo.
+        goal: Raw position that the servo was sent to.
+        position: Raw position where the servo is.
+        voltage: Voltage of the supply, V.
+        temperature: Temperature, °C.
     """
 
     torque: bool
@@ -70,12 +74,12 @@ class ServoState(NamedTuple):
 
 @dataclass(frozen=True)
 class Motion:
-    """What is sent to the joints for a control step, and what of the wish was cut.
+    """A control step's motion within the limits, and which limits cut the wish.
 
     Attributes:
-        target: of the end effector, `[3]`, m.
-        angles: `[6]`, rad.
-        clipped: by which limits, in words; empty if by none.
+        target: Position of the end effector at the step's end, `[3]`, m.
+        angles: Angles to send to the joints, `[6]`, rad.
+        clipped: Names of the limits that cut the wish; empty if none did.
     """
 
     target: Array
@@ -87,9 +91,9 @@ class SafetyKernel:
     """Turns wishes into motions within the limits.
 
     Args:
-        limits: of the arm.
-        low: least joint angles, `[6]`, rad.
-        high: greatest joint angles, `[6]`, rad.
+        limits: Limits of the arm.
+        low: Least joint angles, `[6]`, rad.
+        high: Greatest joint angles, `[6]`, rad.
     """
 
     def __init__(self, limits: Limits, low: Array, high: Array) -> None:
@@ -99,43 +103,48 @@ class SafetyKernel:
         """Return the motion of a control step; where none is possible, the one that stays.
 
         Args:
-            target: of the step before, `[3]`, m; not the measured position, which lags and sags.
-            angles: sent in the step before, `[6]`, rad.
-            wish: displacement, `[3]`, m.
-            period: of the step, s.
+            target: Target of the step before, `[3]`, m; not the measured position, which lags and sags.
+            angles: Angles that were sent in the step before, `[6]`, rad.
+            wish: Wished displacement, `[3]`, m.
+            period: Duration of the step, s.
 
         Raises:
-            SafetyError: the wish is not finite.
+            SafetyError: The wish is not finite.
         """
         if not np.isfinite(wish).all():
             raise SafetyError(
                 f"a motion must be finite, got {wish.tolist()}: the policy that asked for it has diverged"
             )
+
+        # cut the wish to the step and to the workspace
         clipped = []
-        short = np.clip(wish, -self.limits.step, self.limits.step)
-        if (short != wish).any():
+        displacement = np.clip(wish, -self.limits.step, self.limits.step)
+        if (displacement != wish).any():
             clipped.append("step")
-        inside = self.within(target, target + short)
-        if not np.allclose(inside, target + short, atol=1e-9):
+        inside = self.within(target, target + displacement)
+        if not np.allclose(inside, target + displacement, atol=1e-9):
             clipped.append("workspace")
-        fastest, part = self.limits.joint_speed * period, 1.0
-        while part > LEAST and clipped.count("reach") < 2:
-            goal = target + part * (inside - target)
+
+        # shorten it until the joints can follow
+        max_turn, fraction = self.limits.joint_speed * period, 1.0
+        while fraction > MIN_FRACTION and clipped.count("reach") < 2:
+            goal = target + fraction * (inside - target)
             try:
-                found = inverse(pointing_down(goal), angles, self.low, self.high, iterations=10)
+                solution = inverse(pointing_down(goal), angles, self.low, self.high, iterations=10)
             except UnreachableError:
                 clipped.append("reach")
-                part /= 2
+                fraction /= 2
                 continue
-            excess = np.abs(found - angles).max() / fastest
+
+            excess = np.abs(solution - angles).max() / max_turn
             if excess <= 1:
-                return Motion(goal, found, tuple(dict.fromkeys(clipped)))
+                return Motion(goal, solution, tuple(dict.fromkeys(clipped)))
             clipped.append("joint speed")
-            part /= 1.1 * excess
+            fraction /= 1.1 * excess
         return Motion(target, angles, tuple(dict.fromkeys(clipped)))
 
     def within(self, before: Array, wanted: Array) -> Array:
-        """Return the wanted position within the workspace; from outside of it only ways that lead back are left."""
+        """Return the wanted position, clipped to the workspace; from outside of it only ways back in are allowed."""
         low, high = np.minimum(self.limits.low, before), np.maximum(self.limits.high, before)
         return np.clip(wanted, low, high)
 
@@ -143,10 +152,14 @@ class SafetyKernel:
         """Return joint angles for each control step of a slow move between two poses of the joints.
 
         Raises:
-            SafetyError: on its way the end effector would leave the workspace, or a joint its limits.
+            SafetyError: On its way the end effector would leave the workspace, or a joint its limits.
         """
+        # a way that begins and ends gently
         steps = max(1, int(np.ceil(np.abs(end - start).max() * slowness / (self.limits.joint_speed * period))))
-        way = [start + (end - start) * (1 - np.cos(np.pi * part)) / 2 for part in np.linspace(0, 1, steps + 1)[1:]]
+        fractions = np.linspace(0, 1, steps + 1)[1:]
+        way = [start + (end - start) * (1 - np.cos(np.pi * fraction)) / 2 for fraction in fractions]
+
+        # check each of its poses
         before = forward(start)[:3, 3]
         for angles in way:
             position = forward(angles)[:3, 3]
@@ -161,21 +174,23 @@ class SafetyKernel:
         return way
 
     def check(self, names: Mapping[int, str], states: Mapping[int, ServoState]) -> None:
-        """Check what the servos report.
+        """Check the servos' reports of errors, temperature and voltage.
 
         Args:
-            names: by id.
-            states: by id.
+            names: Names of the servos, by id.
+            states: Reports of the servos, by id.
 
         Raises:
-            SafetyError: one of them is in trouble.
+            SafetyError: A servo reports an error, is too hot, or gets too low a voltage.
         """
         for servo, state in states.items():
-            if bits := state.error:
-                why = ", ".join(name for bit, name in ERRORS.items() if bits >> bit & 1) or f"error {bits}"
+            if state.error:
+                errors = ", ".join(name for bit, name in ERROR_BITS.items() if state.error >> bit & 1)
                 raise SafetyError(
-                    f"servo {servo} ({names[servo]}) reports {why}; let it cool, free it, then mile-doctor"
+                    f"servo {servo} ({names[servo]}) reports {errors or f'error {state.error}'}; let it cool, free it, "
+                    "then mile-doctor"
                 )
+
             temperature, voltage = state.temperature, state.voltage
             if temperature >= self.limits.temperature:
                 raise SafetyError(

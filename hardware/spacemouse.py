@@ -4,11 +4,11 @@ from typing import Any
 
 from mile.humans.controls import Controls
 
-REPORTS = 64  # read at once at most; the mouse sends some hundred a second
+MAX_REPORTS = 64  # in one read; the mouse sends some hundred a second
 
 
 def find_spacemice() -> list[str]:
-    """Return the names of those that are there, or a line that says why none can be found."""
+    """Return the names of the mice that are plugged in, or a line that says why none can be found."""
     import pyspacemouse
 
     try:
@@ -23,7 +23,7 @@ class SpaceMouse:
     Its buttons are Pad0 (closes the gripper) and Pad1 (opens it).
 
     Raises:
-        ConnectionError: there is none, or it may not be read.
+        ConnectionError: There is no mouse, or reading it is not permitted.
     """
 
     def __init__(self) -> None:
@@ -36,24 +36,26 @@ class SpaceMouse:
 
     @property
     def name(self) -> str:
-        """What the mouse is sold as."""
+        """The mouse's product name."""
         return str(self._mouse.name)
 
     def read(self) -> Controls | None:
         """Return what is pressed and deflected; see `InputDevice`."""
         from easyhid import HIDException
 
+        # read reports until no newer one waits
         try:
-            state, newest = self._mouse.read(), None
-            for _ in range(REPORTS):
-                if state.t == newest:  # nothing more waits
+            state, newest_time = self._mouse.read(), None
+            for _ in range(MAX_REPORTS):
+                if state.t == newest_time:
                     break
-                newest, state = state.t, self._mouse.read()
+                newest_time, state = state.t, self._mouse.read()
         except HIDException:
             return None
+
         pressed = frozenset(f"Pad{number}" for number, down in enumerate(state.buttons) if down)
         return Controls(pressed, (state.x, state.y, 0.0, state.z))
 
     def close(self) -> None:
-        """Let go of the mouse."""
+        """Release the mouse."""
         self._mouse.close()

@@ -14,9 +14,11 @@ def test_kills_at_random_moments_cost_nothing(faults):
     faults.kills(2)
 
 
-SHORT = ("sigterm", "full_disk", "damaged_checkpoint", "two_runs", "flipped_bit")
+IN_SHORT = ("sigterm", "full_disk", "damaged_checkpoint", "two_runs", "flipped_bit")
 
 
-@pytest.mark.parametrize("fault", [fault for fault in OTHERS if fault.__name__ in SHORT], ids=lambda it: it.__name__)
-def test_it_is_survived_or_refused(faults, fault):
+@pytest.mark.parametrize(
+    "fault", [fault for fault in OTHERS if fault.__name__ in IN_SHORT], ids=lambda fault: fault.__name__
+)
+def test_a_fault_is_survived_or_refused(faults, fault):
     fault(faults)

@@ -1,6 +1,6 @@
 """Import the package and collect episodes on a system that lacks what Windows lacks.
 
-What others' packages use of Linux, because they see that this is Linux, is imported before that is taken away.
+Other packages see that this is Linux, and use modules that Windows lacks; these packages are imported first.
 """
 
 import importlib
@@ -19,7 +19,7 @@ NAMES = {
 
 
 def import_all() -> dict[str, Exception]:
-    """Import every module of the package; return what failed."""
+    """Import every module of the package; return the errors, by module."""
     import mile
 
     failed: dict[str, Exception] = {}
@@ -32,21 +32,25 @@ def import_all() -> dict[str, Exception]:
 
 
 def main() -> None:
-    # as it is here
+    # import on this system
     before = import_all()
     assert all(isinstance(error, ModuleNotFoundError) for error in before.values()), before  # an extra is missing
 
-    # as it is there
-    for name in [name for name in sys.modules if name.split(".")[0] == "mile"]:
-        del sys.modules[name]
+    # take away what Windows lacks
+    for name in list(sys.modules):
+        if name.split(".")[0] == "mile":
+            del sys.modules[name]
     for name in MODULES:
         sys.modules[name] = None  # pyright: ignore
     for module, names in NAMES.items():
         for name in names:
             delattr(module, name)
+
+    # import again
     failed = import_all()
     assert failed.keys() == before.keys(), failed
 
+    # collect episodes
     from mile.collection import collect_episodes
     from mile.envs import make_env
     from mile.policies import load_policy

@@ -1,4 +1,4 @@
-"""Robotis' Protocol 2.0 from the servos' side: packets out of a stream of bytes, and into one.
+"""Robotis' Protocol 2.0 from the servos' side: decodes packets from a stream of bytes, and encodes them.
 
 Source: Robotis' e-manual of Protocol 2.0.
 """
@@ -9,16 +9,16 @@ HEADER = b"\xff\xff\xfd\x00"
 STATUS = 0x55
 BROADCAST = 0xFE
 PING, READ, WRITE, REBOOT, SYNC_READ, SYNC_WRITE = 1, 2, 3, 8, 0x82, 0x83
-LONGEST = 512  # bytes of a packet
+MAX_LENGTH = 512  # bytes of a packet, as it says itself
 
 
 class Packet(NamedTuple):
-    """What is sent.
+    """A packet on the bus.
 
     Attributes:
-        servo: id of who is meant, or who answers.
-        instruction: what is to be done, or STATUS.
-        parameters: of it; of an answer, the error comes first.
+        servo: Id of the servo that must act, or that answers.
+        instruction: Instruction to the servo; STATUS in an answer.
+        parameters: Parameters of the instruction; in an answer, the error and then the data.
     """
 
     servo: int
@@ -27,35 +27,43 @@ class Packet(NamedTuple):
 
 
 class Parser:
-    """Finds packets in bytes that come in any pieces; what is none is skipped."""
+    """Finds packets in bytes that arrive in pieces of any size; bytes that belong to no packet are skipped."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Packet]:
-        """Take more bytes; return the packets that are whole now."""
+        """Add bytes to the buffer; return the packets that are complete now."""
         self.buffer += data
-        found = []
+        packets = []
         while True:
+            # find a header
             start = self.buffer.find(HEADER)
             if start < 0:
-                del self.buffer[: max(0, len(self.buffer) - len(HEADER) + 1)]  # a header may have begun
-                return found
+                del self.buffer[: max(0, len(self.buffer) - len(HEADER) + 1)]  # the last bytes may begin a header
+                return packets
             del self.buffer[:start]
+
+            # length
             if len(self.buffer) < 7:
-                return found
+                return packets
             length = int.from_bytes(self.buffer[5:7], "little")
-            if not 3 <= length <= LONGEST:
+            if not 3 <= length <= MAX_LENGTH:
                 del self.buffer[: len(HEADER)]
                 continue
+
+            # checksum
             if len(self.buffer) < 7 + length:
-                return found
-            whole = bytes(self.buffer[: 7 + length])
-            if checksum(whole[:-2]) != int.from_bytes(whole[-2:], "little"):
+                return packets
+            packet = bytes(self.buffer[: 7 + length])
+            if checksum(packet[:-2]) != int.from_bytes(packet[-2:], "little"):
                 del self.buffer[: len(HEADER)]
                 continue
+
+            # content
             del self.buffer[: 7 + length]
-            found.append(Packet(whole[4], whole[7], whole[8:-2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")))
+            parameters = packet[8:-2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")
+            packets.append(Packet(packet[4], packet[7], parameters))
 
 
 def encode(packet: Packet) -> bytes:
@@ -74,11 +82,11 @@ def checksum(data: bytes) -> int:
     return crc
 
 
-def _entry(byte: int) -> int:
+def _checksum_of_byte(byte: int) -> int:
     crc = byte << 8
     for _ in range(8):
         crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
     return crc & 0xFFFF
 
 
-TABLE = [_entry(byte) for byte in range(256)]
+TABLE = [_checksum_of_byte(byte) for byte in range(256)]

@@ -7,10 +7,10 @@ import numpy as np
 
 APOTHEM = 0.015  # of the block: from its axis to a side
 CLEARANCE = 0.003  # between block and hole, on each side
-BLOCK = 0.06  # height
-BOX = 0.04  # height; the hole goes all the way
-WALL = 0.02  # thickness of the hole's walls
-HOLE = (0.30, 0.05)  # of the box's middle, x and y, on average
+BLOCK_HEIGHT = 0.06
+BOX_HEIGHT = 0.04  # the hole goes all the way through
+WALL_THICKNESS = 0.02  # of the hole's walls
+MEAN_BOX_PLACE = (0.30, 0.05)  # x and y of the box's middle, on average
 
 XML = """
 <mujoco model="widowx_peg">
@@ -79,15 +79,24 @@ XML = """
 
 def scene() -> str:
     """Return the scene as MJCF."""
+    # the block's corners
     corners = np.pi / 8 + np.arange(8) * np.pi / 4
     ring = APOTHEM / np.cos(np.pi / 8) * np.stack([np.cos(corners), np.sin(corners)], 1)
-    points = [(x, y, z) for x, y in ring for z in (-BLOCK / 2, BLOCK / 2)]
-    middle = APOTHEM + CLEARANCE + WALL / 2
-    half = (APOTHEM + CLEARANCE + WALL) * np.tan(np.pi / 8)
-    walls = [
-        f'<geom class="solid" type="box" pos="{middle * np.cos(at):.6f} {middle * np.sin(at):.6f} {BOX / 2}" '
-        f'euler="0 0 {np.degrees(at):.3f}" size="{WALL / 2} {half:.6f} {BOX / 2}" rgba="0.3 0.45 0.75 1"/>'
-        for at in np.arange(8) * np.pi / 4
-    ]
-    vertices = "  ".join(f"{x:.6f} {y:.6f} {z:.6f}" for x, y, z in points)
-    return XML.format(vertices=vertices, walls="\n      ".join(walls))
+    vertices = []
+    for x, y in ring:
+        for z in (-BLOCK_HEIGHT / 2, BLOCK_HEIGHT / 2):
+            vertices.append(f"{x:.6f} {y:.6f} {z:.6f}")
+
+    # the hole's walls
+    middle = APOTHEM + CLEARANCE + WALL_THICKNESS / 2
+    half_width = (APOTHEM + CLEARANCE + WALL_THICKNESS) * np.tan(np.pi / 8)
+    half_height = BOX_HEIGHT / 2
+    size = f"{WALL_THICKNESS / 2} {half_width:.6f} {half_height}"
+    walls = []
+    for angle in np.arange(8) * np.pi / 4:
+        position = f"{middle * np.cos(angle):.6f} {middle * np.sin(angle):.6f} {half_height}"
+        walls.append(
+            f'<geom class="solid" type="box" pos="{position}" '
+            f'euler="0 0 {np.degrees(angle):.3f}" size="{size}" rgba="0.3 0.45 0.75 1"/>'
+        )
+    return XML.format(vertices="  ".join(vertices), walls="\n      ".join(walls))

@@ -1,4 +1,4 @@
-"""Which input devices are there, and what they read.
+"""List the input devices, and test what they read.
 
 mile-devices
 mile-devices test gamepad
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from mile.humans.controls import Controls, InputDevice
 
 DEVICES = ("gamepad", "spacemouse", "quest")
-AXES = ("left ↔", "left ↕", "right ↔", "right ↕")
-MOVED = 0.5  # from rest; an axis that was tried gets there
-FAR = 0.1  # m; a hand that was tried has moved so far
-PERMISSIONS = {
+AXIS_NAMES = ("left ↔", "left ↕", "right ↔", "right ↕")
+MIN_DEFLECTION = 0.5  # an axis that was tried out has been beyond this, and within it
+MIN_HAND_TRAVEL = 0.1  # m; a hand that was tried out has moved so far
+CURES = {  # for files that may not be read
     "/dev/input/js*": "sudo usermod -aG input $USER, and log in again",
     "/dev/hidraw*": """put 'KERNEL=="hidraw*", MODE="0666"' into /etc/udev/rules.d/70-hid.rules, and replug""",
 }
 
 
 def find() -> Iterator[str]:
-    """Yield a line for each device, and for each that may not be read."""
+    """Yield a line for each device, and for each file that may not be read."""
     from mile.hardware.gamepad import Gamepad, find_gamepads
     from mile.hardware.quest import find_quests
     from mile.hardware.spacemouse import find_spacemice
 
+    # gamepads
     gamepads, unknown = find_gamepads()
     for number in range(len(gamepads)):
         pad = Gamepad(number)
@@ -47,9 +48,15 @@ def find() -> Iterator[str]:
         yield f"joystick: {name}, which SDL has no map of; give it one in SDL_GAMECONTROLLERCONFIG"
     if not gamepads:
         yield "gamepad: none; plug one in or pair it (a PS3 pad: press PS)"
-    yield from (f"SpaceMouse: {it}" for it in find_spacemice())
-    yield from (f"Meta Quest: {it}" for it in find_quests())
-    for pattern, cure in PERMISSIONS.items():
+
+    # other devices
+    for mouse in find_spacemice():
+        yield f"SpaceMouse: {mouse}"
+    for quest in find_quests():
+        yield f"Meta Quest: {quest}"
+
+    # permissions
+    for pattern, cure in CURES.items():
         closed = [path for path in sorted(glob(pattern)) if not os.access(path, os.R_OK)]
         if closed:
             yield f"no permission to read {', '.join(closed)}: {cure}"
@@ -70,30 +77,47 @@ def watch(device: InputDevice, seconds: float) -> Iterator[Controls | None]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         controls = device.read()
-        shown = "gone" if controls is None else " ".join(f"{value:+.2f}" for value in controls.hand or controls.axes)
-        pressed = " ".join(sorted(controls.pressed)) if controls else ""
-        print(f"\r{shown}  {pressed:<40}", end="", flush=True)
+        if controls is None:
+            numbers, pressed = "gone", ""
+        else:
+            numbers = " ".join(f"{value:+.2f}" for value in controls.hand or controls.axes)
+            pressed = " ".join(sorted(controls.pressed))
+        print(f"\r{numbers}  {pressed:<40}", end="", flush=True)
         yield controls
         time.sleep(0.05)
     print()
 
 
-def judge(seen: Iterable[Controls | None]) -> list[str]:
-    """Return what is wrong with a device that was tried out: all sticks moved to their ends, all buttons pressed."""
-    read = [it for it in seen if it is not None]
-    if not read:
+def judge(readings: Iterable[Controls | None]) -> list[str]:
+    """Return the faults of a device that was tried out: all sticks moved to their ends, all buttons pressed."""
+    controls = [reading for reading in readings if reading is not None]
+    if not controls:
         return ["the device was not there"]
-    faults, hands = [], [it.hand for it in read if it.hand]
-    if hands and np.ptp(hands, axis=0).max() < FAR:
-        faults.append(f"the hand never moved as far as {FAR} m while its clutch was closed")
-    sticks = [] if hands else zip(AXES, *(it.axes for it in read), strict=True)
-    for name, *values in sticks:
-        if max(map(abs, values)) < MOVED:
-            faults.append(f"{name} never moved beyond {max(map(abs, values)):.2f}: it is broken, or was not tried")
-        elif min(map(abs, values)) > MOVED:
-            faults.append(f"{name} was never at rest: let go of it, or have the device calibrated")
-    if not any(it.pressed for it in read):
+
+    # a hand, or else sticks
+    hands = [reading.hand for reading in controls if reading.hand]
+    faults = _judge_hand(hands) if hands else _judge_sticks(controls)
+
+    # buttons
+    if not any(reading.pressed for reading in controls):
         faults.append("no button was pressed")
+    return faults
+
+
+def _judge_hand(hands: list[tuple[float, float, float]]) -> list[str]:
+    if np.ptp(hands, axis=0).max() < MIN_HAND_TRAVEL:
+        return [f"the hand never moved as far as {MIN_HAND_TRAVEL} m while its clutch was closed"]
+    return []
+
+
+def _judge_sticks(controls: list[Controls]) -> list[str]:
+    faults = []
+    for axis, name in enumerate(AXIS_NAMES):
+        deflections = [abs(reading.axes[axis]) for reading in controls]
+        if max(deflections) < MIN_DEFLECTION:
+            faults.append(f"{name} never moved beyond {max(deflections):.2f}: it is broken, or was not tried")
+        elif min(deflections) > MIN_DEFLECTION:
+            faults.append(f"{name} was never at rest: let go of it, or have the device calibrated")
     return faults
 
 
@@ -105,16 +129,20 @@ def main() -> None:
     test = commands.add_parser("test", help="show live what a device reads, and what never moved")
     test.add_argument("device", choices=DEVICES)
     test.add_argument("--seconds", type=float, default=15.0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
+
+    # list the devices, or open one
     try:
-        if asked.command is None:
+        if arguments.command is None:
             print(*find(), sep="\n")
             return
-        device = connect(asked.device)
+        device = connect(arguments.device)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error}; pip install '.[devices]' in the checkout's folder") from None
-    print(f"{device.name}: move every stick to its ends and press every button, {asked.seconds:.0f} s")
-    faults = judge(watch(device, asked.seconds))
+
+    # test it
+    print(f"{device.name}: move every stick to its ends and press every button, {arguments.seconds:.0f} s")
+    faults = judge(watch(device, arguments.seconds))
     device.close()
     print(*(faults or ["all of it works"]), sep="\n")
     sys.exit(bool(faults))

@@ -18,48 +18,58 @@ from omegaconf import DictConfig
 from mile.hardware import dynamixel as dxl
 from mile.hardware.interfaces import Clock
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel, ServoState
-from mile.hardware.servos import SLACK, Servos
-from mile.hardware.wx250s import HIGH, LOW, NAMES, SERVOS
+from mile.hardware.servos import MAX_SHADOW_ERROR, Servos
+from mile.hardware.wx250s import JOINT_HIGH, JOINT_LOW, NAMES, SERVOS
 from mile.running.command_line import entry_point
 
-QUICK = 1  # ms, of the adapter's latency timer
+MAX_LATENCY = 1  # ms, of the adapter's latency timer
+MARKS = {True: "ok", False: "WRONG", None: "-"}  # printed before a finding
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: it is.
-        well: whether it is as it should be; None: it could not be said, or may be missing.
-        words: what was found, and what to do about it.
+        part: Name of the part that was checked.
+        ok: Whether the part is as it should be; None: unknown, or the part is optional and missing.
+        message: Description of the part's state, and advice if something is wrong.
     """
 
-    what: str
-    well: bool | None
-    words: str
+    part: str
+    ok: bool | None
+    message: str
 
 
 def examine(robot: Any, camera: Any) -> Iterator[Finding]:
-    """Look at everything that the robot experiment needs.
+    """Check everything that the robot experiment needs.
 
     Args:
-        robot: a `WidowX` that is not connected.
-        camera: makes a camera.
+        robot: A `WidowX` that is not connected.
+        camera: Function that makes a camera.
     """
     from mile.hardware.gamepad import find_gamepads
 
-    port = list(_port(robot.port))
-    yield from port
-    if all(finding.well for finding in port if finding.what == "port"):
+    # port
+    findings = list(_port(robot.port))
+    yield from findings
+
+    # servos
+    if all(finding.ok for finding in findings if finding.part == "port"):
         try:
             with closing(Servos(robot.port)) as bus:
-                yield from _servos(bus, robot.kernel.limits)
-        except ConnectionError as error:  # somebody else has the port, or a servo has fallen silent
+                models = {number: bus.ping(number) for number in SERVOS}
+                yield from _servos(bus, models, robot.kernel.limits)
+                yield from _shadows(bus, models)
+        except ConnectionError as error:  # another program has the port, or a servo has fallen silent
             yield Finding("servos", False, str(error))
+
+    # camera and gamepad
     yield from _camera(camera, robot.clock)
     gamepads, _ = find_gamepads()
-    words = "found" if gamepads else "none; plug one in or pair it, or take over at the browser"
-    yield Finding("gamepad", bool(gamepads) or None, words)
+    if gamepads:
+        yield Finding("gamepad", True, "found")
+    else:
+        yield Finding("gamepad", None, "none; plug one in or pair it, or take over at the browser")
 
 
 def _port(port: str) -> Iterator[Finding]:
@@ -70,67 +80,81 @@ def _port(port: str) -> Iterator[Finding]:
         yield Finding("port", False, f"no permission for {port}: sudo usermod -aG dialout $USER, and log in again")
         return
     yield Finding("port", True, port)
+
     timer = Path("/sys/bus/usb-serial/devices") / Path(port).name / "latency_timer"
     if timer.exists():
-        found = int(timer.read_text())
-        cure = "" if found <= QUICK else f"; echo {QUICK} | sudo tee {timer}"
-        yield Finding("latency timer", found <= QUICK, f"{found} ms{cure}")
+        latency = int(timer.read_text())
+        if latency <= MAX_LATENCY:
+            yield Finding("latency timer", True, f"{latency} ms")
+        else:
+            yield Finding("latency timer", False, f"{latency} ms; echo {MAX_LATENCY} | sudo tee {timer}")
 
 
-def _servos(bus: Servos, limits: Limits) -> Iterator[Finding]:
-    present = []
+def _servos(bus: Servos, models: dict[int, int | None], limits: Limits) -> Iterator[Finding]:
     for number, facts in SERVOS.items():
-        what, model = f"servo {number} ({facts.name})", bus.ping(number)
+        part, model = f"servo {number} ({facts.name})", models[number]
         if model is None:
             yield Finding(
-                what, False, "does not answer: check its cable, its id and baud rate (1 Mbps), the 12 V supply"
+                part, False, "does not answer: check its cable, its id and baud rate (1 Mbps), the 12 V supply"
             )
-            continue
-        present.append(number)
-        if model != facts.model:
-            yield Finding(what, False, f"is model {model}, expected {facts.model}: another servo has this id")
-            continue
-        yield _health(bus, number, what, limits)
-    for number, facts in SERVOS.items():
-        if facts.shadows is not None and {number, facts.shadows} <= set(present):
-            mode = bus.read(dxl.DRIVE_MODE, [number])[number]
-            if not mode & dxl.REVERSED:  # its position is then another one's
-                yield Finding(
-                    f"servo {number} beside servo {facts.shadows}", None, "not set up yet: connect once, look again"
-                )
-                continue
-            raw = bus.read(dxl.PRESENT_POSITION, (number, facts.shadows))
-            apart = abs(raw[number] - raw[facts.shadows])
-            cure = f"; set its Homing_Offset so that it reads as servo {facts.shadows}, or the two fight and overload"
-            yield Finding(
-                f"servo {number} beside servo {facts.shadows}",
-                apart <= SLACK,
-                f"{apart} raw apart" + cure * (apart > SLACK),
-            )
+        elif model != facts.model:
+            yield Finding(part, False, f"is model {model}, expected {facts.model}: another servo has this id")
+        else:
+            yield _health(bus, number, part, limits)
 
 
-def _health(bus: Servos, number: int, what: str, limits: Limits) -> Finding:
-    error, temperature, voltage = (
-        bus.read(register, [number])[number] for register in (dxl.HARDWARE_ERROR, dxl.TEMPERATURE, dxl.INPUT_VOLTAGE)
+def _health(bus: Servos, number: int, part: str, limits: Limits) -> Finding:
+    error = bus.read(dxl.HARDWARE_ERROR, [number])[number]
+    temperature = bus.read(dxl.TEMPERATURE, [number])[number]
+    voltage = bus.read(dxl.INPUT_VOLTAGE, [number])[number] / 10
+    state = ServoState(
+        torque=False, error=error, watchdog=0, goal=0, position=0, voltage=voltage, temperature=temperature
     )
-    state = ServoState(False, error, 0, 0, 0, voltage / 10, temperature)
     try:
-        SafetyKernel(limits, LOW, HIGH).check(NAMES, {number: state})
+        SafetyKernel(limits, JOINT_LOW, JOINT_HIGH).check(NAMES, {number: state})
     except SafetyError as trouble:
-        return Finding(what, False, str(trouble).removeprefix(f"{what} "))
-    return Finding(what, True, f"{temperature} °C, {voltage / 10:.1f} V")
+        return Finding(part, False, str(trouble).removeprefix(f"{part} "))
+    return Finding(part, True, f"{temperature} °C, {voltage:.1f} V")
+
+
+def _shadows(bus: Servos, models: dict[int, int | None]) -> Iterator[Finding]:
+    """Check that servos which turn one joint report the same position."""
+    for number, facts in SERVOS.items():
+        if facts.shadows is None or models[number] is None or models[facts.shadows] is None:
+            continue
+        part = f"servo {number} beside servo {facts.shadows}"
+
+        # a servo that is not set up turns the other way, and its position cannot be compared
+        mode = bus.read(dxl.DRIVE_MODE, [number])[number]
+        if not mode & dxl.REVERSED:
+            yield Finding(part, None, "not set up yet: connect once, look again")
+            continue
+
+        raw = bus.read(dxl.PRESENT_POSITION, (number, facts.shadows))
+        apart = abs(raw[number] - raw[facts.shadows])
+        if apart <= MAX_SHADOW_ERROR:
+            yield Finding(part, True, f"{apart} raw apart")
+        else:
+            yield Finding(
+                part,
+                False,
+                f"{apart} raw apart; set its Homing_Offset so that it reads as servo {facts.shadows}, or the two fight "
+                "and overload",
+            )
 
 
 def _camera(camera: Any, clock: Clock) -> Iterator[Finding]:
+    # two pictures, half a second apart
     try:
         opened = camera()
-        first, began = opened.read()
+        first, first_time = opened.read()
         clock.sleep(0.5)
-        second, ended = opened.read()
+        second, second_time = opened.read()
     except (ConnectionError, RuntimeError) as error:
         yield Finding("camera", False, str(error))
         return
-    if began == ended:
+
+    if first_time == second_time:
         yield Finding("camera", False, "shows the same picture again: plug it in anew, on a port of its own")
     elif np.ptp(second) < 10:
         yield Finding("camera", False, "sees one colour only: take the cap off, put a light on")
@@ -140,17 +164,19 @@ def _camera(camera: Any, clock: Clock) -> Iterator[Finding]:
 
 @entry_point("doctor")
 def main(cfg: DictConfig) -> None:
-    """Print what was found; exit with 1 if something is wrong."""
+    """Print the result of each check; exit with 1 if something is wrong."""
+    # check
     bench = instantiate(cfg.hardware)()
-    findings = []
+    wrong = []
     try:
         for finding in examine(bench.robot, lambda: bench.camera):
-            mark = {True: "ok", False: "WRONG", None: "-"}[finding.well]
-            print(f"{mark:<6}{finding.what:<32}{finding.words}", flush=True)
-            findings.append(finding)
+            print(f"{MARKS[finding.ok]:<6}{finding.part:<32}{finding.message}", flush=True)
+            if finding.ok is False:
+                wrong.append(finding.part)
     finally:
         bench.close()
-    wrong = [finding.what for finding in findings if finding.well is False]
+
+    # sum up
     print(f"not fit to work: {', '.join(wrong)}" if wrong else "fit to work")
     sys.exit(bool(wrong))
 

@@ -140,7 +140,7 @@ class MetaWorld(gym.Env):
 def task_classes() -> dict[str, Any]:
     """Return the suite's environment classes by the name of their task."""
     with _explained_import_errors():
-        from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: PLC0415 (slow to import)
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS
     return ALL_V3_ENVIRONMENTS
 
 
@@ -151,7 +151,7 @@ def _compiled_once(task_class: Any) -> Any:
     The compilation takes most of the time in which an environment is made.
     """
     with _explained_import_errors():
-        import mujoco  # noqa: PLC0415
+        import mujoco
     compiled: dict[tuple[int, int], Any] = {}  # by size of pictures, pixels
 
     class Task(task_class):
@@ -168,7 +168,7 @@ def _compiled_once(task_class: Any) -> Any:
 def scripted_policy(task: str) -> tuple[Callable[[NDArray[np.float64]], NDArray[Any]], int]:
     """Return the suite's scripted policy of a task, a function of the numbers of one step, and how many these are."""
     with _explained_import_errors():
-        from metaworld.policies import ENV_POLICY_MAP  # noqa: PLC0415
+        from metaworld.policies import ENV_POLICY_MAP
     return ENV_POLICY_MAP[task]().get_action, NUMBERS_PER_STEP
 
 

@@ -213,7 +213,7 @@ class RayActors(MultiProcess):
 
     def _check_resources(self) -> None:
         """Connect to Ray, and raise if there are not enough CPUs, for which it would wait for ever."""
-        import ray  # noqa: PLC0415
+        import ray
 
         if not ray.is_initialized():
             ray.init(**self._options())
@@ -228,7 +228,7 @@ class RayActors(MultiProcess):
         return {"address": self.address, "logging_level": "error", "log_to_driver": False}
 
     def _start(self, make: Callable[[], EnvBase], policy: TimedPolicy, frames: int) -> Any:
-        from torchrl.collectors.distributed import RayCollector  # noqa: PLC0415
+        from torchrl.collectors.distributed import RayCollector
 
         for warning in ("The policy is not an nn.Module", "RayCollector iteration started before weight sync"):
             warnings.filterwarnings("ignore", warning)  # weights travel with the robot

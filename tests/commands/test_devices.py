@@ -13,6 +13,8 @@ REST, PUSHED = (0.0,) * 4, (1.0, -1.0, 0.9, -0.9)
 def test_a_device_that_was_tried_out_is_judged():
     sound = [Controls(axes=REST), Controls(frozenset({"Pad0"}), PUSHED)]
     assert judge(sound) == []
+
+    # faults
     assert judge([None]) == ["the device was not there"]
     (still,) = judge([sound[0], Controls(frozenset({"Pad0"}), (1.0, -1.0, 0.02, 1.0))])
     assert still.startswith("right ↔ never moved beyond 0.02")

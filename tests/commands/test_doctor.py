@@ -21,7 +21,7 @@ class Eye:
         return np.random.randint(0, 255, (4, 4, 3), np.uint8), 0.0 if self.frozen else self.bus.now()
 
 
-def found(fault=None, frozen=False):
+def diagnose(fault=None, frozen=False):
     bus = simulated_widowx(fault=fault)
     findings = list(examine(WidowX(bus.port, clock=bus), lambda: Eye(bus, frozen)))
     bus.close()
@@ -29,11 +29,12 @@ def found(fault=None, frozen=False):
 
 
 def test_a_healthy_arm_is_fit_to_work():
-    assert all(it.well is not False for it in found())
-    assert sum(it.what.startswith("servo") and it.well is True for it in found()) == 9 + 2
+    assert all(finding.ok is not False for finding in diagnose())
+    sound = [finding.part for finding in diagnose() if finding.ok]
+    assert sum(part.startswith("servo") for part in sound) == 9 + 2
 
 
-TOLD = {
+EXPECTED = {
     "dead_servo": ("servo 4 (elbow)", "does not answer"),
     "unplugged": ("servo 1 (waist)", "check its cable"),
     "overload": ("servo 2 (shoulder)", "reports overload"),
@@ -44,17 +45,17 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("fault", TOLD)
+@pytest.mark.parametrize("fault", EXPECTED)
 def test_each_fault_is_named_with_what_to_do(fault):
-    what, words = TOLD[fault]
-    wrong = {it.what: it.words for it in found(fault) if it.well is False}
-    assert words in wrong[what]
-    assert set(FAULTS) - set(TOLD) == {"dropped_packets", "corrupted_packets", "restart"}  # nothing to see at rest
+    part, words = EXPECTED[fault]
+    wrong = {finding.part: finding.message for finding in diagnose(fault) if finding.ok is False}
+    assert words in wrong[part]
+    assert set(FAULTS) - set(EXPECTED) == {"dropped_packets", "corrupted_packets", "restart"}  # nothing to see at rest
 
 
 def test_a_frozen_camera_and_an_absent_port_are_named():
-    (wrong,) = (it for it in found(frozen=True) if it.well is False)
-    assert (wrong.what, wrong.words[:22]) == ("camera", "shows the same picture")
+    (wrong,) = (finding for finding in diagnose(frozen=True) if finding.ok is False)
+    assert (wrong.part, wrong.message[:22]) == ("camera", "shows the same picture")
     first = next(examine(WidowX("/dev/nothing"), lambda: Eye(None)))
     assert first == ("port", False, "/dev/nothing is not there; plug the adapter in, and see: ls /dev/ttyUSB*")
 
@@ -62,8 +63,9 @@ def test_a_frozen_camera_and_an_absent_port_are_named():
 def test_an_arm_that_another_program_has_is_left_alone():
     bus = simulated_widowx()
     at_work = Servos(bus.port)
-    (wrong,) = (it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.well is False)
-    assert f"'{bus.port}' is in use by another program" in wrong.words
+    findings = examine(WidowX(bus.port, clock=bus), lambda: Eye(bus))
+    (wrong,) = (finding for finding in findings if finding.ok is False)
+    assert f"'{bus.port}' is in use by another program" in wrong.message
     assert at_work.ping(1) is not None
     at_work.close()
     bus.close()
@@ -73,15 +75,16 @@ def test_a_servo_that_falls_silent_under_the_doctors_eyes_is_named():
     bus = simulated_widowx()
     answer = bus._answer
 
-    def once(number, error, data):
+    def answer_once(number, error, data):
         answer(number, error, data)
         if number == 4:
             bus.dead.add(4)
 
-    bus._answer = once
-    wrong = [it for it in examine(WidowX(bus.port, clock=bus), lambda: Eye(bus)) if it.well is False]
-    assert [it.words[:32] for it in wrong] == ["servo 4 (elbow) does not answer;"]
-    Servos(bus.port).close()  # the doctor has let go of the port
+    bus._answer = answer_once
+    findings = examine(WidowX(bus.port, clock=bus), lambda: Eye(bus))
+    wrong = [finding.message[:32] for finding in findings if finding.ok is False]
+    assert wrong == ["servo 4 (elbow) does not answer;"]
+    Servos(bus.port).close()  # the doctor has released the port
     bus.close()
 
 

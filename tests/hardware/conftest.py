@@ -17,3 +17,20 @@ def pad():
     yield virtual
     if find_gamepads()[0]:
         virtual.unplug()
+
+
+@pytest.fixture
+def make():
+    """A function that makes a simulated arm with its real driver; the arms are closed at the end."""
+    from tests.hardware.tracked_arm import TrackedArm
+
+    tracked = []
+
+    def build(*arguments, **options):
+        tracked.append(TrackedArm(*arguments, **options))
+        return tracked[-1]
+
+    yield build
+    for bench in tracked:
+        bench.arm.close()
+        bench.bus.close()

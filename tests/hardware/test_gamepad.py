@@ -7,11 +7,15 @@ from mile.humans.controls import ARM, LANDER, TAKE_OVER, Controls
 def test_sticks_and_buttons_have_a_browsers_names(pad):
     gamepad = Gamepad()
     assert gamepad.read() == Controls()
+
+    # move and press
     pad.axis(0, -32768)
     pad.axis(3, 16384)
     for button in (0, 10, 11):  # SDL's A, right shoulder, up
         pad.button(button, 1)
     pad.axis(5, 32767)  # right trigger
+
+    # read
     controls = gamepad.read()
     assert controls.pressed == {"Pad0", "Pad5", "Pad12", "Pad7"}
     assert controls.axes == pytest.approx((-1.0, 0.0, 0.0, 0.5), abs=1e-3)
@@ -20,7 +24,7 @@ def test_sticks_and_buttons_have_a_browsers_names(pad):
     assert ARM.action(controls, None).tolist() == pytest.approx([-1, 0, -(0.5 - 0.15) / 0.85, 1], abs=1e-3)
 
 
-def test_an_unplugged_pad_is_gone_and_taken_up_again(pad):
+def test_an_unplugged_pad_is_gone_and_read_again_when_it_is_back(pad):
     gamepad = Gamepad()
     pad.unplug()
     assert gamepad.read() is None

@@ -17,7 +17,7 @@ def test_the_published_poses():
     assert forward(NEUTRAL)[2, 0] < -0.99  # the gripper points down
 
 
-def test_it_is_the_product_of_matrix_exponentials():
+def test_the_pose_is_the_product_of_matrix_exponentials():
     rng = np.random.default_rng(0)
     for _ in range(20):
         angles, pose = rng.uniform(LOW, HIGH), np.eye(4)
@@ -37,18 +37,18 @@ def test_the_jacobian_is_the_derivative():
         np.testing.assert_allclose([rate[2, 1], rate[0, 2], rate[1, 0], *rate[:3, 3]], twist, atol=1e-8)
 
 
-def test_a_thousand_poses_are_found_again():
+def test_inverse_kinematics_finds_a_thousand_poses_again():
     rng = np.random.default_rng(2)
     for _ in range(1000):
         angles = rng.uniform(LOW, HIGH)
         pose = forward(angles)
-        found = inverse(pose, angles + rng.normal(0, 0.2, 6), LOW, HIGH, restarts=50)
-        assert ((found >= LOW) & (found <= HIGH)).all()
-        reached = forward(found)
+        solution = inverse(pose, angles + rng.normal(0, 0.2, 6), LOW, HIGH, restarts=50)
+        assert ((solution >= LOW) & (solution <= HIGH)).all()
+        reached = forward(solution)
         assert np.linalg.norm(reached[:3, 3] - pose[:3, 3]) < 1e-3  # m
         assert np.arccos(np.clip((np.trace(reached[:3, :3] @ pose[:3, :3].T) - 1) / 2, -1, 1)) < 1e-3  # rad
 
 
-def test_what_cannot_be_reached_is_said():
+def test_a_position_out_of_reach_is_named():
     with pytest.raises(UnreachableError, match=r"\[0.9, 0.0, 0.1\] m"):
         inverse(pointing_down(np.array([0.9, 0, 0.1])), np.zeros(6), LOW, HIGH)

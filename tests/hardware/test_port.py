@@ -15,7 +15,7 @@ from mile.hardware.port import claim
 from mile.hardware.simulated.widowx import simulated_widowx
 from mile.hardware.widowx import WidowX
 
-HOLDS = """
+HOLD_PORT = """
 import sys, time
 from mile.hardware.port import claim
 claim(sys.argv[1])
@@ -49,7 +49,7 @@ def test_a_second_program_is_told_and_changes_nothing_on_the_line(line):
 
 def test_an_arm_at_work_goes_on_when_a_second_program_asks_for_it():
     bus = simulated_widowx()
-    arm, second = (WidowX(bus.port, clock=bus) for _ in range(2))
+    arm, second = WidowX(bus.port, clock=bus), WidowX(bus.port, clock=bus)
     arm.connect()
     for _ in range(3):
         with pytest.raises(ConnectionError, match="in use by another program"):
@@ -63,8 +63,8 @@ def test_an_arm_at_work_goes_on_when_a_second_program_asks_for_it():
     bus.close()
 
 
-def test_a_killed_program_lets_go_of_the_port(line):
-    with subprocess.Popen([sys.executable, "-c", HOLDS, line[1]], stdout=subprocess.PIPE, text=True) as other:
+def test_a_killed_program_releases_the_port(line):
+    with subprocess.Popen([sys.executable, "-c", HOLD_PORT, line[1]], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "has it\n"
         with pytest.raises(ConnectionError, match="in use"):
@@ -85,15 +85,15 @@ def test_a_port_that_no_second_program_may_open_is_in_use_too(line, monkeypatch)
 
 
 def test_where_there_are_no_locks_the_port_works_with_a_warning(line, monkeypatch):
-    def none(descriptor, operation):
+    def no_locks(descriptor, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.warns(UserWarning, match="cannot be locked .No locks available.; see that no other program uses it"):
         Bus(line[1], {}).close()
 
 
-def test_what_is_no_serial_port_is_not_kept(tmp_path):
+def test_a_file_that_is_no_serial_port_is_not_kept_open(tmp_path):
     plain = tmp_path / "file"
     plain.touch()
     with pytest.raises(ConnectionError, match=r"cannot be opened .*mile-doctor"):

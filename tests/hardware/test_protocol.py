@@ -29,9 +29,9 @@ class Wire:
         return part
 
 
-@given(st.integers(0, 252), st.binary(min_size=1, max_size=12).filter(lambda it: b"\xff\xff\xfd" not in it))
-def test_what_robotis_library_writes_is_read(servo, data):
-    """Without a header within: release 4.1 forgets to stuff it, and no value that we write holds one."""
+@given(st.integers(0, 252), st.binary(min_size=1, max_size=12).filter(lambda data: b"\xff\xff\xfd" not in data))
+def test_packets_that_robotis_library_writes_are_read(servo, data):
+    """The data hold no header: release 4.1 of the library forgets to stuff it, and no value that we write holds one."""
     wire = Wire()
     assert dynamixel_sdk.PacketHandler(2.0).writeTxOnly(wire, servo, 116, len(data), list(data)) == 0
     assert Parser().feed(wire.written) == [Packet(servo, 3, b"\x74\x00" + data)]
@@ -49,15 +49,16 @@ def test_robotis_library_reads_what_we_write(servo, before, after):
 
 @given(st.lists(st.one_of(PACKETS, st.binary(max_size=30)), max_size=8), st.integers(1, 7))
 def test_packets_are_found_in_noise_and_in_pieces(parts, size):
-    """Noise may hide the packet behind it, as on a real line, but nothing that was not sent comes out of it."""
-    stream = b"".join(encode(it) if isinstance(it, Packet) else it for it in parts)
-    parser, found = Parser(), []
+    """Noise may hide the packet behind it, as on a real line, but no packet comes out that was not sent."""
+    stream = b"".join(encode(part) if isinstance(part, Packet) else part for part in parts)
+    parser, received = Parser(), []
     for start in range(0, len(stream), size):
-        found += parser.feed(stream[start : start + size])
-    sent = [it for it in parts if isinstance(it, Packet)]
-    assert all(it in sent for it in found)
-    if len(sent) == len(parts) and not any(b"\xff\xff\xfd" in it.parameters + b"\xff\xff" for it in sent):
-        assert found == sent
+        received += parser.feed(stream[start : start + size])
+
+    sent = [part for part in parts if isinstance(part, Packet)]
+    assert all(packet in sent for packet in received)
+    if len(sent) == len(parts) and not any(b"\xff\xff\xfd" in packet.parameters + b"\xff\xff" for packet in sent):
+        assert received == sent
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))
@@ -66,6 +67,6 @@ def test_no_bytes_crash_the_parser_or_pile_up(pieces):
     for piece in pieces:
         parser.feed(piece)
         assert len(parser.buffer) <= 7 + 512 + 200
-    parser.feed(bytes(600))  # whatever had begun is over
+    parser.feed(bytes(600))  # a packet that had begun is over
     packet = Packet(BROADCAST, READ, b"")
     assert packet in parser.feed(encode(packet) + bytes(600))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mile.hardware.quest import FRESH, Quest, find_quests, parse
+from mile.hardware.quest import MAX_POSE_AGE, Quest, find_quests, parse
 from mile.humans.controls import WIDOWX, Controls
 from mile.humans.takeover import TakeOver
 
@@ -32,8 +32,12 @@ def line(right, up, backward, buttons="R,rightJS 0.0 0.0,rightTrig 0.0,rightGrip
     """One of the app's lines: the left controller beside the right one, which is turned about the vertical."""
     c, s = math.cos(0.7), math.sin(0.7)
     matrix = [c, 0, s, right, 0, 1, 0, up, -s, 0, c, backward, 0, 0, 0, 1]
-    left = " ".join(f"{it:.6f}" for it in [1, 0, 0, 9, 0, 1, 0, 9, 0, 0, 1, 9, 0, 0, 0, 1])
-    return f"l:{left}|r:{' '.join(f'{it:.6f}' for it in matrix)}&{buttons}"
+    left_matrix = [1, 0, 0, 9, 0, 1, 0, 9, 0, 0, 1, 9, 0, 0, 0, 1]
+    return f"l:{in_words(left_matrix)}|r:{in_words(matrix)}&{buttons}"
+
+
+def in_words(numbers):
+    return " ".join(f"{number:.6f}" for number in numbers)
 
 
 @pytest.fixture
@@ -47,25 +51,29 @@ def headset(tmp_path):
 
 
 def soon(condition):
-    """Return what holds within 5 s."""
-    end, found = time.monotonic() + 5, condition()
-    while not found and time.monotonic() < end:
+    """Return the condition's value as soon as it is true, or after 5 s."""
+    end, value = time.monotonic() + 5, condition()
+    while not value and time.monotonic() < end:
         time.sleep(0.01)
-        found = condition()
-    return found
+        value = condition()
+    return value
 
 
 def test_the_hand_has_the_robots_axes_and_the_grip_is_the_clutch(headset):
     adb, poses = headset
     assert find_quests(adb) == ["1WMHH8 device"]
+
+    # the grip is closed, and then open
     quest = Quest(adb=adb)
     assert soon(quest.read).hand == pytest.approx((0.3, -0.1, 0.2))  # forward, left, up
     poses.write_text(line(0.1, 0.2, -0.3, "R,RTr,B,rightTrig 1.0,rightGrip 0.1"))
     assert soon(lambda: (quest.read() or Controls()).hand is None)
     assert soon(quest.read).pressed == {"Pad0", "Pad1"}
     quest.close()
+
+    # the arm looks to the left of the headset
     poses.write_text(line(0.1, 0.2, -0.3))
-    turned = Quest(facing=90, adb=adb)  # the arm looks to the left of the headset
+    turned = Quest(facing=90, adb=adb)
     assert soon(turned.read).hand == pytest.approx((-0.1, -0.3, 0.2))
     turned.close()
 
@@ -73,13 +81,17 @@ def test_the_hand_has_the_robots_axes_and_the_grip_is_the_clutch(headset):
 def test_a_stale_pose_is_none_and_so_is_a_headset_that_is_gone(headset):
     adb, poses = headset
     quest = Quest(adb=adb)
+
+    # stale
     poses.write_text("")
-    time.sleep(FRESH + 0.1)
+    time.sleep(MAX_POSE_AGE + 0.1)
     assert quest.read() is None
     poses.write_text(line(0, 0, 0))
     assert soon(lambda: quest.read() is not None)
     clutch = soon(quest.read).clutch
-    poses.unlink()  # unplugged
+
+    # unplugged, and back
+    poses.unlink()
     assert soon(lambda: quest.read() is None)
     poses.write_text(line(0, 0, 0))
     assert soon(quest.read).clutch > clutch  # closed anew, wherever the hand is now
@@ -87,7 +99,7 @@ def test_a_stale_pose_is_none_and_so_is_a_headset_that_is_gone(headset):
 
 
 def test_one_old_line_is_no_pose(headset, monkeypatch):
-    monkeypatch.setattr("mile.hardware.quest.PATIENCE", 0.6)
+    monkeypatch.setattr("mile.hardware.quest.FIRST_POSE_TIMEOUT", 0.6)
     adb, poses = headset
     Path(adb).write_text(Path(adb).read_text().replace("time.sleep(0.01)", "time.sleep(0.3)"))
     with pytest.raises(ConnectionError, match="prints no poses"):
@@ -110,7 +122,7 @@ def test_a_trembling_grip_does_not_flutter(headset):
     quest.close()
 
 
-def test_without_one_it_says_what_to_do(headset, tmp_path):
+def test_without_a_headset_the_message_says_what_to_do(headset, tmp_path):
     with pytest.raises(ConnectionError, match="adb, which is not installed"):
         Quest(adb=str(tmp_path / "nothing"))
     headset[1].unlink()
@@ -118,7 +130,7 @@ def test_without_one_it_says_what_to_do(headset, tmp_path):
         Quest(adb=headset[0])
 
 
-@given(st.text() | st.binary().map(lambda it: "r:" + it.decode("latin1")))
+@given(st.text() | st.binary().map(lambda data: "r:" + data.decode("latin1")))
 def test_no_line_breaks_the_parser(text):
     assert parse(text) is None or len(parse(text).position) == 3
 
@@ -133,7 +145,7 @@ def test_truncated_and_strange_lines_say_nothing():
 
 
 def follow(hands, executed):
-    """Return the actions for a hand at each step; `executed` is what becomes of one."""
+    """Return the actions for a hand's positions; `executed` maps an action to the one that is executed."""
     last, actions = None, []
     for hand in hands:
         actions.append(WIDOWX.action(Controls(hand=hand), last))
@@ -149,7 +161,7 @@ def test_the_arm_goes_as_far_as_the_hand_however_fast_that_was():
     assert actions[-1].tolist() == [0, 0, 0, 1]
 
 
-def test_what_a_limit_cut_is_neither_lost_nor_stored_up():
+def test_a_movement_that_a_limit_cut_is_neither_lost_nor_stored_up():
     """At a wall the arm stands still; it leaves the wall when the hand is back there, not later."""
     walled = follow([(x, 0.0, 0.0) for x in (0, 0.02, 0.04, 0.06, 0.08, 0.06, 0.04, 0.02, 0.0)], at_a_wall(0.03))
     position = torch.stack(at_a_wall.places)
@@ -159,13 +171,15 @@ def test_what_a_limit_cut_is_neither_lost_nor_stored_up():
 
 
 def at_a_wall(wall):
-    at_a_wall.places, at = [], [0.0]
+    """Return a function that executes actions of an arm before a wall; it keeps the arm's places."""
+    at_a_wall.places, place = [], 0.0
 
     def executed(action):
-        before = at[0]
-        at[0] = min(before + 0.02 * float(action[0]), wall)
-        at_a_wall.places.append(torch.tensor(at[0]))
-        return torch.tensor([(at[0] - before) / 0.02, 0.0, 0.0, float(action[3])])
+        nonlocal place
+        before = place
+        place = min(before + 0.02 * float(action[0]), wall)
+        at_a_wall.places.append(torch.tensor(place))
+        return torch.tensor([(place - before) / 0.02, 0.0, 0.0, float(action[3])])
 
     return executed
 

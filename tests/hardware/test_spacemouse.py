@@ -26,15 +26,15 @@ class Cable:
 
 @pytest.fixture
 def cable(monkeypatch):
-    made = Cable()
+    simulated = Cable()
 
-    def open_it(axis_convention):
+    def open_simulated(axis_convention):
         info = pyspacemouse.get_device_specs()["SpaceNavigator"]
         info = pyspacemouse.apply_axis_convention(info, axis_convention)
-        return pyspacemouse.SpaceMouseDevice(info, made)
+        return pyspacemouse.SpaceMouseDevice(info, simulated)
 
-    monkeypatch.setattr(pyspacemouse, "open", open_it)
-    return made
+    monkeypatch.setattr(pyspacemouse, "open", open_simulated)
+    return simulated
 
 
 def moved(x, y, z):
@@ -56,7 +56,7 @@ def test_a_mouse_that_is_pulled_out_is_gone(cable):
     assert mouse.read() is None
 
 
-def test_without_one_it_says_what_to_do():
+def test_without_a_mouse_the_message_says_what_to_do():
     assert len(find_spacemice()) == 1
     with pytest.raises(ConnectionError, match=r"no SpaceMouse can be read.*mile-devices"):
         SpaceMouse()

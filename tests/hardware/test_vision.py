@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from mile.hardware.vision import R3M, SIZE, _make_torchvision_load, download, load
+from mile.hardware.vision import PICTURE_SIZE, R3M, _make_torchvision_load, download, load
 
 needs_torchvision = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="needs torchvision: pip install '.[vision]'"
@@ -24,6 +24,7 @@ needs_torchvision = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """Random weights in the official file's format: a DataParallel's in a dict, with parts that are not used."""
+    # network
     _make_torchvision_load()
     from torchvision.models import resnet18
 
@@ -31,6 +32,8 @@ def weights(tmp_path_factory):
     network = resnet18()
     network.fc = torch.nn.Identity()
     network.eval()
+
+    # file
     content = {f"module.convnet.{name}": value for name, value in network.state_dict().items()}
     folder = tmp_path_factory.mktemp("r3m")
     torch.save({"r3m": content | {"module.lang_rew.pred.0.weight": torch.zeros(1)}}, folder / "r3m_18.pt")
@@ -41,27 +44,28 @@ def weights(tmp_path_factory):
 def test_a_picture_is_embedded_by_the_network_in_the_file(weights):
     folder, network = weights
     encoder = R3M(folder, "resnet18", device="cpu")
-    picture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
-    mean, std = (torch.tensor(it).view(3, 1, 1) for it in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    picture = np.random.default_rng(0).integers(0, 255, (PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
         expected = network(((torch.from_numpy(picture).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0))[0]
-    found = encoder(picture)
-    assert found.shape == (encoder.width,) == (512,)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    embedding = encoder(picture)
+    assert embedding.shape == (encoder.width,) == (512,)
+    np.testing.assert_allclose(embedding, expected, atol=1e-4)
     assert encoder(np.zeros((480, 640, 3), np.uint8)).shape == (512,)  # other sizes are resized
 
 
 @needs_torchvision
 @pytest.mark.gpu
 def test_a_gpu_makes_the_same_numbers(weights):
-    picture = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+    picture = np.random.default_rng(0).integers(0, 255, (PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
     here, there = R3M(weights[0], "resnet18", device="cpu"), R3M(weights[0], "resnet18")
     assert there.device.type == "cuda"
     np.testing.assert_allclose(there(picture), here(picture), rtol=1e-2, atol=1e-2)
 
 
 @needs_torchvision
-def test_the_network_has_no_weights_but_those_that_were_checked(weights, tmp_path):
+def test_the_network_takes_no_weights_that_were_not_checked(weights, tmp_path):
     folder, _ = weights
     with pytest.raises(ValueError, match=r"expected 0123.*downloaded anew"):
         R3M(folder, "resnet18", sha256="0123")
@@ -70,7 +74,7 @@ def test_the_network_has_no_weights_but_those_that_were_checked(weights, tmp_pat
         R3M(tmp_path, "resnet34")
 
 
-def test_without_torchvision_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_torchvision_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install '.\[vision\]' in the checkout's folder"):
         R3M(tmp_path)
@@ -91,7 +95,7 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_first_files_hash_is_kept_and_said_once(file, capsys):
+def test_the_first_files_hash_is_kept_and_printed_once(file, capsys):
     network = nn.Linear(2, 1)
     load(network, file)
     assert torch.equal(network.weight, CONTENT["module.convnet.weight"])
@@ -102,10 +106,10 @@ def test_the_first_files_hash_is_kept_and_said_once(file, capsys):
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(ValueError, match=f"has SHA-256 {sha256(file)}, expected .*if you have replaced it yourself"):
         load(network, file)
-    load(network, file, sha256(file).upper())  # what is given counts
+    load(network, file, sha256(file).upper())  # an explicit hash replaces the first file's
 
 
-def test_a_hash_that_is_given_is_asked_of_the_first_file(file, capsys):
+def test_an_explicit_hash_is_expected_of_the_first_file_too(file, capsys):
     with pytest.raises(ValueError, match=r"expected 0123; delete it, and it is downloaded anew$"):
         load(nn.Linear(2, 1), file, "0123")
     load(nn.Linear(2, 1), file, sha256(file))
@@ -166,9 +170,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_what_holds_no_such_weights_is_refused_in_one_line_and_not_kept_in_mind(tmp_path, what):
-    content, message = WRONG[what]
+@pytest.mark.parametrize("content_name", WRONG)
+def test_a_file_without_such_weights_is_refused_in_one_line_and_its_hash_is_not_kept(tmp_path, content_name):
+    content, message = WRONG[content_name]
     file = tmp_path / "r3m_18.pt"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=message) as refused:
@@ -193,7 +197,7 @@ def served(folder):
     server.server_close()
 
 
-def test_a_download_is_a_whole_file_of_which_nothing_is_loaded(tmp_path, monkeypatch):
+def test_a_download_leaves_a_whole_file_and_loads_nothing_of_it(tmp_path, monkeypatch):
     web, trace, file = tmp_path / "web", tmp_path / "trace", tmp_path / "new" / "r3m_18.pt"
     web.mkdir()
     (web / "r3m_18.pt").write_bytes(pickle.dumps(Payload(trace)))
@@ -208,7 +212,7 @@ def test_a_download_is_a_whole_file_of_which_nothing_is_loaded(tmp_path, monkeyp
 
 
 @needs_torchvision
-def test_without_weights_they_are_downloaded_checked_and_only_then_loaded(weights, tmp_path, monkeypatch, capsys):
+def test_missing_weights_are_downloaded_checked_and_only_then_loaded(weights, tmp_path, monkeypatch, capsys):
     folder, _ = weights
     with served(folder) as url:
         monkeypatch.setattr("mile.hardware.vision.URL", url)
@@ -222,7 +226,7 @@ def test_without_weights_they_are_downloaded_checked_and_only_then_loaded(weight
 
 
 @needs_torchvision
-def test_without_weights_and_web_it_says_what_to_copy(tmp_path, monkeypatch):
+def test_without_weights_and_web_the_message_says_what_to_copy(tmp_path, monkeypatch):
     monkeypatch.setattr("mile.hardware.vision.URL", "http://127.0.0.1:9/")  # where nobody listens
     with pytest.raises(ConnectionError, match=r"copy the official r3m_18.pt to"):
         R3M(tmp_path, "resnet18")
