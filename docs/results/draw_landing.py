@@ -1,6 +1,6 @@
 """The README's picture, from finished runs.
 
-python docs/make_lunarlander_figure.py outputs/results/lunarlander docs/lunarlander.png
+python docs/results/draw_landing.py outputs/results/lunarlander docs/lunarlander.png
 """
 
 import json
