@@ -8,6 +8,7 @@ import csv
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ REFERENCES = {"initial policy": ("--", "0.5"), "with interventions": (":", "C1")
 Groups = Mapping[str, Mapping[str, Sequence[float]]]  # runs by place on the axis and by series
 
 
+@cache
 def table(name: str) -> list[dict[str, str]]:
     """Return the rows of a table in docs/results/data, or of docs/paper/runs.csv."""
     path = RUNS if name == "runs" else HERE / "data" / f"{name}.csv"
