@@ -1,7 +1,7 @@
 """Draw the figures of docs/results/ from the tables of single runs: python docs/results/draw.py [FOLDER]
 
 FOLDER is where the figures go; by default the folder of this file. Figures 3, 4, 5 and that of the same data are drawn
-by `mile-report docs/paper/runs.csv --output docs/paper`.
+by `mile-report runs docs/paper/runs.csv --output docs/paper`.
 """
 
 import csv
