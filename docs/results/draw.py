@@ -115,8 +115,8 @@ def learnt_beside_references(name: str) -> Figure:
 
 def overview() -> Figure:
     """Draw the table of index.md."""
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    lander, meta_world = figure.subplots(1, 2, width_ratios=(1, 4.2))
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    lander, meta_world = figure.subplots(1, 2, width_ratios=(1, 4))
     groups: dict[str, dict[str, list[float]]] = {}
     for experiment, title in TASKS.items():
         groups[title] = {method: final_scores(experiment, method) for method in METHOD_COLORS}
@@ -146,20 +146,20 @@ def what_undoes_it() -> Figure:
 
 def meta_world() -> Figure:
     """Draw the five experiments: their ends, and success by round."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
     ends, *panels = figure.subplots(1, 3, width_ratios=(1.8, 1, 1))
     titles = {experiment: TASKS[experiment] for experiment in tuple(TASKS)[1:]}
     rows = [{**row, "policy": "learnt policy"} for row in table("meta_world")]
     groups = columns(rows, "experiment", "policy", "success")
     dots(ends, {titles[name]: groups[name] for name in titles}, {"learnt policy": "lightskyblue"})
     ends.set(ylabel=PERCENT, ylim=(0, 104), title="100 episodes at the end")
-    references = {"drawer_open": (19, 75, 100), "peg_insert": (17, 89, 96), "button_press": (31, 59, 100)}
+    before_learning = {row["experiment"]: row for row in table("runs") if row["round"] == "0"}
     for place, name in enumerate(titles):
-        levels = references[name.removesuffix("_iterative")]
-        for level, (policy, (style, color)) in zip(levels, REFERENCES.items(), strict=True):
+        for column, (policy, (style, color)) in zip(("score", "helped", "expert"), REFERENCES.items(), strict=True):
+            level = 100 * float(before_learning[name][column])
             label = policy if place == 0 else None
             ends.hlines(level, place - 0.5, place + 0.5, color=color, linestyle=style, label=label)
-    ends.tick_params(axis="x", labelsize=8)
+    ends.tick_params(axis="x", labelsize=7)
     figure.legend(*ends.get_legend_handles_labels(), fontsize=8, loc="outside upper left", ncols=4)
 
     rounds = [row for row in table("meta_world_rounds") if row["round"].isdigit()]
@@ -172,8 +172,8 @@ def meta_world() -> Figure:
 
 def learning_rates() -> Figure:
     """Draw the search over learning rates, mean of two seeds."""
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
-    panels = figure.subplots(1, 4)
+    figure = Figure(figsize=(8, 5.4), layout="constrained")
+    panels = figure.subplots(2, 2).flat
     names = dict(zip(("mile", "bc_intervention", "hg_dagger", "iwr", "sirius"), ("MILE", *CLONING), strict=True))
     for axes, task in zip(panels, tuple(TASKS)[:4], strict=True):
         groups = columns([row for row in table("learning_rates") if row["task"] == task], "method", "rate", "score")
@@ -192,8 +192,9 @@ def learning_rates() -> Figure:
 
 def restart() -> Figure:
     """Draw runs whose policy is carried over beside those that begin anew in each round."""
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
-    panels = figure.subplots(1, 5)
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    *panels, unused = figure.subplots(2, 3).flat
+    unused.axis("off")
     for axes, task in zip(panels, tuple(TASKS)[:5], strict=True):
         methods = ("MILE", *CLONING) if task.endswith("iterative") else CLONING
         groups = {}
@@ -202,7 +203,7 @@ def restart() -> Figure:
             groups[name] = {"carried over": final_scores(task, method)}
             groups[name]["begun anew in each round"] = final_scores(task, method, "restart")
         dots(axes, groups, {"carried over": "C0", "begun anew in each round": "C1"})
-        axes.tick_params(axis="x", labelsize=6)
+        axes.tick_params(axis="x", labelsize=7)
         axes.set_title(TASKS[task].replace("\n", " "), fontsize=10)
         axes.set(ylabel=PERCENT, ylim=(0, 104))
     panels[0].set(ylabel=RETURN, ylim=(0, 250))
@@ -256,9 +257,8 @@ def ablations() -> Figure:
         places = range(len(runs))
         axes.errorbar(means, places, xerr=errors, fmt="o", capsize=3, color="C3", label="mean ± s.e.")
         for place, scores in enumerate(runs):
-            axes.scatter(
-                scores, [place] * len(scores), s=6, color="black", alpha=0.6, label="runs" if not place else None
-            )
+            label = "runs" if place == 0 else None
+            axes.scatter(scores, [place] * len(scores), s=6, color="black", alpha=0.6, label=label)
         axes.axvline(means[0], color="0.3", linestyle="--", linewidth=1, label="plain MILE")
         axes.set(title=TASKS[task], xlabel=PERCENT, xlim=(0, 103))
         axes.grid(axis="x", alpha=0.3)
@@ -280,9 +280,7 @@ def widowx() -> Figure:
         means = [np.mean(groups[label][method]) for label in rounds]
         errors = [standard_error(groups[label][method]) for label in rounds]
         color = METHOD_COLORS[name]
-        axes.errorbar(
-            [int(label) for label in rounds], means, errors, color=color, marker="o", markersize=3, label=name
-        )
+        axes.errorbar(range(7), means, errors, color=color, marker="o", markersize=3, label=name)
         axes.scatter(7, np.mean(groups["end"][method]), marker="*", s=80, color=color)
     axes.set_xticks(range(8), [*map(str, range(7)), "end"])
     axes.set(xlabel="round (10 episodes each), end (50 episodes)", ylabel=f"{PERCENT}, mean ± s.e. of 3 seeds")
@@ -293,16 +291,11 @@ def widowx() -> Figure:
 
 def main(folder: Path) -> None:
     """Draw all figures."""
-    figures = {
-        "overview": overview(),
-        "lunarlander": learnt_beside_references("lunarlander"),
-        "table_one": learnt_beside_references("table_one"),
-    }
-    others = (what_undoes_it, meta_world, learning_rates, restart, full_batches, equal_steps)
-    for draw in (*others, ablations, widowx):
-        figures[draw.__name__] = draw()
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+    for name in ("lunarlander", "table_one"):
+        learnt_beside_references(name).savefig(folder / f"{name}.png", dpi=120)
+    comparison = (overview, restart, full_batches, equal_steps, ablations, learning_rates)
+    for draw in (*comparison, what_undoes_it, meta_world, widowx):
+        draw().savefig(folder / f"{draw.__name__}.png", dpi=120)
 
 
 if __name__ == "__main__":
