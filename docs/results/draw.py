@@ -120,8 +120,7 @@ def overview() -> Figure:
     groups: dict[str, dict[str, list[float]]] = {}
     for experiment, title in TASKS.items():
         groups[title] = {method: final_scores(experiment, method) for method in METHOD_COLORS}
-    first = TASKS["lunarlander"]
-    dots(lander, {first: groups.pop(first)}, METHOD_COLORS)
+    dots(lander, {"LunarLander": groups.pop("LunarLander")}, METHOD_COLORS)
     dots(meta_world, groups, METHOD_COLORS)
     lander.set_ylabel(RETURN)
     meta_world.set(ylabel=PERCENT, ylim=(0, 104))
@@ -293,8 +292,8 @@ def main(folder: Path) -> None:
     """Draw all figures."""
     for name in ("lunarlander", "table_one"):
         learnt_beside_references(name).savefig(folder / f"{name}.png", dpi=120)
-    comparison = (overview, restart, full_batches, equal_steps, ablations, learning_rates)
-    for draw in (*comparison, what_undoes_it, meta_world, widowx):
+    comparison = overview, restart, full_batches, equal_steps, ablations
+    for draw in (*comparison, learning_rates, what_undoes_it, meta_world, widowx):
         draw().savefig(folder / f"{draw.__name__}.png", dpi=120)
 
 
