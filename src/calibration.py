@@ -215,7 +215,8 @@ def estimate_cost(
         low, high, margin = float(gap.min()), float(gap.max()), 1.0
         while excess(low - margin) < 0 or excess(high + margin) > 0:
             margin *= 2
-        return float(brentq(excess, low - margin, high + margin, xtol=1e-3)), scale
+        cost: Any = brentq(excess, low - margin, high + margin, xtol=1e-3)
+        return float(cost), scale
 
 
 def _check(target_ratio: float, relative_scale: float) -> None:

@@ -1,4 +1,4 @@
-"""The paper's comparison: every run of `mile.reports.plan`, several at a time; what is finished is skipped.
+"""Run the paper's comparison: every run of `mile.reports.plan`, several at a time; finished runs are skipped.
 
 mile-paper outputs/paper
 """
@@ -20,35 +20,39 @@ from mile.running.command_line import one_line_errors, override
 
 
 def run(jobs: list[Job], folder: Path, processes: int) -> list[Job]:
-    """Run the jobs that are not finished, in order where what they need allows it; return those that failed."""
+    """Run the jobs that are not finished, in order where their needs allow it, and return those that failed."""
     left = {job.name: job for job in unfinished(jobs, folder)}
-    sorter = graphlib.TopologicalSorter({name: [it for it in job.needs if it in left] for name, job in left.items()})
-    sorter.prepare()
     order = {name: place for place, name in enumerate(left)}
+    sorter = graphlib.TopologicalSorter({})
+    for name, job in left.items():
+        sorter.add(name, *[needed for needed in job.needs if needed in left])
+    sorter.prepare()
+
     ready, failed, running = [], [], {}
-    expected = taken = 0.0
+    expected = elapsed = 0.0
     with ThreadPoolExecutor(processes) as pool:
         while sorter.is_active() or running:
+            # start as many as there are processes
             ready = sorted([*ready, *sorter.get_ready()], key=order.__getitem__)
             while ready and len(running) < processes:
                 name = ready.pop(0)
                 running[pool.submit(_run_one, left[name], folder)] = name
             if not running:
-                break  # the rest needs what has failed
+                break  # the rest needs a job that has failed
+
+            # wait for the next to end
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future)
                 job = left.pop(name)
                 if future.exception() is None:
-                    taken, expected = taken + future.result() / 60, expected + job.minutes
+                    elapsed, expected = elapsed + future.result() / 60, expected + job.minutes
                     sorter.done(name)
                 else:
                     failed.append(job)
-                pace = taken / expected if expected else 1.0
-                print(
-                    f"{time.strftime('%H:%M')} {name}: {'FAILED' if job in failed else 'done'}; {len(left)} left, "
-                    f"about {pace * _hours(left.values(), processes):.1f} h",
-                    flush=True,
-                )
+                pace = elapsed / expected if expected else 1.0
+                outcome = "FAILED" if job in failed else "done"
+                hours = pace * _hours(left.values(), processes)
+                print(f"{time.strftime('%H:%M')} {name}: {outcome}; {len(left)} left, about {hours:.1f} h", flush=True)
     return failed
 
 
@@ -62,7 +66,7 @@ def _hours(jobs: Iterable[Job], processes: int) -> float:
 
 
 def _run_one(job: Job, folder: Path) -> float:
-    """Return the seconds that a run took; its output goes into log.txt in its folder."""
+    """Run a job with its output in log.txt in its folder, and return the seconds that it took."""
     place, begin = folder / job.name, time.monotonic()
     place.mkdir(parents=True, exist_ok=True)
     with (place / "log.txt").open("a") as log:
@@ -73,39 +77,58 @@ def _run_one(job: Job, folder: Path) -> float:
     return time.monotonic() - begin
 
 
-@one_line_errors
-def main() -> None:
-    """Parse the command line, run, and report."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("mile-paper", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="a small part of it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--only", default="", help="runs whose name contains this, and what they need")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
-    given = parser.parse_args()
-    folder = given.folder.absolute()
-    jobs = {job.name: job for job in (quick if given.quick else Plan)(folder)}
-    wanted = [name for name in jobs if given.only in name]
+    return parser
+
+
+def choose(jobs: Iterable[Job], part: str) -> list[Job]:
+    """Return the jobs whose name contains a text, and those that they need.
+
+    Raises:
+        ValueError: There is no such job.
+    """
+    by_name = {job.name: job for job in jobs}
+    wanted = [name for name in by_name if part in name]
     if not wanted:
-        raise ValueError(f"no run has '{given.only}' in its name; --list prints them all")
-    if given.processes < 1:
-        raise ValueError(f"--processes must be at least 1, got {given.processes}")
+        raise ValueError(f"no run has '{part}' in its name; --list prints them all")
     for name in wanted:
-        wanted += [needed for needed in jobs[name].needs if needed not in wanted]
-    chosen = [job for name, job in jobs.items() if name in wanted]
-    if given.list:
-        for job in chosen:
+        wanted += [needed for needed in by_name[name].needs if needed not in wanted]
+    return [job for name, job in by_name.items() if name in wanted]
+
+
+@one_line_errors
+def main() -> None:
+    """Parse the command line, run, and report."""
+    arguments = _parser().parse_args()
+    if arguments.processes < 1:
+        raise ValueError(f"--processes must be at least 1, got {arguments.processes}")
+    folder = arguments.folder.absolute()
+    plan = quick(folder) if arguments.quick else Plan(folder)
+    jobs = choose(plan, arguments.only)
+    if arguments.list:
+        for job in jobs:
             print(shlex.join(["mile-train", *job.overrides, override("hydra.run.dir", folder / job.name)]))
         return
-    left = unfinished(chosen, folder)
+
+    # run
+    left = unfinished(jobs, folder)
+    hours = _hours(left, arguments.processes)
     print(
-        f"{len(chosen)} runs, {len(left)} of them to do, {given.processes} at a time: about "
-        f"{_hours(left, given.processes):.1f} h",
-        flush=True,
+        f"{len(jobs)} runs, {len(left)} of them to do, {arguments.processes} at a time: about {hours:.1f} h", flush=True
     )
-    failed = run(chosen, folder, given.processes)
-    where = ", ".join(str(folder / job.name) for job in failed)
-    troubles = [f"{len(failed)} of {len(chosen)} runs failed; see log.txt in {where}"] if failed else []
+    failed = run(jobs, folder, arguments.processes)
+
+    # report
+    troubles = []
+    if failed:
+        places = ", ".join(str(folder / job.name) for job in failed)
+        troubles.append(f"{len(failed)} of {len(jobs)} runs failed; see log.txt in {places}")
     try:
         for path in report([folder], folder / "report"):
             print(path)

@@ -24,7 +24,7 @@ def compress(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         content = _jpeg(image, quality)
         if len(content) <= FRAME_BYTES:
             return np.frombuffer(content.ljust(FRAME_BYTES, b"\0"), np.uint8)
-    raise ValueError(f"a picture must fit into {FRAME_BYTES} bytes, at the lowest quality it takes {len(content)}")
+    raise ValueError(f"a picture must fit into {FRAME_BYTES} bytes; this one takes more at the lowest quality")
 
 
 def decompress(frame: Any) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from mile.running.command_line import override
@@ -40,10 +41,10 @@ class Job:
     """One run.
 
     Attributes:
-        name: of its folder.
-        overrides: of the command line.
-        needs: names of the jobs that must have finished before.
-        minutes: it is expected to take on one core of an otherwise idle machine.
+        name: Name of the folder.
+        overrides: Overrides of the command line.
+        needs: Names of the jobs that must have finished before.
+        minutes: Expected duration on one core of an otherwise idle machine, min.
     """
 
     name: str
@@ -54,23 +55,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of the paper is run, in `folder`; iterates over the jobs, what matters most first.
+    """The part of the paper that is run; iterates over the jobs, the most important first.
 
-    Every run of a task takes calibration and reference lines from the task's first one. A baseline of Fig. 3 collects
-    until it has MILE's interventions of the same seed.
+    Every run of a task takes calibration and reference lines from the task's first run. A baseline of Fig. 3 collects
+    until it has as many interventions as MILE with the same seed.
 
     Attributes:
-        folder: of the runs.
-        tasks: of Fig. 3.
-        iterative: tasks of Fig. 4.
-        seeds: of training, the same for every method.
-        epochs: of ten batches, in a single round; split over the rounds of a baseline.
-        restarted: experiments where a round may also begin with the initial policy.
-        rounds: N of the iterative experiments.
-        demonstrations: of the ablation of Fig. 5.
-        evaluation: episodes of the final table.
-        rlif: tasks that RLIF is run on.
-        ablated: tasks of MILE's own ablations.
+        folder: Folder of the runs.
+        tasks: Tasks of Fig. 3.
+        iterative: Tasks of Fig. 4.
+        seeds: Seeds of training, the same for every method.
+        epochs: Number of epochs of ten batches in a single round; split over the rounds of a baseline.
+        restarted: Experiments where a round may also begin with the initial policy.
+        rounds: Number of rounds N of the iterative experiments.
+        demonstrations: Numbers of demonstrations in the ablation of Fig. 5.
+        evaluation: Number of episodes of the final table.
+        rlif: Tasks that RLIF is run on.
+        ablated: Tasks of MILE's own ablations.
     """
 
     folder: Path
@@ -87,35 +88,51 @@ class Plan:
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
+        yield from self._one_round()
+        yield from self._iterative()
+        yield from self._variations()
+        yield from self._with_demonstrations()
+        yield from self._restarted()
+
+    def _one_round(self) -> Iterator[Job]:
+        """Yield the runs of Fig. 3, RLIF's last."""
+        for seed, task, method in product(self.seeds, self.tasks, SUPERVISED):
+            yield self.single(task, method, seed)
+        for seed, task in product(self.seeds, self.rlif):
+            yield self.single(task, "rlif", seed)
+
+    def _iterative(self) -> Iterator[Job]:
+        """Yield the runs of Fig. 4."""
         for seed in self.seeds:
-            yield from (self.single(task, method, seed) for task in self.tasks for method in SUPERVISED)
+            for task, method in product(self.iterative, SUPERVISED):
+                yield self.in_rounds(task, method, seed)
+            for task in self.iterative:
+                if task in self.rlif:
+                    yield self.in_rounds(task, "rlif", seed)
+
+    def _variations(self) -> Iterator[Job]:
+        """Yield MILE's own ablations, and all methods on the same data."""
         for seed in self.seeds:
-            yield from (self.single(task, "rlif", seed) for task in self.rlif)
+            for task, change in product(self.ablated, (*LEARNERS, *RECORDINGS)):
+                yield self.ablation(task, change, seed)
+            for task, method in product(self.tasks, CLONING):
+                yield self.offline(task, method, seed)
+
+    def _with_demonstrations(self) -> Iterator[Job]:
+        """Yield the runs of Fig. 5."""
+        methods = (*CLONING, "rlif") if "drawer_open" in self.rlif else CLONING
+        for seed, count, method in product(self.seeds, self.demonstrations, methods):
+            yield self.single("drawer_open", method, seed, demonstrations=count)
+
+    def _restarted(self) -> Iterator[Job]:
+        """Yield the runs in which every round begins with the initial policy."""
         for seed in self.seeds:
-            yield from (self.in_rounds(task, method, seed) for task in self.iterative for method in SUPERVISED)
-            yield from (self.in_rounds(task, "rlif", seed) for task in self.iterative if task in self.rlif)
-        for seed in self.seeds:
-            yield from (
-                self.ablation(task, change, seed) for task in self.ablated for change in (*LEARNERS, *RECORDINGS)
-            )
-            yield from (self.offline(task, method, seed) for task in self.tasks for method in CLONING)
-        helped = (*CLONING, "rlif") if "drawer_open" in self.rlif else CLONING
-        for seed in self.seeds:
-            for count in self.demonstrations:
-                yield from (self.single("drawer_open", method, seed, demonstrations=count) for method in helped)
-        for seed in self.seeds:
-            yield from (
-                self.single(task, method, seed, restart=True)
-                for task in self.tasks
-                if task in self.restarted
-                for method in CLONING
-            )
-            yield from (
-                self.in_rounds(task, method, seed, restart=True)
-                for task in self.iterative
-                if f"{task}_iterative" in self.restarted
-                for method in SUPERVISED
-            )
+            for task, method in product(self.tasks, CLONING):
+                if task in self.restarted:
+                    yield self.single(task, method, seed, restart=True)
+            for task, method in product(self.iterative, SUPERVISED):
+                if f"{task}_iterative" in self.restarted:
+                    yield self.in_rounds(task, method, seed, restart=True)
 
     def single(self, task: str, method: str, seed: int, restart: bool = False, demonstrations: int = 0) -> Job:
         """Return a run of Fig. 3 or 5."""
@@ -129,13 +146,27 @@ class Plan:
             f"data.restart={str(restart).lower()}",
             f"demonstrations={demonstrations}",
         ]
-        label = "_restart" * restart + f"_{demonstrations}_demonstrations" * bool(demonstrations)
-        updates = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)]
-        learning = updates if method == "rlif" else self._once(task, 1 if restart else ROUNDS)
-        longer = 5.0 if method == "rlif" else 1.6 if restart else None  # a restart learns as long in each round
-        minutes = None if task == "lunarlander" else longer
-        needs = (self._mile(task, seed),)
-        return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes, needs=needs)
+        label = "_restart" if restart else ""
+        if demonstrations:
+            label += f"_{demonstrations}_demonstrations"
+
+        # learning, and how long it takes
+        if method == "rlif":
+            learning, minutes = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)], 5.0
+        elif restart:  # as long in each round as otherwise in all
+            learning, minutes = self._once(task), 1.6
+        else:
+            learning, minutes = self._once(task, ROUNDS), None
+        return self._job(
+            task,
+            method,
+            seed,
+            *learning,
+            *matched,
+            label=label,
+            minutes=None if task == "lunarlander" else minutes,
+            needs=(self._mile(task, seed),),
+        )
 
     def offline(self, task: str, method: str, seed: int) -> Job:
         """Return a run that learns from MILE's recording."""
@@ -145,16 +176,25 @@ class Plan:
     def ablation(self, task: str, change: str, seed: int) -> Job:
         """Return a run of MILE with one thing changed."""
         label = "_" + change.replace(" ", "_")
-        offline = change in LEARNERS
-        more = [LEARNERS[change], *self._recording(task, seed)] if offline else [RECORDINGS[change]]
-        own = f"{task}/mile{label}/seed_{self.seeds[0]}" if change == "noisy human" else None  # who is calibrated anew
-        options, needs = [*self._once(task), f"variant={change}", *more], (self._mile(task, seed),) * offline
-        return self._job(task, "mile", seed, *options, label=label, like=own, needs=needs)
+        needs: tuple[str, ...] = ()
+        if change in LEARNERS:
+            changes, needs = [LEARNERS[change], *self._recording(task, seed)], (self._mile(task, seed),)
+        else:
+            changes = [RECORDINGS[change]]
+        like = None
+        if change == "noisy human":  # who is calibrated anew
+            like = f"{task}/mile{label}/seed_{self.seeds[0]}"
+        options = [*self._once(task), f"variant={change}", *changes]
+        return self._job(task, "mile", seed, *options, label=label, like=like, needs=needs)
 
     def in_rounds(self, task: str, method: str, seed: int, restart: bool = False) -> Job:
         """Return a run of Fig. 4."""
-        steps = 1 if method == "rlif" else RESTART_STEPS if restart else ROUND_STEPS
-        more = [
+        steps, minutes = ROUND_STEPS, 2.5
+        if method == "rlif":
+            steps, minutes = 1, 10.0
+        elif restart:
+            steps, minutes = RESTART_STEPS, 4.0
+        options = [
             f"callbacks.deployment.num_rounds={self.rounds}",
             f"data.restart={str(restart).lower()}",
             f"callbacks.deployment.epochs_per_round={steps}",
@@ -162,10 +202,11 @@ class Plan:
             "human.watch.num_episodes=10",
             "human.watch.steps=500",
         ]
-        more += self._updates(task) if method == "rlif" else []
-        minutes = (10 if method == "rlif" else 4 if restart else 2.5) * self.rounds / 20
-        name = f"{task}_iterative"
-        return self._job(name, method, seed, *more, label="_restart" * restart, minutes=minutes)
+        if method == "rlif":
+            options += self._updates(task)
+        label = "_restart" if restart else ""
+        minutes *= self.rounds / 20
+        return self._job(f"{task}_iterative", method, seed, *options, label=label, minutes=minutes)
 
     def _job(
         self,
@@ -178,6 +219,7 @@ class Plan:
         minutes: float | None = None,
         needs: tuple[str, ...] = (),
     ) -> Job:
+        """Return a job, with the calibration and reference lines of `like`, by default of the task's first run."""
         task = experiment.removesuffix("_iterative")
         minutes = minutes or (0.3 if task == "lunarlander" else 0.65)
         name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
@@ -188,7 +230,7 @@ class Plan:
         return Job(name, tuple(overrides), tuple(sorted(set(needs))), minutes)
 
     def _once(self, task: str, rounds: int = 1) -> list[str]:
-        """Return the overrides for a single round's gradient steps, split over some rounds, without a look at them."""
+        """Return the overrides for a single round's gradient steps, split over some rounds, not evaluated between."""
         epochs = self.epochs * 2 // 15 if task == "lunarlander" else self.epochs
         return [
             f"callbacks.evaluation.every_n_epochs={NEVER}",

@@ -27,7 +27,7 @@ from mile.ingredients.demonstrations import expert_episode
 from mile.intervention import check_cost_and_scale, intervention_floor
 from mile.methods import Method
 from mile.policies import Policy
-from mile.running.cache import describe_environment, fingerprint, keep, recall
+from mile.running.cache import describe_environment, fingerprint, recall, store
 from mile.running.checks import is_one_process
 from mile.running.event_files import forget_later
 from mile.transitions import DEMONSTRATION
@@ -232,7 +232,7 @@ def find_calibration(
 
     print("calibrating the human's cost and scale …", flush=True)
     calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, metric=env.metric)
-    keep("calibration", depends_on, calibration.summary())
+    store("calibration", depends_on, calibration.summary())
     return calibration.summary(), str(calibration)
 
 

@@ -76,7 +76,7 @@ def recall(kind: str, depends_on: Key, is_valid: Callable[[Any], bool]) -> Any:
 
 
 @rank_zero_only
-def keep(kind: str, depends_on: Key, value: Any) -> None:
+def store(kind: str, depends_on: Key, value: Any) -> None:
     """Write an entry into the cache folder, if that is possible.
 
     Args:

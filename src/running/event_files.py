@@ -28,11 +28,11 @@ def forget_later(folder: Path, checkpoint: Path | None) -> None:
     content = torch.load(checkpoint, map_location="cpu", weights_only=True) if paths else {}
     for path in paths:
         events = list(LegacyEventFileLoader(str(path)).Load())
-        kept = [event for event in events if _is_before(event, content["saved_at"], content["global_step"])]
-        if len(kept) < len(events):
+        earlier = [event for event in events if _is_before(event, content["saved_at"], content["global_step"])]
+        if len(earlier) < len(events):
             file = io.BytesIO()
             writer = RecordWriter(file)
-            for event in kept:
+            for event in earlier:
                 writer.write(event.SerializeToString())
             write_bytes(path, file.getvalue())
 

@@ -1,4 +1,4 @@
-"""The folder of a run: one process at a time, and what was stopped goes on in it."""
+"""The folder of a run: one process works in it at a time, and a run that was stopped continues in it."""
 
 import difflib
 import errno
@@ -63,20 +63,22 @@ def keep_config(cfg: DictConfig) -> None:
 def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """Return the config to run: the given one, or that of a stopped run, set to go on from its newest checkpoint.
 
-    A run goes on if `ckpt_path` says so (a checkpoint, a run's folder, or "last": the newest run of this name), or if
-    `output_dir` already holds one.
+    A run is continued if `ckpt_path` names it (a checkpoint, a run's folder, or "last" for the newest run of this name),
+    or if `output_dir` already holds one.
 
     Args:
-        cfg: as composed.
-        overrides: from the command line, `ckpt_path` left out.
+        cfg: Config as composed from the command line.
+        overrides: Overrides of the command line, without `ckpt_path`.
 
     Raises:
-        ValueError: there is no such run, none of its checkpoints can be read, its config is another one, or it is
-            foreign and would build or write what it should not.
+        ValueError: There is no such run, none of its checkpoints can be read, its config is another one or of another
+            version, or it is foreign and would build or write what it should not.
     """
     folder, named = _find(cfg)
     if folder is None:
         return cfg
+
+    # its config
     try:
         saved = load_config(folder / "config.yaml")
     except OSError:
@@ -93,6 +95,8 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     _go_by_the_command_line(saved, cfg)
     if overrides or cfg.ckpt_path in (None, "last"):
         _compare(cfg, saved)
+
+    # its checkpoint
     newest_first = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
     checkpoint = _first_sound(sorted(newest_first, key=lambda path: path != named))
     saved.ckpt_path = None if checkpoint is None else str(checkpoint)
@@ -104,7 +108,7 @@ def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def _go_by_the_command_line(saved: DictConfig, cfg: DictConfig) -> None:
-    """Take over where episodes are played and where a person sits, which changes nothing in a run."""
+    """Take the player of episodes and the address of a console from the command line; they change nothing in a run."""
     for key in ("collector", "env.collector"):
         if OmegaConf.select(saved, key) is not None:
             OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
@@ -134,10 +138,10 @@ def _find(cfg: DictConfig) -> tuple[Path | None, Path | None]:
 
 
 def _first_sound(checkpoints: list[Path]) -> Path | None:
-    """Return the first that can be read; none if there is none yet.
+    """Return the first checkpoint that can be read, None if there is none yet.
 
     Raises:
-        ValueError: there are some, and all are damaged.
+        ValueError: There are some, and all are damaged.
     """
     for path in checkpoints:
         try:
@@ -151,14 +155,15 @@ def _first_sound(checkpoints: list[Path]) -> Path | None:
     return None
 
 
-def _compare(given: DictConfig, saved: DictConfig) -> None:
+def _compare(composed: DictConfig, saved: DictConfig) -> None:
     """Refuse to continue a run with another config.
 
     Raises:
-        ValueError: they differ.
+        ValueError: The two configs differ.
     """
     own = {"output_dir": saved.output_dir, "ckpt_path": None, "command": None}
-    old, new = (OmegaConf.to_yaml(OmegaConf.merge(cfg, own), resolve=True).splitlines() for cfg in (saved, given))
+    old = OmegaConf.to_yaml(OmegaConf.merge(saved, own), resolve=True).splitlines()
+    new = OmegaConf.to_yaml(OmegaConf.merge(composed, own), resolve=True).splitlines()
     different = [" ".join(line.split()) for line in difflib.ndiff(old, new) if line[:2] in ("- ", "+ ")]
     if different:
         raise ValueError(

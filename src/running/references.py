@@ -1,4 +1,4 @@
-"""What a run is compared with, and how another run takes it over instead of making it anew."""
+"""Reference lines: the evaluations that a learnt policy is compared with."""
 
 import json
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from mile.files import read_json, write_text
 from mile.humans import SimulatedHuman
 from mile.policies import Policy
 from mile.running.assembly import Assembly
-from mile.running.cache import describe_environment, fingerprint, keep, recall
+from mile.running.cache import describe_environment, fingerprint, recall, store
 from mile.running.targets import load_config
 
-# in these a run may differ from one that it takes its human and its references from
+# parts of the config that two runs must share to have the same human and reference lines, and keys that may differ
 FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
 
 
@@ -68,6 +68,7 @@ def _line(
     if parts.at_desk:  # a person judges, each time
         return evaluate_policy(env, policy, count, seed, deterministic)
 
+    # all that it depends on
     supervisor = None
     if human is not None:
         supervisor = {
@@ -84,12 +85,14 @@ def _line(
         "num_episodes": count,
         "seed": seed,
     }
+
+    # known, or made now
     rows = recall("evaluation", depends_on, partial(_is_evaluation, count)) if cfg.cache else None
     if rows is None:
         print(f"reference line over {count} episodes …", flush=True)
         outcome = evaluate_policy(env, policy, count, seed, deterministic)
         rows = _as_lists(outcome)
-        keep("evaluation", depends_on, rows)
+        store("evaluation", depends_on, rows)
     return _as_evaluation(rows)
 
 
@@ -109,39 +112,42 @@ def _as_evaluation(rows: Mapping[str, list[Any]]) -> Evaluation:
 
 
 def check_alike(cfg: DictConfig) -> None:
-    """Let a run take calibration and reference lines from another one only if they would come out the same.
+    """Check that calibration and reference lines of the run that `like` names would come out the same in this one.
 
     Args:
-        cfg: `like` names the folder of the other run.
+        cfg: Config of the experiment; `like` names the folder of the other run.
 
     Raises:
-        ValueError: there is no finished run, or it has another human, environment, initial policy or evaluation.
+        ValueError: There is no finished run, or it has another human, environment, initial policy or evaluation.
     """
     folder = Path(cfg.like)
     if not (folder / "results.json").exists():
         raise ValueError(f"'{folder}' holds no finished run to be like; give the folder of one")
-    own, other = _what_matters(cfg), _what_matters(load_config(folder / "config.yaml"))
+    own, other = _shared_parts(cfg), _shared_parts(load_config(folder / "config.yaml"))
     for part in FREE:
         if own[part] != other[part]:
-            raise ValueError(f"'{folder}' is not alike: its '{part}' is another one; leave `like` out")
+            raise ValueError(
+                f"the run in '{folder}' used a different {part}; choose one with the same, or remove like=…"
+            )
 
 
-def _what_matters(cfg: Any) -> dict[str, Any]:
+def _shared_parts(cfg: Any) -> dict[str, Any]:
+    """Return the parts of a config that `FREE` names, without the keys that may differ."""
     whole: Any = OmegaConf.to_container(cfg, resolve=True)
-    return {
-        part: {key: value for key, value in whole[part].items() if key not in free and value is not None}
-        for part, free in FREE.items()
-    }
+    parts = {}
+    for part, free in FREE.items():
+        parts[part] = {key: value for key, value in whole[part].items() if key not in free and value is not None}
+    return parts
 
 
 def write_references(folder: Path, references: Mapping[str, Evaluation]) -> None:
-    """Keep the evaluations that a run is compared with, episode by episode."""
+    """Write reference lines into a run's folder, episode by episode."""
     rows = {name: _as_lists(outcome) for name, outcome in references.items()}
     write_text(folder / "references.json", json.dumps(rows) + "\n")
 
 
 def read_references(folder: Path) -> dict[str, Evaluation] | None:
-    """Return what `write_references` kept; None if it has not been there."""
+    """Return the reference lines in a run's folder, None if there are none."""
     if not (folder / "references.json").exists():
         return None
     rows = read_json(folder / "references.json")

@@ -1,4 +1,4 @@
-"""What a config that lies beside a recording may build: what the shipped configs build there, and nothing else."""
+"""Checks a config that lies beside a recording: it may build what the shipped configs build there, and nothing else."""
 
 import re
 from collections.abc import Iterator
@@ -55,8 +55,11 @@ def check_config(plain: Any, composed: Any, folder: Path) -> None:
     trusted = set(_entries(composed))
     known = shipped_entries() | trusted
     places = {place for place, _ in known}
+
     for place, value in _entries(plain):
         allowed, where = (place, value) in known, ".".join(place)
+
+        # what is wrong with this entry, if anything
         if isinstance(value, str) and "${" in value:
             reason = f"holds '{value}' at '{where}', which is not resolved"
         elif place[-1] == "_target_" and not (allowed and _at_home(value)):
@@ -73,6 +76,7 @@ def check_config(plain: Any, composed: Any, folder: Path) -> None:
             reason = f"has '{value}' at '{where}', as no shipped config does"
         else:
             continue
+
         raise ValueError(
             f"'{folder / 'config.yaml'}' {reason}: nothing was built; to continue a run of your own, repeat its "
             "command with hydra.run.dir=<its folder>"

@@ -29,7 +29,7 @@ def is_number(value):
 
 def test_what_was_kept_is_recalled_by_all_that_it_depends_on():
     assert cache.recall("kind", KEY, is_number) is None
-    cache.keep("kind", KEY, 7)
+    cache.store("kind", KEY, 7)
     assert cache.recall("kind", KEY, is_number) == 7
     assert cache.recall("kind", {**KEY, "number": 2}, is_number) is None
     assert cache.recall("other", KEY, is_number) is None
@@ -48,13 +48,13 @@ def test_what_was_kept_is_recalled_by_all_that_it_depends_on():
     ],
 )
 def test_a_damaged_or_foreign_entry_is_ignored_with_one_line(folder, content):
-    cache.keep("kind", KEY, 7)
+    cache.store("kind", KEY, 7)
     (path,) = folder.iterdir()
     path.write_text(content)
     with pytest.warns(UserWarning, match="is damaged or foreign: it is ignored, and made anew") as warned:
         assert cache.recall("kind", KEY, is_number) is None
     assert len(warned) == 1
-    cache.keep("kind", KEY, 7)
+    cache.store("kind", KEY, 7)
     assert cache.recall("kind", KEY, is_number) == 7
 
 
@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MILE_CACHE", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="cannot be written .* set MILE_CACHE"):
-        cache.keep("kind", KEY, 7)
+        cache.store("kind", KEY, 7)
 
 
 def test_a_policy_is_known_by_its_weights_its_architecture_and_what_it_sees():

@@ -177,6 +177,8 @@ def key_name(name: str) -> str:
 
 def describe(status: dict[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     """Return the lines of text that describe the status, and their colours."""
+    lines: list[tuple[str, tuple[int, int, int]]]
+
     # who is in control
     phase = status["phase"]
     if phase != "playing" or status.get("watching"):
