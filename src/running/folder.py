@@ -63,8 +63,8 @@ def keep_config(cfg: DictConfig) -> None:
 def continued(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """Return the config to run: the given one, or that of a stopped run, set to go on from its newest checkpoint.
 
-    A run is continued if `ckpt_path` names it (a checkpoint, a run's folder, or "last" for the newest run of this name),
-    or if `output_dir` already holds one.
+    A run is continued if `ckpt_path` names one (a checkpoint, a run's folder, or "last" for the newest run of this
+    name), or if `output_dir` already holds one.
 
     Args:
         cfg: Config as composed from the command line.
