@@ -20,7 +20,7 @@ PROGRAMS = {
     "mile-doctor": "mile.commands.doctor",
     "mile-train": "mile.train",
 }
-FIRST_LINE = "human:"  # begins the line in which a run names its human and its policy
+READY = "ready:"  # begins the line in which a run names its human and its policy, ready to act
 
 
 def show_help(module: str) -> None:
@@ -34,12 +34,12 @@ def begin_training() -> None:
         command = [sys.executable, "-u", "-m", "mile.train", "experiment=lunarlander", f"hydra.run.dir={folder}/run"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
             assert process.stdout is not None
-            began = any(line.startswith(FIRST_LINE) for line in process.stdout)
+            began = any(line.startswith(READY) for line in process.stdout)
             process.kill()
 
         if not began:
             errors.seek(0)
-            raise RuntimeError(f"the run ended before it printed '{FIRST_LINE}': {errors.read()}")
+            raise RuntimeError(f"the run ended before it printed '{READY}': {errors.read()}")
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     starts = {}
     for name, module in PROGRAMS.items():
         starts[f"{name} --help"] = lambda module=module: show_help(module)
-    starts[f"mile-train experiment=lunarlander, until '{FIRST_LINE}'"] = begin_training
+    starts[f"mile-train experiment=lunarlander, until '{READY}'"] = begin_training
 
     # measure
     table = Table("start", "median, s", "least and greatest", title=f"time to start, of {STARTS}")

@@ -18,7 +18,7 @@ def pretrain(cfg: DictConfig) -> Path:
     """Train one ingredient, evaluate it, save both and return the path of the weights.
 
     Raises:
-        ValueError: The file exists already, and `overwrite` is false.
+        ValueError: The file exists already, and `overwrite` is false; or the algorithm makes no mental model.
     """
     import torch
     from lightning import seed_everything
@@ -27,6 +27,8 @@ def pretrain(cfg: DictConfig) -> Path:
     from mile.policies import save_policy
     from mile.reports.tables import print_table
 
+    if cfg.role.name == "mental_model" and not cfg.train._target_.endswith(".clone_rollouts"):
+        raise ValueError("a mental model is cloned from rollouts of the robot; leave algorithm=… out")
     if not cfg.overwrite and Path(f"{cfg.output}.safetensors").exists():
         raise ValueError(f"'{cfg.output}.safetensors' exists; choose another output=…, or overwrite=true")
 

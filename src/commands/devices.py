@@ -34,9 +34,9 @@ CURES = {  # for files that may not be read
 
 def find() -> Iterator[str]:
     """Yield a line for each device, and for each file that may not be read."""
-    from mile.hardware.gamepad import Gamepad, find_gamepads
-    from mile.hardware.quest import find_quests
-    from mile.hardware.spacemouse import find_spacemice
+    from mile.hardware.devices.gamepad import Gamepad, find_gamepads
+    from mile.hardware.devices.quest import find_quests
+    from mile.hardware.devices.spacemouse import find_spacemice
 
     # gamepads
     gamepads, unknown = find_gamepads()
@@ -64,9 +64,9 @@ def find() -> Iterator[str]:
 
 def connect(name: str) -> InputDevice:
     """Open the input device of this name, one of `DEVICES`."""
-    from mile.hardware.gamepad import Gamepad
-    from mile.hardware.quest import Quest
-    from mile.hardware.spacemouse import SpaceMouse
+    from mile.hardware.devices.gamepad import Gamepad
+    from mile.hardware.devices.quest import Quest
+    from mile.hardware.devices.spacemouse import SpaceMouse
 
     device_classes = {"gamepad": Gamepad, "spacemouse": SpaceMouse, "quest": Quest}
     return device_classes[name]()

@@ -47,7 +47,7 @@ def examine(robot: Any, camera: Any) -> Iterator[Finding]:
         robot: A `WidowX` that is not connected.
         camera: Function that makes a camera.
     """
-    from mile.hardware.gamepad import find_gamepads
+    from mile.hardware.devices.gamepad import find_gamepads
 
     # port
     findings = list(_port(robot.port))

@@ -135,8 +135,8 @@ def _settings(cfg: Any) -> str:
         cfg.callbacks.deployment.match = "another run"
 
     # parts that change nothing in what is learnt
-    for part in ("collector", "logger", "trainer"):
-        cfg.pop(part)
+    for part in ("collector", "logger", "trainer", "rates", "cache", "format"):
+        cfg.pop(part, None)
     cfg.callbacks.pop("video", None)
     cfg.env.collector = None
 

@@ -70,8 +70,8 @@ class Assembly:
         supervisor = "a person" if self.person is not None else "a simulated human"
         cost, scale = self.human.cost, self.human.scale
         return (
-            f"{type(self.method).__name__} learns in {self.simulators.name} from {supervisor} (cost {cost:.2f}, "
-            f"scale {scale:.2f} nats)"
+            f"{type(self.method).__name__} and its {type(self.initial).__name__} learn in {self.simulators.name} from "
+            f"{supervisor} (cost {cost:.2f}, scale {scale:.2f} nats)"
         )
 
     def close(self) -> None:
@@ -213,7 +213,8 @@ def find_calibration(
     Returns:
         The figures of the calibration, and words about them.
     """
-    settings: Any = OmegaConf.to_container(cfg.human.calibrate, resolve=True)
+    options: Any = OmegaConf.to_container(cfg.human.calibrate, resolve=True)
+    settings = {name: value for name, value in options.items() if not name.startswith("_")}
     depends_on = {
         "environment": describe_environment(cfg.env, env),
         "policy": fingerprint(policy),
@@ -226,8 +227,8 @@ def find_calibration(
         return figures, f"{describe(figures)} (known)"
 
     if cfg.human.person:
-        options = {name: settings[name] for name in ("target_ratio", "relative_scale", "seed")}
-        cost, scale = estimate_cost(env, policy, expert, mental_model, **options)
+        wanted = {name: settings[name] for name in ("target_ratio", "relative_scale", "seed")}
+        cost, scale = estimate_cost(env, policy, expert, mental_model, **wanted)
         return {"cost": cost, "scale": scale}, f"cost {cost:.2f}, scale {scale:.2f} nats (estimated)"
 
     print("calibrating the human's cost and scale …", flush=True)

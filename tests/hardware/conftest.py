@@ -9,7 +9,7 @@ os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 @pytest.fixture
 def pad():
     pytest.importorskip("pygame")
-    from mile.hardware.gamepad import find_gamepads
+    from mile.hardware.devices.gamepad import find_gamepads
     from tests.hardware.virtual_pad import VirtualPad
 
     find_gamepads()  # SDL runs

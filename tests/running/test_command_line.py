@@ -56,7 +56,7 @@ def run(folder, program, *overrides, **environment):
         ("train", ["experiment=drawer_open", "policy.name=peg_insert/initial"], "expected 'drawer_open'"),
         ("train", ["env=drawer_open", "human=table1", "mental_model=nobody"], "Could not find 'mental_model/nobody'"),
         ("pretrain", ["role=expert", "algorithm=bc"], "scripted policies, 'lunarlander' has none"),
-        ("pretrain", ["role=mental_model", "algorithm=sac"], "Could not find 'train/mental_model_sac'"),
+        ("pretrain", ["role=mental_model", "algorithm=sac"], "a mental model is cloned from rollouts of the robot"),
         ("train", ["experiment=widowx_peg", "human=browser"], "nothing is calibrated on an arm"),
         ("train", ["experiment=widowx_peg", "human=calibrated"], "expert must not move a real arm"),
         (
@@ -66,6 +66,20 @@ def run(folder, program, *overrides, **environment):
         ),
         ("train", ["env=widowx_peg"], "a robot needs a desk; choose hardware=simulated"),
         ("train", ["experiment=lunarlander", "human=browser", "trainer=ddp"], "a person oversees one process"),
+        ("train", ["experiment=lunarlander", "trainer=gpu"], "needs a GPU that PyTorch can use, there is none"),
+        ("train", ["experiment=lunarlander", "method.intervention_weight=2"], "(λ) must lie in [0, 1], got 2"),
+        (
+            "train",
+            ["experiment=lunarlander", "learner_scale_ratio=0"],
+            "learner_scale_ratio must be finite and above 0",
+        ),
+        ("train", ["experiment=lunarlander", "callbacks.deployment.num_rounds=0"], "num_rounds must be at least 1"),
+        ("train", ["experiment=lunarlander", "data.from=elsewhere"], "choose protocol=same_data, too"),
+        (
+            "train",
+            ["experiment=lunarlander", "protocol=matched_interventions", "callbacks.deployment.match=nowhere"],
+            "'nowhere' holds no finished run to match",
+        ),
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),
     ],
 )

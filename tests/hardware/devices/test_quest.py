@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mile.hardware.quest import MAX_POSE_AGE, Quest, find_quests, parse
+from mile.hardware.devices.quest import MAX_POSE_AGE, Quest, find_quests, parse
 from mile.humans.controls import WIDOWX, Controls
 from mile.humans.takeover import TakeOver
 
@@ -99,7 +99,7 @@ def test_a_stale_pose_is_none_and_so_is_a_headset_that_is_gone(headset):
 
 
 def test_one_old_line_is_no_pose(headset, monkeypatch):
-    monkeypatch.setattr("mile.hardware.quest.FIRST_POSE_TIMEOUT", 0.6)
+    monkeypatch.setattr("mile.hardware.devices.quest.FIRST_POSE_TIMEOUT", 0.6)
     adb, poses = headset
     Path(adb).write_text(Path(adb).read_text().replace("time.sleep(0.01)", "time.sleep(0.3)"))
     with pytest.raises(ConnectionError, match="prints no poses"):

@@ -3,7 +3,7 @@ import struct
 import pytest
 from easyhid import HIDException
 
-from mile.hardware.spacemouse import SpaceMouse, find_spacemice
+from mile.hardware.devices.spacemouse import SpaceMouse, find_spacemice
 from mile.humans.controls import ARM, Controls
 
 pyspacemouse = pytest.importorskip("pyspacemouse")

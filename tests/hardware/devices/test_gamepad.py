@@ -1,6 +1,6 @@
 import pytest
 
-from mile.hardware.gamepad import Gamepad
+from mile.hardware.devices.gamepad import Gamepad
 from mile.humans.controls import ARM, LANDER, TAKE_OVER, Controls
 
 

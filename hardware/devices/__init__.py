@@ -1,0 +1,1 @@
+"""Input devices of a person: gamepads, a SpaceMouse, a Meta Quest."""
