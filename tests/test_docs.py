@@ -47,7 +47,7 @@ class Block(NamedTuple):
 def blocks(page):
     """All fenced blocks of a page; one with a title is a file to copy."""
     fence = re.compile(r'^( *)```(\w*)(?: title="(.*?)")?\n(.*?)^\1```$', re.DOTALL | re.MULTILINE)
-    return [Block(language, title, dedent(text)) for _, language, title, text in fence.findall(page.read_text())]
+    return [Block(language, title or None, dedent(text)) for _, language, title, text in fence.findall(page.read_text())]
 
 
 def prose(page):
