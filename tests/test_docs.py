@@ -250,7 +250,8 @@ OWN = ["your_environment", "your_method", "your_robot"]
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("guide", OWN)
 def test_a_guide_leads_from_nothing_to_a_policy(newcomer, guide):
-    few = [("experiment=widowx_peg", ["human.watch.num_episodes=1", "human.watch.steps=5"])]
+    arm = ["env.num_envs=1", "calibration.num_episodes=2", "callbacks.deployment.episodes_per_round=1"]
+    few = [("experiment=widowx_peg", arm)]
     newcomer(ROOT / "docs" / "guides" / f"{guide}.md", SMALL + few)
     results = list(Path("outputs").rglob("results.json"))
     assert results
