@@ -1,4 +1,4 @@
-.PHONY: help demo test lint bench faults paper paper-quick clean
+.PHONY: help demo test lint docs bench faults paper paper-quick clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -24,6 +24,15 @@ lint: .venv/installed  ## format, lint and types
 	mkdir -p .venv/typing/mile
 	ln -sfn $(CURDIR)/src/* $(addprefix $(CURDIR)/,datamodules callbacks hardware configs checkpoints) .venv/typing/mile
 	$(BIN)/pyright
+
+.venv/documented: .venv/installed
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: .venv/documented  ## build the documentation into site/; a dead link fails
+	mkdir -p .venv/typing/mile
+	ln -sfn $(CURDIR)/src/* $(addprefix $(CURDIR)/,datamodules callbacks hardware configs checkpoints) .venv/typing/mile
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: .venv/installed  ## speed, as ratios within one run
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/run.py
