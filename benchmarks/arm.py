@@ -1,4 +1,4 @@
-"""The arm's reaction to each fault, on the simulated bus, and the time of a control step: docs/hardware.md.
+"""The arm's reaction to each fault, on the simulated bus, and the time of a control step: docs/guides/arm_safety.md.
 
 python benchmarks/arm.py
 """

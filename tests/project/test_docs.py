@@ -19,7 +19,7 @@ from mile import evaluate, pretrain, report, train
 from mile.commands import data, devices, doctor, paper, record
 from tests.support import composed
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 RESULTS = sorted((ROOT / "docs" / "results").rglob("*.md"))
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/architecture.md")]
@@ -245,7 +245,7 @@ SMALL = [
     ("role=expert", ["demos.num_episodes=2"]),
     ("role=initial", ["demos.num_episodes=2"]),
     ("role=mental_model", ["train.num_episodes=2"]),
-    ("train", ["debug=smoke", "logger=none"]),
+    ("train", ["debug=smoke", "logger=null"]),
 ]
 OWN = ["your_environment", "your_method", "your_robot"]
 
@@ -266,7 +266,7 @@ def test_a_guide_leads_from_nothing_to_a_policy(newcomer, guide):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("guide", OWN[:2])  # the robot without servos is no test bed
 def test_what_a_guide_leads_to_is_better_than_where_it_began(newcomer, guide):
-    newcomer(ROOT / "docs" / "guides" / f"{guide}.md", [("train", ["logger=none"])])
+    newcomer(ROOT / "docs" / "guides" / f"{guide}.md", [("train", ["logger=null"])])
     for path in Path("outputs").rglob("results.json"):
         rows = json.loads(path.read_text())
         assert rows["learnt policy"]["mean_return"] > rows["initial policy"]["mean_return"]
@@ -277,12 +277,12 @@ def test_recordings_are_shown_given_and_taken_as_the_guide_says(newcomer, monkey
     study = ["experiment=user_study_single", "participant=1", "human=scripted", "human.calibrate.target_ratio=0.9"]
     size = [
         "debug=smoke",
-        "logger=none",
+        "logger=null",
         "callbacks.deployment.episodes_per_round=4",
         "++callbacks.deployment.num_rounds=1",
     ]
     monkeypatch.setattr(sys, "argv", ["mile-train", *study, *size])
     train.main()
-    newcomer(ROOT / "docs" / "guides" / "exchange.md", [("train", ["debug=smoke", "logger=none"])])
+    newcomer(ROOT / "docs" / "guides" / "exchange.md", [("train", ["debug=smoke", "logger=null"])])
     for name in ("episode.png", "episode.gif", "people.hdf5", "recordings/people", "recordings/minari"):
         assert Path(name).exists()

@@ -11,7 +11,7 @@ import torch
 from mile.datamodules import InterventionBuffer
 from mile.policies import load_policy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SMOKE = ["experiment=lunarlander", "debug=smoke", "callbacks.deployment.episodes_per_round=3", "data.batch_size=8"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CODE = [path for folder in ("src", "datamodules", "callbacks", "hardware") for path in (ROOT / folder).rglob("*.py")]
 PRONOUNS = {"it", "them", "they", "those", "of", "found", "shown", "given", "taken", "asked", "told", "seen", "kept"}
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's advice to a user who did not choose a logger

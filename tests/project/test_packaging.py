@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = {"src": "mile", **{name: f"mile.{name}" for name in ("datamodules", "callbacks", "hardware")}}
 
 # rooms, from the ground floor up: each may import those below and beside it, and besides the standard library these
