@@ -25,7 +25,7 @@ SHORT_RUN = [
     f"callbacks.deployment.num_rounds={ROUNDS}",
     f"callbacks.deployment.episodes_per_round={EPISODES}",
     "callbacks.deployment.epochs_per_round=5",
-    "logger=null",
+    "logger=none",
 ]
 RESULTS = ("policy.safetensors", "results.json", "evaluation.json", "deployment.json")
 FILE_LIMIT = 20_000  # bytes of a file: one episode fits, the first round does not

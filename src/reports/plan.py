@@ -223,7 +223,7 @@ class Plan:
         task = experiment.removesuffix("_iterative")
         minutes = minutes or (0.3 if task == "lunarlander" else 0.65)
         name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
-        overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=null"]
+        overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
         overrides += [f"evaluation.num_episodes={self.evaluation}", *more]
         if name != like:
             overrides, needs = [*overrides, override("like", self.folder / like)], (*needs, like)

@@ -278,8 +278,7 @@ def make_callbacks(cfg: DictConfig, parts: Assembly, references: Mapping[str, Ev
 
 def make_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
     """Build Lightning's trainer."""
-    logger = instantiate(cfg.get("logger")) or False
     plugins = []
     if is_one_process(cfg.trainer):  # it is rank 0, whatever a cluster's variables say of the job that it is a part of
         plugins.append(LightningEnvironment())
-    return instantiate(cfg.trainer, callbacks=callbacks, logger=logger, plugins=plugins)
+    return instantiate(cfg.trainer, callbacks=callbacks, logger=instantiate(cfg.logger), plugins=plugins)

@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,8 @@ def store(kind: str, depends_on: Key, value: Any) -> None:
     path = cache_folder() / _file_name(kind, depends_on)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"depends_on": depends_on, "value": value}, indent=1) + "\n")
-    except (FileExistsError, FileNotFoundError):  # another run writes the same at this moment
-        pass
+        with suppress(FileExistsError, FileNotFoundError):  # another run writes the same at this moment
+            write_text(path, json.dumps({"depends_on": depends_on, "value": value}, indent=1) + "\n")
     except OSError as error:
         warnings.warn(f"'{path}' cannot be written ({error}); set MILE_CACHE to a folder that can", stacklevel=2)
 

@@ -32,7 +32,7 @@ def check(cfg: DictConfig) -> None:
     """
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     _check_numbers(cfg)
-    _check_sources(cfg)
+    _check_match(cfg)
     _check_processes(cfg)
     if cfg.get("hardware") is not None:
         _check_desk(cfg)
@@ -60,12 +60,9 @@ def _check_numbers(cfg: DictConfig) -> None:
         raise ValueError(f"method.intervention_weight (λ) must lie in [0, 1], got {weight}")
 
 
-def _check_sources(cfg: DictConfig) -> None:
-    """Refuse to learn from, or to match, a run that is not there."""
-    deployment = cfg.callbacks.deployment
-    if cfg.data["from"] is not None and deployment.episodes_per_round is not None:
-        raise ValueError("to learn from a recording, choose protocol=same_data, too")
-    match = deployment.get("match")
+def _check_match(cfg: DictConfig) -> None:
+    """Refuse to match a run that is not there."""
+    match = cfg.callbacks.deployment.get("match")
     if match is not None and not (Path(match) / "deployment.json").exists():
         raise ValueError(f"'{match}' holds no finished run to match; give the folder of one")
 

@@ -275,7 +275,7 @@ def fit(method, data_module, env):
     """One round of learning from a recording, with all that looks at it."""
     supervised = TransformedEnv(env, InterventionTransform(EveryThird()))
     deployment = DeploymentCallback(supervised, num_rounds=1, episodes_per_round=None, epochs_per_round=1)
-    looking = InterventionModelCallback(1), LearningCallback(1), EvaluationCallback(env, 2, 0, 1)
+    looking = InterventionModelCallback(), LearningCallback(), EvaluationCallback(env, 2, 0, 1)
     trainer = Trainer(
         accelerator="cpu",
         logger=False,

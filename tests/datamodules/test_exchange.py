@@ -15,6 +15,7 @@ from mile.commands import data
 from mile.datamodules import InterventionBuffer
 from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
 from mile.datamodules.lerobot import read_lerobot, write_lerobot
+from mile.datamodules.recorded import open_recording
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.ingredients.demonstrations import expert_episode
 from mile.recordings.playback import draw_episode, replay
@@ -166,7 +167,7 @@ def test_at_the_command_line(tmp_path, monkeypatch, capsys):
         call("show", tmp_path / "run", "--episode", 3, "--output", tmp_path / "episode.gif")
     call("export", tmp_path / "run", "--to", "robomimic", "--output", tmp_path / "data.hdf5")
     call("import", tmp_path / "data.hdf5", "--from", "robomimic", "--env", "Counting-v0", "--output", tmp_path / "back")
-    same(buffer, data.open_recording(tmp_path / "back"))
+    same(buffer, open_recording(tmp_path / "back"))
     with pytest.raises(SystemExit, match="holds no recorded episodes"):
         call("show", tmp_path)
     with pytest.raises(SystemExit, match="exists"):

@@ -245,7 +245,7 @@ SMALL = [
     ("role=expert", ["demos.num_episodes=2"]),
     ("role=initial", ["demos.num_episodes=2"]),
     ("role=mental_model", ["train.num_episodes=2"]),
-    ("train", ["debug=smoke", "logger=null"]),
+    ("train", ["debug=smoke", "logger=none"]),
 ]
 OWN = ["your_environment", "your_method", "your_robot"]
 
@@ -266,7 +266,7 @@ def test_a_guide_leads_from_nothing_to_a_policy(newcomer, guide):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("guide", OWN[:2])  # the robot without servos is no test bed
 def test_what_a_guide_leads_to_is_better_than_where_it_began(newcomer, guide):
-    newcomer(ROOT / "docs" / "guides" / f"{guide}.md", [("train", ["logger=null"])])
+    newcomer(ROOT / "docs" / "guides" / f"{guide}.md", [("train", ["logger=none"])])
     for path in Path("outputs").rglob("results.json"):
         rows = json.loads(path.read_text())
         assert rows["learnt policy"]["mean_return"] > rows["initial policy"]["mean_return"]
@@ -277,12 +277,12 @@ def test_recordings_are_shown_given_and_taken_as_the_guide_says(newcomer, monkey
     study = ["experiment=user_study_single", "participant=1", "human=scripted", "human.calibrate.target_ratio=0.9"]
     size = [
         "debug=smoke",
-        "logger=null",
+        "logger=none",
         "callbacks.deployment.episodes_per_round=4",
         "++callbacks.deployment.num_rounds=1",
     ]
     monkeypatch.setattr(sys, "argv", ["mile-train", *study, *size])
     train.main()
-    newcomer(ROOT / "docs" / "guides" / "exchange.md", [("train", ["debug=smoke", "logger=null"])])
+    newcomer(ROOT / "docs" / "guides" / "exchange.md", [("train", ["debug=smoke", "logger=none"])])
     for name in ("episode.png", "episode.gif", "people.hdf5", "recordings/people", "recordings/minari"):
         assert Path(name).exists()

@@ -105,6 +105,8 @@ def test_an_evaluation_has_as_many_finite_numbers_as_episodes():
 
 @pytest.mark.filterwarnings("ignore:no interventions in round")
 def test_a_second_run_makes_neither_calibration_nor_reference_lines(tmp_path, capsys, folder):
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
     first = train(smoke(tmp_path / "first", "experiment=lunarlander"))
     printed = capsys.readouterr().out
     assert "calibrating" in printed

@@ -46,7 +46,7 @@ def finished(tmp_path_factory):
     """A finished run of two short rounds."""
     folder = tmp_path_factory.mktemp("foreign") / "run"
     before = sys.argv
-    call(train.main, "experiment=lunarlander", "debug=smoke", "logger=null", f"hydra.run.dir={folder}")
+    call(train.main, "experiment=lunarlander", "debug=smoke", "logger=none", f"hydra.run.dir={folder}")
     sys.argv = before
     assert (folder / "results.json").exists()
     return folder
@@ -138,7 +138,7 @@ PROGRAMS = {
     "report": (report.main, "runs", "{}"),
     "study": (report.main, "study", "{}"),
     "resume": (train.main, "ckpt_path={}"),
-    "resume in its place": (train.main, "experiment=lunarlander", "debug=smoke", "logger=null", "hydra.run.dir={}"),
+    "resume in its place": (train.main, "experiment=lunarlander", "debug=smoke", "logger=none", "hydra.run.dir={}"),
     "take its human": (train.main, "experiment=lunarlander", "debug=smoke", "like={}", "hydra.run.dir=mine"),
 }
 
@@ -234,7 +234,7 @@ def test_a_recording_to_learn_from_is_data_too(folder, tmp_path):
     words = [
         "experiment=lunarlander",
         "debug=smoke",
-        "logger=null",
+        "logger=none",
         "protocol=same_data",
         "callbacks.deployment.num_rounds=1",
     ]
@@ -290,7 +290,7 @@ def test_no_link_is_followed_when_something_is_written(folder, tmp_path, link):
     (folder / link).parent.mkdir(exist_ok=True)
     (folder / link).symlink_to(victim)
     (folder / "results.json").rename(tmp_path / "results.json")
-    in_place = ["experiment=lunarlander", "debug=smoke", "logger=null", f"hydra.run.dir={folder}"]
+    in_place = ["experiment=lunarlander", "debug=smoke", "logger=none", f"hydra.run.dir={folder}"]
     for words in ([f"ckpt_path={folder}"], in_place):
         assert "is no plain file or folder" in call(train.main, *words)
     (tmp_path / "results.json").rename(folder / "results.json")
