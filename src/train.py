@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mile.running.command_line import entry_point
 
@@ -33,7 +33,8 @@ def train(cfg: DictConfig) -> "dict[str, Evaluation]":
     check(cfg)
     keep_config(cfg)
     if cfg.data["from"] is not None:  # there is a recording, which is one round: nothing is deployed
-        cfg = OmegaConf.merge(cfg, {"callbacks": {"deployment": {"num_rounds": 1, "episodes_per_round": None}}})
+        cfg = cfg.copy()
+        cfg.callbacks.deployment.update({"num_rounds": 1, "episodes_per_round": None})
     with environments(cfg) as (env, watched):
         seed_everything(cfg.seed, verbose=False)
         parts = assemble(cfg, env, watched)
