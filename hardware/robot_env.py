@@ -25,6 +25,8 @@ class Bench(Protocol):
     Attributes:
         robot: The arm.
         camera: A camera that looks at the arm.
+
+    A bench on which no arm moves has the class attribute `real = False`; on any other one a simulated human is refused.
     """
 
     robot: Robot
