@@ -281,4 +281,5 @@ def make_trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
     plugins = []
     if is_one_process(cfg.trainer):  # it is rank 0, whatever a cluster's variables say of the job that it is a part of
         plugins.append(LightningEnvironment())
-    return instantiate(cfg.trainer, callbacks=callbacks, logger=instantiate(cfg.logger), plugins=plugins)
+    make = instantiate(cfg.trainer, _partial_=True)
+    return make(callbacks=callbacks, logger=instantiate(cfg.logger), plugins=plugins)
