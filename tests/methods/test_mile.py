@@ -7,7 +7,7 @@ import torch
 from lightning import Trainer
 from torchrl.envs import TransformedEnv
 
-from mile.callbacks import DeploymentCallback
+from mile.callbacks import DeploymentCallback, Rounds
 from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.humans import SimulatedHuman
@@ -51,7 +51,7 @@ def run(
 
     # fit
     if stop_after is not None:
-        deployment.num_rounds = stop_after
+        deployment.rounds = Rounds(stop_after, epochs=3)
     data = InterventionDataModule(folder / "buffer", name, batch_size=16, seed=3)
     trainer.fit(method, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     return method, trainer
