@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mile.commands import doctor
-from mile.commands.doctor import examine
+from mile.hardware.diagnosis import examine
 from mile.hardware.servos import Servos
 from mile.hardware.simulated.bus import SimulatedBus
 from mile.hardware.simulated.widowx import FAULTS, simulated_widowx
