@@ -43,7 +43,7 @@ class DeploymentCallback(RoundCallback):
         seed: Seed of the episodes.
         deterministic: Whether the robot takes its most probable action; otherwise it samples.
         before_round: Function that is called with the policy before every round but the first.
-        match: Folder of a finished run; the rounds end as soon as as many intervention steps are recorded as it has.
+        match: Folder of a finished run; rounds stop once this run has as many intervention steps as that one.
 
     Attributes:
         rounds: Rounds of the run.
@@ -113,7 +113,7 @@ class DeploymentCallback(RoundCallback):
         self._begin(trainer, pl_module, epoch=trainer.current_epoch)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Return to the initial weights with a fresh optimiser before a round's first batch, if the data says so.
+        """Return to the initial weights with a fresh optimiser before a round's first batch, if `restart` is set.
 
         Not earlier: other callbacks ask the deployed policy in `on_round_start`.
         """
@@ -189,7 +189,7 @@ class DeploymentCallback(RoundCallback):
         )
 
     def _sum_up(self, buffer: InterventionBuffer) -> TensorDictBase:
-        """Add the outcome of this round, and of rounds before it that a run did not get to, and return its steps."""
+        """Add the outcomes of this round and of earlier ones that lack theirs, and return this round's steps."""
         recorded = self.round if buffer.recorded(self.round) else DEMONSTRATION  # some recordings hold nothing else
         if not buffer.recorded(recorded):
             raise ValueError(f"'{buffer.folder}' holds no recording to learn from; say where one is: data.from=…")

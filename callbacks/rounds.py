@@ -28,7 +28,7 @@ class Rounds:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
     def round_of(self, epoch: int) -> int:
-        """Return the number of the round that an epoch belongs to; what follows the last round belongs to it."""
+        """Return the number of the round that an epoch belongs to; later epochs count as the last round's."""
         return min(epoch // self.epochs, self.count - 1)
 
     def begins_with(self, epoch: int) -> bool:

@@ -16,7 +16,7 @@ from mile.intervention import expected_gap, intervention_floor, intervention_log
 from mile.policies import Policy
 
 MIN_SCREENED = 16  # episodes, of a trial that only tells where to begin
-NEAR = 1.25  # target ratios; few episodes tell no better where a ratio falls to the target
+NEAR = 1.25  # target ratios; with so few episodes a ratio up to this counts as near the target
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ A human who would act by π_h, and believes that the robot acts by π̂, interve
     p(ν=1|s) = E_{a ~ π_h} [ Φ((ln π_h(a|s) − E_{a' ~ π̂}[ln π_h(a'|s)] − c) / σ) ]
 
 The difference of log-probabilities is called the gap of an action, and z = (gap − c) / σ the standardised gap, so that
-p(ν=1|s) = E[Φ(z)]. Eq. 1 is this expectation as a sum over discrete actions.
+p(ν=1|s) = E[Φ(z)]. Eq. 1 splits this probability by the human's action; Eq. 2 is the expectation, and from it the
+probability π_h(a|s) p(ν=1|s) of an intervention with action a, which `mile.losses` uses.
 
 Everything is computed in log space: log Φ keeps its value and its gradient where Φ itself rounds to 0 or 1, and
 1 − Φ(z) = Φ(−z) gives the probability of ν=0 as exactly. Every expectation is a sum over values of the gap, each with
