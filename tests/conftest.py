@@ -37,3 +37,9 @@ def _cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MILE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _tracebacks_of_its_own(monkeypatch):
+    """What a program called in this process asks of Hydra's tracebacks ends with the test."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")

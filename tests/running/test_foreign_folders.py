@@ -212,7 +212,13 @@ def test_it_goes_to_no_cluster_that_a_config_names(folder):
 
     single = {"_target_": "mile.envs.players.InProcess"}
     given = OmegaConf.create(
-        {"output_dir": "x", "ckpt_path": str(folder), "collector": single, "env": {"collector": single}}
+        {
+            "output_dir": "x",
+            "ckpt_path": str(folder),
+            "format": 2,
+            "collector": single,
+            "env": {"collector": single},
+        }
     )
     assert continued(given, []).collector == continued(given, []).env.collector == single
 
