@@ -30,16 +30,18 @@ def train(cfg: DictConfig) -> "dict[str, Evaluation]":
     from mile.running.folder import keep_config
     from mile.running.references import reference_lines
 
+    # the config
     check(cfg)
     keep_config(cfg)
     if cfg.data["from"] is not None:  # there is a recording, which is one round: nothing is deployed
         cfg = cfg.copy()
         cfg.callbacks.deployment.update({"num_rounds": 1, "episodes_per_round": None})
+
+    # its parts
     with environments(cfg) as (env, watched):
         seed_everything(cfg.seed, verbose=False)
         parts = assemble(cfg, env, watched)
         references = reference_lines(cfg, parts)
-        print(f"ready: {parts.words()}", flush=True)
         callbacks = make_callbacks(cfg.callbacks, parts, references)
         trainer = make_trainer(cfg, callbacks)
 

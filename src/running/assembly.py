@@ -65,15 +65,6 @@ class Assembly:
     metric: str
     at_desk: bool
 
-    def words(self) -> str:
-        """Return who learns under whose supervision, in words."""
-        supervisor = "a person" if self.person is not None else "a simulated human"
-        cost, scale = self.human.cost, self.human.scale
-        return (
-            f"{type(self.method).__name__} and its {type(self.initial).__name__} learn in {self.simulators.name} from "
-            f"{supervisor} (cost {cost:.2f}, scale {scale:.2f} nats)"
-        )
-
     def close(self) -> None:
         """Close the person's console, if there is one."""
         if self.person is not None:
@@ -117,6 +108,12 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     person = make_person(cfg, watched) if cfg.human.person else None
     human = make_human(cfg, env, initial, output)
     supervised = TransformedEnv(watched, InterventionTransform(person or human))
+    supervisor = "a simulated human" if person is None else "a person"
+    print(
+        f"ready: the initial policy acts in {env.name}, supervised by {supervisor} (cost {human.cost:.2f}, "
+        f"scale {human.scale:.2f} nats)",
+        flush=True,
+    )
 
     # where policies act alone
     at_desk = person is not None and cfg.get("hardware") is not None
