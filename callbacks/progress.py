@@ -47,11 +47,10 @@ class RoundProgressBar(ProgressBar):
         deployment, rounds = self.deployment, self.deployment.rounds
         recorded = self.trainer.datamodule.buffer.recorded(deployment.round)
         epoch = self.trainer.current_epoch % rounds.epochs + 1
-        parts = [
-            f"round {deployment.round + 1}/{rounds.count}",
-            f"episode {len(recorded)}/{deployment.episodes_per_round}",
-            f"epoch {epoch}/{rounds.epochs}",
-        ]
+        episodes = f"episode {len(recorded)}/{deployment.episodes_per_round}"
+        if deployment.episodes_per_round is None:  # a recording
+            episodes = f"{len(recorded)} episodes"
+        parts = [f"round {deployment.round + 1}/{rounds.count}", episodes, f"epoch {epoch}/{rounds.epochs}"]
         if deployment.outcomes:
             parts.append(f"human {deployment.outcomes[-1].intervention_ratio:.0%}")
 
