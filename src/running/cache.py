@@ -49,7 +49,10 @@ def describe_environment(cfg: DictConfig, env: ScheduledEnv) -> Key:
     for name in FREE_OPTIONS:
         options.pop(name, None)
     if env.name not in ENVIRONMENTS and not type(env.simulator).__module__.startswith("mile."):
-        source = Path(inspect.getfile(type(env.simulator))).read_bytes()
+        try:
+            source = Path(inspect.getfile(type(env.simulator))).read_bytes()
+        except (TypeError, OSError):  # no file, as in a notebook: what the class does is never known to be the same
+            source = os.urandom(16)
         options["source"] = hashlib.sha256(source).hexdigest()
     return {name: value for name, value in options.items() if value is not None}
 

@@ -161,3 +161,13 @@ def test_an_estimate_expects_the_target_ratio():
     with torch.no_grad():
         _, log_prob = intervention_log_probs(expert(seen), mental_model(seen), cost, scale)
     assert float(log_prob.exp().mean()) == pytest.approx(0.3, abs=0.01)
+
+
+def test_an_environment_without_a_file_is_never_the_same(monkeypatch):
+    def no_file(_):
+        raise TypeError("a built-in class")
+
+    monkeypatch.setattr("inspect.getfile", no_file)
+    cfg = composed("train", "env=lunarlander").env
+    with closing(make_env("Counting-v0")) as env:
+        assert cache.describe_environment(cfg, env) != cache.describe_environment(cfg, env)
