@@ -40,6 +40,11 @@ def _cache_of_its_own(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _tracebacks_of_its_own(monkeypatch):
-    """What a program called in this process asks of Hydra's tracebacks ends with the test."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+def _tracebacks_of_its_own():
+    """What a program called in this process asks of Hydra's tracebacks ends with the test.
+
+    Not by the test's own `monkeypatch`, which would then be undone after all other fixtures.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYDRA_FULL_ERROR", "0")
+        yield
