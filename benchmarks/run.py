@@ -7,8 +7,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,21 +22,12 @@ from learning import (
     step_over_limit_discrete,
     step_speedup,
 )
-from ratio import Figure, elapsed
 from rich.console import Console
 from rich.table import Table
 
 from mile.running.command_line import one_line_errors
 
 HERE = Path(__file__).parent
-
-
-def start_seconds() -> Figure:
-    """Wall-clock time of `python src/train.py --help`, s."""
-    command = [sys.executable, HERE.parent / "src" / "train.py", "--help"]
-    times = [elapsed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(3)]
-    least, median, greatest = sorted(times)
-    return Figure(median, least, greatest)
 
 
 BENCHMARKS: dict[str, tuple[Any, str]] = {
@@ -50,7 +39,6 @@ BENCHMARKS: dict[str, tuple[Any, str]] = {
     "collection_lunarlander": (partial(collection, "lunarlander"), "≥ 0.25"),
     "collection_drawer_open": (partial(collection, "drawer_open", 64, 3), "≥ 0.7"),
     "evaluation_two_over_one": (evaluation_two_over_one, "≥ 1.6"),
-    "start_seconds": (start_seconds, ""),
 }
 
 

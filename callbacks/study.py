@@ -10,7 +10,7 @@ from torchrl.envs import EnvBase
 
 from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.collection import collect_episodes
-from mile.files import append_line, read_lines
+from mile.files import append_line, damaged, read_lines
 from mile.humans import Person
 from mile.humans.person import check_form
 from mile.policies import Policy
@@ -150,4 +150,4 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
     try:
         return {line["form"]: dict(line["answers"]) for line in lines}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"'{path}' is damaged ({error!r}); restore it from a copy, or remove it") from None
+        raise damaged(path, repr(error)) from None

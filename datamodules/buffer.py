@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from mile.datamodules.log import Episode, complete_lines, extend_log, read_log
+from mile.datamodules.log import Episode, extend_log, read_log
 from mile.datamodules.schema import FORMAT, BufferError, Entries, check_entries, entry_name, read_schema
-from mile.files import refuse_links, write_text
+from mile.files import refuse_links, whole_lines, write_text
 from mile.transitions import check_transitions
 
 
@@ -83,7 +83,7 @@ class InterventionBuffer:
             BufferError: Their types or shapes differ from those recorded before, or an episode is already there.
             OSError: The disk is full, for example.
         """
-        if len(complete_lines(self._log)) != len(self.episodes):
+        if len(whole_lines(self._log)) != len(self.episodes):
             raise BufferError(
                 f"'{self._log}' was changed by another process; one run at a time may record into a folder"
             )
@@ -92,7 +92,7 @@ class InterventionBuffer:
             added = self._commit(recorded)
         except BaseException:
             # unless the log was already replaced: then the episodes are committed
-            if len(complete_lines(self._log)) == len(self.episodes):
+            if len(whole_lines(self._log)) == len(self.episodes):
                 self._undo()
                 _remove_empty(new_folders)
             raise

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mile.datamodules.schema import BufferError
-from mile.files import write_bytes
+from mile.files import whole_lines, write_bytes
 
 
 class Episode(NamedTuple):
@@ -39,7 +39,7 @@ def read_log(path: Path) -> list[Episode]:
         BufferError: A line cannot be read, or does not begin where the one before it ends.
     """
     try:
-        episodes = [Episode(**json.loads(line)) for line in complete_lines(path)]
+        episodes = [Episode(**json.loads(line)) for line in whole_lines(path)]
     except (ValueError, TypeError, RecursionError) as error:
         raise BufferError(f"'{path}' cannot be read: {error!r}") from None
 
@@ -56,13 +56,7 @@ def read_log(path: Path) -> list[Episode]:
 
 def extend_log(path: Path, episodes: Iterable[Episode]) -> None:
     """Add episodes to the log, all or none; this is what commits them."""
-    lines = complete_lines(path)
+    lines = whole_lines(path)
     for episode in episodes:
         lines.append(json.dumps(episode._asdict()).encode() + b"\n")
     write_bytes(path, b"".join(lines))
-
-
-def complete_lines(path: Path) -> list[bytes]:
-    """Return the lines of the log that have an end."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]

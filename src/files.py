@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"'{path}' is damaged ({error}); restore it from a copy, or remove it") from None
+        raise damaged(path, error) from None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: Another line is damaged.
     """
-    lines = _whole_lines(path)
+    lines = whole_lines(path)
     length = sum(map(len, lines))  # bytes
     if path.exists() and path.stat().st_size > length:
         warnings.warn(f"'{path}': the last line was not finished and is left out", stacklevel=2)
@@ -57,7 +57,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in lines]
     except ValueError as error:
-        raise ValueError(f"'{path}' is damaged ({error}); restore it from a copy, or remove it") from None
+        raise damaged(path, error) from None
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
     """
     refuse_links(path)
     path.touch()
-    end = sum(map(len, _whole_lines(path)))  # bytes
+    end = sum(map(len, whole_lines(path)))  # bytes
 
     with path.open("r+b") as file:
         file.truncate(end)
@@ -75,6 +75,11 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def damaged(path: Path, error: object) -> ValueError:
+    """Return the error to raise for a file whose content is not as it was written."""
+    return ValueError(f"'{path}' is damaged ({error}); restore it from a copy, or remove it")
 
 
 def refuse_links(path: Path) -> None:
@@ -95,7 +100,7 @@ def in_a_line(words: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def whole_lines(path: Path) -> list[bytes]:
     """Return the lines of a file, without a last one that was not finished; none if there is no such file."""
     if not path.exists():
         return []

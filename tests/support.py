@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
+from lightning import Trainer
 from omegaconf import open_dict
 from tensordict import TensorDict
 
@@ -65,6 +66,19 @@ def act_by_step(step):
 
 def episode(number=0, deployment_round=0):
     return collect_episodes(make_env("Counting-v0"), act_by_step, [number], seed=0, deployment_round=deployment_round)
+
+
+def quiet_trainer(*callbacks):
+    """A trainer that runs as many epochs as its `DeploymentCallback` says, and neither prints, logs nor saves."""
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=-1,
+        callbacks=list(callbacks),
+    )
 
 
 def contents(folder):

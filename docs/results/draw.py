@@ -15,10 +15,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mile.reports.figures import COLORS
+from mile.reports.intervals import standard_error
+
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "paper" / "runs.csv"
-METHODS = ("MILE", "MILE + silence", "BC intervention", "HG-DAgger", "IWR", "Sirius", "RLIF")
-METHOD_COLORS = dict(zip(METHODS, ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
+METHOD_COLORS = dict(COLORS)
+METHODS = tuple(METHOD_COLORS)
 CLONING = METHODS[2:6]
 TASKS = {
     "lunarlander": "LunarLander",
@@ -51,10 +54,6 @@ def final_scores(experiment: str, method: str, variant: str = "") -> list[float]
             percent = 100 if row["metric"] == "success" else 1
             scores.append(percent * float(row["score"]))
     return scores
-
-
-def standard_error(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / len(values) ** 0.5)
 
 
 def columns(rows: Sequence[Mapping[str, str]], place: str, series: str, value: str) -> Groups:

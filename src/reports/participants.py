@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from mile.callbacks.study import read_answers
 from mile.datamodules.recorded import open_recording
-from mile.files import read_json
+from mile.files import damaged, read_json
 from mile.recordings.effort import Effort, effort
 from mile.reports.left_out import words_of
 
@@ -104,7 +104,7 @@ def _read(path: Path, take: Callable[[Any], Content]) -> Content:
     try:
         return take(content)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"'{path}' is damaged ({error!r}); restore it from a copy, or remove it") from None
+        raise damaged(path, repr(error)) from None
 
 
 def _predictions(content: Any) -> dict[int, dict[str, dict[str, float]]]:

@@ -69,12 +69,10 @@ def recall(kind: str, depends_on: Key, is_valid: Callable[[Any], bool]) -> Any:
         path = folder / _file_name(kind, depends_on)
         if not path.is_file():
             continue
-        try:
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # the warning follows
             entry = read_json(path)
-            if entry["depends_on"] == _plain(depends_on) and is_valid(entry["value"]):
+            if entry["depends_on"] == depends_on and is_valid(entry["value"]):
                 return entry["value"]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            pass
         warnings.warn(f"'{path}' is damaged or foreign: it is ignored, and made anew", stacklevel=2)
     return None
 
@@ -111,8 +109,3 @@ def shipped_folder(depends_on: Key) -> Path:
 def _file_name(kind: str, depends_on: Key) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT, kind, depends_on], sort_keys=True).encode()).hexdigest()
     return f"{kind}-{digest[:16]}.json"
-
-
-def _plain(depends_on: Key) -> Any:
-    """Return a key as JSON gives it back."""
-    return json.loads(json.dumps(depends_on))

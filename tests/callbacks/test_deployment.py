@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from lightning import Trainer
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import DeploymentCallback
@@ -14,22 +13,14 @@ from mile.evaluation import summarize
 from mile.ingredients.demonstrations import expert_episode
 from mile.methods import IWR
 from mile.transitions import DEMONSTRATION
-from tests.support import EveryThird, episode
+from tests.support import EveryThird, episode, quiet_trainer
 
 
 def run(folder, data=None, ckpt_path=None, **deployment):
     env = make_env("Counting-v0", num_envs=2)
     settings = {"num_rounds": 10, "episodes_per_round": 1, "epochs_per_round": 2} | deployment
     callback = DeploymentCallback(TransformedEnv(env, InterventionTransform(EveryThird())), **settings)
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=-1,
-        callbacks=[callback],
-    )
+    trainer = quiet_trainer(callback)
     data = data or InterventionDataModule(folder / "buffer", "Counting-v0", 16)
     trainer.fit(IWR(make_policy(env, hidden_dims=(8,))), datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     return trainer, callback

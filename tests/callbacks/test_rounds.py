@@ -9,7 +9,7 @@ from mile.callbacks import DeploymentCallback, EvaluationCallback, RoundCallback
 from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.methods import HGDAgger
-from tests.support import EveryThird
+from tests.support import EveryThird, quiet_trainer
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -47,15 +47,7 @@ class Diary(RoundCallback):
 def fit(folder, *callbacks):
     env = make_env("CountingBox-v0", num_envs=2)
     torch.manual_seed(0)
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=-1,
-        callbacks=list(callbacks),
-    )
+    trainer = quiet_trainer(*callbacks)
     data = InterventionDataModule(folder / "buffer", "CountingBox-v0", batch_size=16)
     trainer.fit(HGDAgger(make_policy(env, hidden_dims=(8,))), datamodule=data)
 

@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import DeploymentCallback, EvaluationCallback, InterventionModelCallback, LearningCallback
@@ -20,7 +19,7 @@ from mile.ingredients.demonstrations import clone_demonstrations
 from mile.methods import IWR, MILE, BCIntervention, HGDAgger, Sirius
 from mile.train import train
 from mile.transitions import DEMONSTRATION
-from tests.support import EveryThird, contents, episode, smoke
+from tests.support import EveryThird, contents, episode, quiet_trainer, smoke
 
 LENGTH = 10
 
@@ -276,15 +275,7 @@ def fit(method, data_module, env):
     supervised = TransformedEnv(env, InterventionTransform(EveryThird()))
     deployment = DeploymentCallback(supervised, num_rounds=1, episodes_per_round=None, epochs_per_round=1)
     looking = InterventionModelCallback(), LearningCallback(), EvaluationCallback(env, 2, 0, 1)
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=-1,
-        callbacks=[deployment, *looking],
-    )
+    trainer = quiet_trainer(deployment, *looking)
     trainer.fit(method, datamodule=data_module)
     return deployment.outcomes
 

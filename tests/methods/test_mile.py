@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from lightning import Trainer
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import DeploymentCallback, Rounds
@@ -12,7 +11,7 @@ from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.humans import SimulatedHuman
 from mile.methods import MILE
-from tests.support import same_weights
+from tests.support import quiet_trainer, same_weights
 
 
 def run(
@@ -39,15 +38,7 @@ def run(
     )
     optimizer = partial(torch.optim.Adam, lr=learning_rate)
     method = MILE(robot, belief, cost=cost, scale=2.0, frozen_mental_model=frozen, optimizer=optimizer)
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=-1,
-        callbacks=[deployment],
-    )
+    trainer = quiet_trainer(deployment)
 
     # fit
     if stop_after is not None:

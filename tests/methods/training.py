@@ -3,7 +3,6 @@
 from functools import partial
 
 import torch
-from lightning import Trainer
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import DeploymentCallback
@@ -13,7 +12,7 @@ from mile.envs import InterventionTransform, make_env, make_policy
 from mile.ingredients.demonstrations import expert_episode
 from mile.methods import IWR, RLIF, HGDAgger, Sirius
 from mile.transitions import DEMONSTRATION
-from tests.support import EveryThird
+from tests.support import EveryThird, quiet_trainer
 
 CLONING = [HGDAgger, IWR, Sirius]
 ENVIRONMENTS = ["Counting-v0", "CountingBox-v0"]  # discrete and continuous actions
@@ -67,15 +66,7 @@ def train(folder, kind, name="Counting-v0", human=None, rounds=2, stop_after=Non
         module.buffer.append(expert_episode(env, make_policy(env, hidden_dims=(8,)), number, seed=9))
 
     # fit
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=-1,
-        callbacks=[deployment],
-    )
+    trainer = quiet_trainer(deployment)
     method = make(kind, env, squash=is_replay and "Box" in name)
     trainer.fit(method, datamodule=module, ckpt_path=ckpt_path, weights_only=True)
     return method, trainer
