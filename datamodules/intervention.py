@@ -31,11 +31,24 @@ class Weighting(Protocol):
         ...
 
 
+@runtime_checkable
+class Contextual(Protocol):
+    """A module that learns from steps in any order, but with what it knows of their whole attempts."""
+
+    needs_attempts: bool
+
+    def context(self, steps: TensorDictBase) -> TensorDict | None:
+        """Return entries of each of the steps `[steps]`, which are whole attempts one after another; None: none."""
+        ...
+
+
 class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
+    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all. A
+    `Contextual` one is asked before every epoch for what it knows of the whole attempts; a batch serves that as
+    `context`.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
     batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
@@ -97,6 +110,7 @@ class InterventionDataModule(LightningDataModule):
         rows, draw, weight = self._weighed()
         if not len(rows):
             return
+        context = self._context(rows)
 
         joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
         served = self.batches_per_epoch or math.ceil(len(rows) / joint)
@@ -104,6 +118,8 @@ class InterventionDataModule(LightningDataModule):
         for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
             chosen = shared[own]
             batch = self.steps()[rows[chosen]]
+            if context is not None:
+                batch.set("context", context[chosen])
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
     def share(self) -> tuple[int, int]:
@@ -136,6 +152,14 @@ class InterventionDataModule(LightningDataModule):
         if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
+
+    def _context(self, rows: Tensor) -> TensorDict | None:
+        """Return what the method knows of the whole attempts that the rows belong to, a new answer every epoch."""
+        method = self.trainer.lightning_module if self.trainer else None
+        if not isinstance(method, Contextual) or not method.needs_attempts:
+            return None
+        context = method.context(self.steps()[rows])
+        return None if context is None else context.to(rows.device if not self.on_device else method.device)
 
     def _weighed(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the rows that are served, and of each how often it is drawn and its weight in the loss.

@@ -12,7 +12,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
 from mile.evaluation import Evaluation, summarize
 from mile.humans import SimulatedHuman
-from mile.intervention import expected_gap, intervention_floor, intervention_log_probs
+from mile.intervention import action_spread, expected_gap, intervention_floor, intervention_log_probs
 from mile.policies import Policy
 
 MIN_SCREENED = 16  # episodes, of a trial that only tells where to begin
@@ -30,6 +30,8 @@ class Calibration:
         floor: Φ(−c/σ), p(ν=1) where the human's action is no better than expected of the robot: interventions that
             the floor explains carry no information.
         auc: Area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 tells nothing, 1 everything.
+        spread: How far the expert's own actions lie from their best one in the mean, nats; see
+            `mile.intervention.action_spread`.
         alone: Rollouts of the robot alone.
         helped: The same episodes with interventions.
         metric: Metric of the rollouts, "return" or "success".
@@ -40,6 +42,7 @@ class Calibration:
     intervention_ratio: float
     floor: float
     auc: float
+    spread: float
     alone: Evaluation
     helped: Evaluation
     metric: str
@@ -68,6 +71,7 @@ def describe(figures: Mapping[str, Any]) -> str:
     return (
         f"cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats; intervenes in "
         f"{figures['intervention_ratio']:.1%} of the steps (floor {figures['floor']:.2%}, AUC {figures['auc']:.2f}); "
+        f"own actions {figures['spread']:.3g} nats from the best one; "
         f"{metric} {figures[f'{metric}_alone']:{form}} alone, {figures[f'{metric}_helped']:{form}} with interventions"
     )
 
@@ -123,7 +127,9 @@ def calibrate_cost(
     # the scale, from the gap where the robot acts alone
     steps = collect_episodes(env, policy, num_episodes, seed=seed)
     with torch.no_grad():
-        gap = expected_gap(expert(steps[expert.sees]), mental_model(steps[mental_model.sees])).double()
+        own = expert(steps[expert.sees])
+        gap = expected_gap(own, mental_model(steps[mental_model.sees])).double()
+        spread = float(action_spread(own).double().mean())
     low, high = float(gap.min()), float(gap.max())
     scale = _scale(gap, relative_scale)
 
@@ -142,6 +148,7 @@ def calibrate_cost(
             intervention_ratio=helped.intervention_ratio,
             floor=intervention_floor(cost, scale),
             auc=float(binary_auroc(steps["intervention_prob"], steps["intervened"].long())),
+            spread=spread,
             alone=alone,
             helped=helped,
             metric=metric,
@@ -217,6 +224,21 @@ def estimate_cost(
             margin *= 2
         cost: Any = brentq(excess, low - margin, high + margin, xtol=1e-3)
         return float(cost), scale
+
+
+def estimate_spread(env: EnvBase, policy: Policy, expert: Policy, num_episodes: int = 8, seed: int = 1000000) -> float:
+    """Return how far an expert's own actions lie from their best one in the mean, nats.
+
+    Args:
+        env: Environment without an `InterventionTransform`.
+        policy: Policy of the robot, which decides what states there are.
+        expert: Policy π* in the human's place.
+        num_episodes: Number of rollouts.
+        seed: Seed of the episodes.
+    """
+    steps = collect_episodes(env, policy, num_episodes, seed=seed)
+    with torch.no_grad():
+        return float(action_spread(expert(steps[expert.sees])).double().mean())
 
 
 def _check(target_ratio: float, relative_scale: float) -> None:

@@ -5,9 +5,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
+from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from mile.intervention import intervention_log_likelihood
+from mile.intervention import action_log_phi, intervention_log_likelihood
+from mile.quadrature import is_diagonal_gaussian
+
+LOG_STD_BOUNDS = (-20.0, 2.0)  # of the scaled policy, in the authors' code
 
 
 class InterventionLoss(NamedTuple):
@@ -48,16 +51,85 @@ def action_nll(
             several that share a batch divides by the mean of their numbers: the mean of their losses, and of their
             gradients, is then that of the whole batch.
     """
-    # valid actions everywhere, so that no NaN enters a gradient
-    mask = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))  # [*batch], or [*batch, 1]
-    action = torch.where(mask, human_action, torch.zeros_like(human_action))
-    log_prob = policy.log_prob(action)  # [*batch]
+    log_prob = policy.log_prob(_valid_action(policy, human_action, intervened))  # [*batch]
 
     count = intervened.sum() if num_interventions is None else num_interventions
     return -torch.where(intervened, log_prob, 0.0).sum() / torch.where(count > 0, count, 1)
 
 
+# two other likelihoods of the human's action
+
+
+def scaled_by(policy: Distribution, log_prob: Float[Tensor, "*batch"]) -> Independent:
+    """Return N(p μ, (p s)²) for a policy N(μ, s²) and p = p(ν=1|s): a human who acts in proportion to how sure they are.
+
+    In the authors' released code the simulated human acts so, and J₂ is taken under it.
+
+    Args:
+        policy: Diagonal Gaussian policy.
+        log_prob: ln p(ν=1|s).
+
+    Raises:
+        ValueError: The policy is no diagonal Gaussian.
+    """
+    if not is_diagonal_gaussian(policy):
+        raise ValueError(
+            "a human who acts in proportion to how sure they are needs continuous actions of a diagonal Gaussian, got "
+            f"{policy}; choose human=calibrated, and likelihood=product or joint"
+        )
+    normal = policy.base_dist
+    log_prob = log_prob.unsqueeze(-1)
+    log_std = (normal.stddev.log() + log_prob).clamp(*LOG_STD_BOUNDS)
+    return Independent(Normal(normal.mean * log_prob.exp(), log_std.exp(), validate_args=False), 1, validate_args=False)
+
+
+def joint_log_likelihood(
+    policy: Distribution,
+    mental_model: Distribution,
+    human_action: Tensor,
+    intervened: Bool[Tensor, "*batch"],
+    cost: float | Tensor,
+    scale: float | Tensor,
+) -> Float[Tensor, "*batch"]:
+    """Return ln p(ν|s), or where ν=1 ln p(ν=1|s, a_h): Eq. 1 without its factor π(a_h|s), which J₂ holds.
+
+    Args:
+        policy: Learnt policy π_θ(·|s).
+        mental_model: Learnt mental model π̂_ξ(·|s).
+        human_action: Action of the human, a_h; anything, NaN included, where ν=0.
+        intervened: Observed ν.
+        cost: Effort of intervening, c, nats; or one for each state, `[*batch]`.
+        scale: Standard deviation σ of Φ, nats.
+
+    Source: Sec. IV, Eq. 1.
+    """
+    action = _valid_action(policy, human_action, intervened)
+    of_action = action_log_phi(policy, mental_model, action, cost, scale)
+    of_state = intervention_log_likelihood(policy, mental_model, intervened, cost, scale)
+    return torch.where(intervened, of_action, of_state)
+
+
+def _valid_action(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
+    """Return valid actions everywhere, so that no NaN enters a gradient: zeros where ν=0."""
+    mask = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))  # [*batch], or [*batch, 1]
+    return torch.where(mask, human_action, torch.zeros_like(human_action))
+
+
 # the loss for discrete actions (Eq. 3), and for continuous ones (Eq. 5)
+
+
+def extended_cross_entropy(intervention_loss: Tensor, policy_loss: Tensor, share: Tensor) -> InterventionLoss:
+    """Return J₁ plus the share of steps with ν=1 times J₂: the cross-entropy of Eq. 3."""
+    return InterventionLoss(intervention_loss + share * policy_loss, intervention_loss, policy_loss)
+
+
+def weighted_sum(
+    intervention_loss: Tensor, policy_loss: Tensor, weight: float, policy_weight: float | None = None
+) -> InterventionLoss:
+    """Return λ J₁ + (1 − λ) J₂ (Eq. 5); or, with a weight of J₂ of its own, λ J₁ + that weight × J₂."""
+    if policy_weight is None:
+        policy_weight = 1 - weight
+    return InterventionLoss(weight * intervention_loss + policy_weight * policy_loss, intervention_loss, policy_loss)
 
 
 def discrete_intervention_loss(
@@ -88,10 +160,7 @@ def discrete_intervention_loss(
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
     count = intervened.sum().float() if num_interventions is None else num_interventions
     policy_loss = action_nll(policy, human_action, intervened, count)
-
-    share = count / intervened.numel()  # of steps with ν=1
-    loss = intervention_loss + share * policy_loss
-    return InterventionLoss(loss, intervention_loss, policy_loss)
+    return extended_cross_entropy(intervention_loss, policy_loss, share=count / intervened.numel())
 
 
 def continuous_intervention_loss(
@@ -120,8 +189,7 @@ def continuous_intervention_loss(
     """
     intervention_loss = _binary_cross_entropy(policy, mental_model, intervened, cost, scale)
     policy_loss = action_nll(policy, human_action, intervened, num_interventions)
-    loss = intervention_weight * intervention_loss + (1 - intervention_weight) * policy_loss
-    return InterventionLoss(loss, intervention_loss, policy_loss)
+    return weighted_sum(intervention_loss, policy_loss, intervention_weight)
 
 
 # silence (ours, not the paper's)
@@ -144,30 +212,32 @@ class LossWithSilence(NamedTuple):
 
 
 def with_silence(
-    terms: InterventionLoss, policy: Distribution, robot_action: Tensor, intervened: Tensor, cost: float, weight: float
+    terms: InterventionLoss,
+    policy: Distribution,
+    robot_action: Tensor,
+    silent: Tensor,
+    cost: float,
+    spread: float,
+    weight: float,
 ) -> LossWithSilence:
     """Return the loss with a term for what silence says of the robot's own action (ours, not the paper's).
 
-    A human who does not intervene finds the robot within c nats of themselves, while their own actions are about d/2
-    nats from their best one (d: action dimensions; 1 if actions are discrete). So the robot's action is cloned where
-    ν=0, with the weight (d/2) / max(c, d/2): fully if intervening is cheap, hardly if a human puts up with much.
+    A human who does not intervene finds the robot within c nats of themselves, while their own actions lie `spread`
+    nats from their best one (`mile.intervention.action_spread`). So the robot's action is cloned where the human is
+    silent, with the weight spread / max(c, spread): fully if intervening is cheap, hardly if a human puts up with much.
 
     Args:
         terms: Terms of the method's own loss.
         policy: Learnt policy π_θ(·|s).
         robot_action: Action that the robot proposed, a_r, of the same form as the human's action.
-        intervened: Observed ν.
+        silent: How probable it is that the human is content with a step, in [0, 1]; 0 where ν=1.
         cost: Effort of intervening, c, nats.
+        spread: Spread of the human's own actions, nats.
         weight: Factor of the whole term.
     """
-    # how far the human's own actions are from their best one, d/2 nats
-    dims = policy.event_shape.numel()  # 1 if actions are discrete: their event shape is empty
-    own_distance = dims / 2
-
-    # clone the robot's action where ν=0
     log_prob = policy.log_prob(robot_action)  # [*batch]
-    silence_loss = -torch.where(intervened, 0.0, log_prob).mean()
-    silence_weight = weight * own_distance / max(cost, own_distance)
+    silence_loss = -torch.where(silent > 0, silent * log_prob, 0.0).mean()
+    silence_weight = weight * spread / max(cost, spread)
 
     return LossWithSilence(
         loss=terms.loss + silence_weight * silence_loss,

@@ -53,8 +53,8 @@ class EveryThird(Human):
     def __init__(self, continuous: bool = False) -> None:
         self.continuous = continuous
 
-    def decide(self, observation, noise=None):
-        intervened = observation[..., 1] % 3 == 2
+    def decide(self, step):
+        intervened = step["observation"][..., 1] % 3 == 2
         action = torch.full((*intervened.shape, 2), 0.5) if self.continuous else torch.full(intervened.shape, 4)
         return Decision(intervened, action, intervened.float() * 0.9)
 

@@ -47,7 +47,8 @@ class InterventionTransform(Transform):
             nothing = torch.zeros(self.parent.batch_size)
             decision = Decision(nothing.bool(), robot_action, nothing)
         else:
-            decision = self.human.decide(tensordict[self.human.sees], tensordict.get("human_noise", None))
+            entries = tensordict.select(self.human.sees, "human_noise", strict=False)  # never the robot's action
+            decision = self.human.decide(entries)
 
         # execute the human's action where they intervene, the robot's elsewhere
         human_action = decision.action.to(robot_action.dtype)
@@ -78,7 +79,8 @@ class InterventionTransform(Transform):
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         if self.human is not None:
-            self.human.begin()
+            copies = tensordict.get("_reset", None)  # [*batch, 1], or None: all
+            self.human.begin(None if copies is None else copies.reshape(self.parent.batch_size))
         return tensordict_reset.update(self._entries().zero())
 
     def transform_observation_spec(self, observation_spec: TensorSpec) -> TensorSpec:

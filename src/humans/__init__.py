@@ -2,7 +2,7 @@
 
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.person import Person
-from mile.humans.simulated import SimulatedHuman
+from mile.humans.simulated import HesitantHuman, SimulatedHuman
 from mile.humans.spectator import Spectator
 
-__all__ = ["Decision", "DiscardedError", "Human", "Person", "SimulatedHuman", "Spectator"]
+__all__ = ["Decision", "DiscardedError", "HesitantHuman", "Human", "Person", "SimulatedHuman", "Spectator"]

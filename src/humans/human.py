@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from tensordict import TensorDictBase
 from torch import Tensor
 
 
@@ -26,7 +27,8 @@ class DiscardedError(Exception):
 class Human(Protocol):
     """Oversees the robot and may take over at any time step.
 
-    The signature holds the paper's assumption: a human decides without seeing the robot's action (Sec. III).
+    A human decides without seeing the robot's action, as the paper assumes (Sec. III): the entries of a step that they
+    get hold none. A human may have a state, one for each copy of the environment.
 
     Attributes:
         sees: Entry of a step that the human decides by.
@@ -34,21 +36,25 @@ class Human(Protocol):
 
     sees: str = "observation"
 
-    def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
-        """Decide for observations `[*batch, observation_dim]`.
+    def decide(self, step: TensorDictBase) -> Decision:
+        """Decide in one step.
 
         Args:
-            observation: Observations, `[*batch, observation_dim]`.
-            noise: Uniform numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action parts]`, by
-                which an episode can be repeated; None: draws from torch's global generator.
+            step: Entries of the step, `[*batch]`: the one that the human sees, `[*batch, observation_dim]`; and perhaps
+                `human_noise`, uniform numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action
+                parts]`, by which an episode can be repeated. Without them, draws come from torch's global generator.
 
         Raises:
             DiscardedError: The episode is to be played again.
         """
         ...
 
-    def begin(self) -> None:
-        """Called before an episode's first observation."""
+    def begin(self, copies: Tensor | None = None) -> None:
+        """Called before an episode's first observation.
+
+        Args:
+            copies: Copies of the environment in which an episode begins, `[*batch]` bool; None: all.
+        """
 
     def judge(self, executed_action: Tensor) -> bool | None:
         """Called with the executed action after each step.

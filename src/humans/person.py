@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tensordict import TensorDictBase
 from torch import Tensor
 
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
@@ -99,7 +100,7 @@ class Person(Human):
         self.clutch_restarts = 0
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, copies: Tensor | None = None) -> None:
         """Called before an episode's first observation: the episode waits until the person starts it."""
         self.waiting = True
         self.step = 0
@@ -110,7 +111,7 @@ class Person(Human):
         self.picture_due = 0.0  # s
         self.takeover.reset()
 
-    def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
+    def decide(self, step: TensorDictBase) -> Decision:
         """Show the state, wait until the step is due, and read what the person does; see `Human.decide`.
 
         A person oversees one copy of an environment: the batch holds one observation.
@@ -120,6 +121,7 @@ class Person(Human):
             SystemExit: The person wants to stop.
         """
         # what the model expects
+        observation = step[self.sees]
         prob = torch.full(observation.shape[:-1], torch.nan)
         if self.predict is not None:
             prob = self.predict(observation.float()).reshape(prob.shape)

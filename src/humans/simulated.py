@@ -1,40 +1,70 @@
-"""The simulated human of Sec. V."""
+"""The simulated human of Sec. V, and one who acts in proportion to how sure they are."""
 
 from copy import deepcopy
+from typing import NamedTuple
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from mile.humans.human import Decision, Human
-from mile.intervention import check_cost_and_scale, intervention_log_probs
+from mile.intervention import check_cost_and_scale
+from mile.losses import scaled_by
 from mile.policies import Policy
 from mile.policies.sampling import draw
+from mile.timing import Gap, Memoryless, TimingModel
+from mile.timing.believing import Believing, knows_nothing, stack_hypotheses
+from mile.timing.model import State
+
+
+class Moment(NamedTuple):
+    """What a human keeps from a decision until the step is over.
+
+    Attributes:
+        gap: Gap in the step.
+        intervened: Decision ν, `[*batch]`.
+    """
+
+    gap: Gap
+    intervened: Tensor
 
 
 class SimulatedHuman(nn.Module, Human):
     """Intervenes as the intervention model says, with an expert's policy in the place of π_h.
 
-    ν is a Bernoulli draw of p(ν=1|s), the action a sample of the expert. Both networks are copied and run in
-    float64, so that rounding, which differs between batch sizes, does not make another episode.
+    ν is a Bernoulli draw of p(ν=1|s) given the steps before, the action a sample of the expert. Both networks are
+    copied and run in float64, so that rounding, which differs between batch sizes, does not make another episode.
 
     Args:
         expert: Expert policy π*.
-        mental_model: The human's model of the robot's policy, π̂.
+        mental_model: The human's model of the robot's policy, π̂; for a human who is `Believing`, the first of three
+            hypotheses, before the expert and a robot that acts at random.
         cost: Effort of intervening, c, nats.
         scale: Scale of Φ, σ, nats.
+        timing: Model of how a decision depends on the steps before; None: `Memoryless`, as in the paper.
+        spread: How far the expert's own actions lie from their best one, nats, if that is known already.
 
     Attributes:
         mental_model: Present mental model, which may be replaced between rounds.
         first_impression: First mental model, from the constructor.
 
     Raises:
-        ValueError: `cost` or `scale` is not finite, `scale` is not above 0, or the policies see different entries of a
-            step.
+        ValueError: `cost` or `scale` is not finite, `scale` is not above 0, the timing makes no sense with the cost, or
+            the policies see different entries of a step.
 
     Source: Sec. V, "Experiment Setup"; App. B.
     """
 
-    def __init__(self, expert: Policy, mental_model: Policy, cost: float, scale: float) -> None:
+    def __init__(
+        self,
+        expert: Policy,
+        mental_model: Policy,
+        cost: float,
+        scale: float,
+        timing: TimingModel | None = None,
+        spread: float | None = None,
+    ) -> None:
         super().__init__()
         check_cost_and_scale(cost, scale)
         if expert.sees != mental_model.sees:
@@ -44,21 +74,69 @@ class SimulatedHuman(nn.Module, Human):
         self.mental_model = self.first_impression = deepcopy(mental_model).cpu().double()
         self.cost = cost
         self.scale = scale
+        self.timing = Memoryless() if timing is None else timing
+        self.timing.check(cost)
+        self.spread = spread
+        self._state: State | None = None
+        self._moment: Moment | None = None
+
+    def begin(self, copies: Tensor | None = None) -> None:
+        """Forget the attempts before; see `Human.begin`."""
+        if copies is None or self._state is None:
+            self._state = None
+            return
+        fresh = self.timing.begin(copies.shape)
+        for name, value in self._state.items():
+            where = copies.reshape(copies.shape + (1,) * (value.ndim - copies.ndim))
+            self._state[name] = torch.where(where, fresh[name], value)
 
     @torch.no_grad()
-    def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
-        """Decide for observations `[*batch, observation_dim]`; see `Human.decide`."""
-        # p(ν=1|s), Eq. 2
-        observation = observation.double()
-        expert = self.expert(observation)
-        _, log_prob = intervention_log_probs(expert, self.mental_model(observation), self.cost, self.scale)
+    def decide(self, step: TensorDictBase) -> Decision:
+        """Decide for a step `[*batch]`; see `Human.decide`."""
+        # p(ν=1|s), Eq. 2, given the steps before
+        gap = self._gap(step[self.sees].double())
+        batch = gap.human.batch_shape
+        state = self.timing.begin(batch) if self._state is None else self._state
+        (_, log_prob), self._state = self.timing.decide(state, gap, self.cost)
         prob = log_prob.exp()
 
         # draw ν, then the action
-        if noise is None:
-            threshold = torch.rand_like(prob)
-            action = draw(expert, None)
-        else:
-            threshold = noise[..., 0]
-            action = draw(expert, noise[..., 1:])
-        return Decision(intervened=threshold < prob, action=action, intervention_prob=prob)
+        noise = step.get("human_noise", None)
+        threshold = torch.rand_like(prob) if noise is None else noise[..., 0]
+        intervened = threshold < prob
+        self._moment = Moment(gap, intervened)
+        action = draw(self._actions(gap.human, log_prob), None if noise is None else noise[..., 1:])
+        return Decision(intervened=intervened, action=action, intervention_prob=prob)
+
+    @torch.no_grad()
+    def judge(self, executed_action: Tensor) -> None:
+        """Remember the step; see `Human.judge`."""
+        assert self._state is not None
+        assert self._moment is not None
+        gap, intervened = self._moment
+        self._state = self.timing.after(self._state, gap, intervened, executed_action)
+
+    def _gap(self, observation: Tensor) -> Gap:
+        """Return the gap between the expert's actions and those expected of the robot."""
+        expert, expected = self.expert(observation), self.mental_model(observation)
+        if isinstance(self.timing, Believing):
+            expected = stack_hypotheses([expected, expert, knows_nothing(expert)])
+        return Gap(expert, expected, self.scale)
+
+    def _actions(self, expert: Distribution, log_prob: Tensor) -> Distribution:
+        """Return the distribution of the human's action, given ln p(ν=1|s)."""
+        return expert
+
+
+class HesitantHuman(SimulatedHuman):
+    """Acts in proportion to how sure they are: by N(p μ*, (p s*)²), where p = p(ν=1|s) and the expert is N(μ*, s*²).
+
+    The simulated human of the authors' released code acts so; that of the paper's text acts by N(μ*, s*²). Needs
+    continuous actions.
+
+    Raises:
+        ValueError: The expert's actions are not those of a diagonal Gaussian.
+    """
+
+    def _actions(self, expert: Distribution, log_prob: Tensor) -> Distribution:
+        return scaled_by(expert, log_prob)

@@ -1,7 +1,9 @@
 """MILE: learn the policy and the human's mental model of it jointly (Sec. IV)."""
 
+from typing import Literal
+
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch.distributions import Categorical
 
@@ -9,13 +11,21 @@ from mile.intervention import check_cost_and_scale, gap_parts, intervention_log_
 from mile.losses import (
     InterventionLoss,
     LossWithSilence,
-    continuous_intervention_loss,
-    discrete_intervention_loss,
+    action_nll,
+    extended_cross_entropy,
+    joint_log_likelihood,
+    scaled_by,
+    weighted_sum,
     with_silence,
 )
 from mile.methods.method import ADAM, MakeOptimizer, Method
-from mile.policies import Policy
+from mile.policies import CategoricalPolicy, Policy
+from mile.timing import Attempts, Believing, Delayed, Gap, Memoryless, TimingModel
+from mile.timing.attempts import attempt_rows
+from mile.timing.believing import knows_nothing, stack_hypotheses
 from mile.transitions import DEMONSTRATION
+
+LIKELIHOODS = ("product", "joint", "scaled")
 
 
 class MILE(Method):
@@ -26,22 +36,31 @@ class MILE(Method):
     nobody decided whether to intervene in them.
 
     The loss is the extended cross-entropy (Eq. 3) where the policy is categorical and the λ-weighted sum of BCE and
-    NLL (Eq. 5) otherwise.
+    NLL (Eq. 5) otherwise. Where the human lives in time, the BCE becomes the negative log-likelihood of ν in whole
+    attempts, spread over their steps (`mile.timing`).
 
     Args:
         policy: Policy π_θ, at first the initial policy.
-        mental_model: Mental model π̂_ξ: the distribution of the action that the human expects of the robot.
+        mental_model: Mental model π̂_ξ: the distribution of the action that the human expects of the robot; with a
+            `Believing` human, the first of three hypotheses, before the policy and a robot that acts at random.
         cost: Effort of intervening, c, nats.
         scale: Standard deviation σ of Φ, nats.
         intervention_weight: Weight λ of the BCE, in [0, 1]; used with continuous actions.
+        policy_weight: Weight of the NLL; None: 1 − λ, as in Eq. 5.
+        likelihood: Likelihood of the human's action. "product": π_θ(a_h|s), as in Eq. 2; "joint": Eq. 1, which also
+            says that the action shown was worth the effort; "scaled": that of a human who acts in proportion to how
+            sure they are, as in the authors' released code, for continuous actions.
+        timing: Model of how a decision depends on the steps before; None: `Memoryless`, as in the paper.
+        spread: How far the human's own actions lie from their best one, nats (`mile.intervention.action_spread`); used
+            where there is a `silence_weight`.
         silence_weight: Weight of the term that clones the robot's action where ν=0 (`mile.losses.with_silence`); the
             paper has none.
         frozen_mental_model: Train only the policy; in the paper both networks learn.
         optimizer: Function that makes the optimiser from the parameters of both networks.
 
     Raises:
-        ValueError: Cost or scale is not finite, scale is not above 0, λ lies outside [0, 1], or the silence weight is
-            below 0.
+        ValueError: A number is out of its range, the likelihood is unknown, or it does not go with the policy's actions
+            or the timing.
 
     Source: Sec. IV, App. A (Algorithm 1, LEARNING).
     """
@@ -53,50 +72,139 @@ class MILE(Method):
         cost: float,
         scale: float,
         intervention_weight: float = 0.5,
+        policy_weight: float | None = None,
+        likelihood: Literal["product", "joint", "scaled"] = "product",
+        timing: TimingModel | None = None,
+        spread: float | None = None,
         silence_weight: float = 0.0,
         frozen_mental_model: bool = False,
         optimizer: MakeOptimizer = ADAM,
     ) -> None:
         super().__init__(policy, optimizer)
+        timing = Memoryless() if timing is None else timing
         check_cost_and_scale(cost, scale)
+        timing.check(cost)
         if not 0 <= intervention_weight <= 1:
             raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
+        if policy_weight is not None and not policy_weight >= 0:
+            raise ValueError(f"policy_weight must be at least 0, got {policy_weight}")
         if not silence_weight >= 0:
             raise ValueError(f"silence_weight must be at least 0, got {silence_weight}")
+        if silence_weight and (spread is None or not spread >= 0):
+            raise ValueError(f"silence needs the spread of the human's own actions (nats, at least 0), got {spread}")
+        _check_likelihood(likelihood, policy, timing)
 
-        self.save_hyperparameters("cost", "scale", "intervention_weight", "silence_weight", "frozen_mental_model")
+        self.save_hyperparameters(
+            "cost",
+            "scale",
+            "intervention_weight",
+            "policy_weight",
+            "likelihood",
+            "silence_weight",
+            "frozen_mental_model",
+        )
         self.mental_model = mental_model.requires_grad_(not frozen_mental_model)
         self.cost = cost
         self.scale = scale
         self.intervention_weight = intervention_weight
+        self.policy_weight = policy_weight
+        self.likelihood = likelihood
+        self.timing = timing
+        self.spread = spread
         self.silence_weight = silence_weight
 
+    @property
+    def needs_attempts(self) -> bool:
+        """Whether a step is learnt from with what `context` says of its attempt."""
+        return type(self.timing) is not Memoryless
+
     def loss(self, batch: TensorDictBase) -> InterventionLoss | LossWithSilence:
-        """Return the terms of the loss for recorded steps `[batch_size]`."""
-        policy, mental_model = self.policy(batch["observation"]), self.mental_model(batch["observation"])
-        human_action, intervened = batch["human_action"], batch["intervened"]
-        cost, scale, count = self.cost, self.scale, self.count(intervened)
+        """Return the terms of the loss for recorded steps `[batch_size]`, with `context` if the human lives in time."""
+        gap = self._gap(batch["observation"])
+        policy, intervened = gap.human, batch["intervened"]
+        context = batch["context"] if self.needs_attempts else {}
+        entries = {"intervened": intervened, **context}
+        count = self.count(intervened)
+
+        # when, J₁, and how, J₂
+        intervention_loss = -self._log_likelihood(gap, batch["human_action"], entries).mean()
+        shown_by = policy
+        if self.likelihood == "scaled":
+            _, log_prob = gap.log_probs(self.timing.step_cost(entries, self.cost))
+            shown_by = scaled_by(policy, log_prob)
+        policy_loss = action_nll(shown_by, batch["human_action"], intervened, count)
 
         # Eq. 3 for discrete actions, Eq. 5 for continuous ones
         if isinstance(policy, Categorical):
-            terms = discrete_intervention_loss(
-                policy, mental_model, human_action, intervened, cost=cost, scale=scale, num_interventions=count
-            )
+            terms = extended_cross_entropy(intervention_loss, policy_loss, share=count / intervened.numel())
         else:
-            terms = continuous_intervention_loss(
-                policy,
-                mental_model,
-                human_action,
-                intervened,
-                cost=cost,
-                scale=scale,
-                intervention_weight=self.intervention_weight,
-                num_interventions=count,
-            )
-
+            terms = weighted_sum(intervention_loss, policy_loss, self.intervention_weight, self.policy_weight)
         if not self.silence_weight:
             return terms
-        return with_silence(terms, policy, batch["robot_action"], intervened, cost=cost, weight=self.silence_weight)
+
+        # silence
+        assert self.spread is not None
+        silent = (~intervened).float()
+        if "did_not_decide" in context:
+            silent = context["content"].to(silent)
+        return with_silence(
+            terms,
+            policy,
+            batch["robot_action"],
+            silent,
+            cost=self.cost,
+            spread=self.spread,
+            weight=self.silence_weight,
+        )
+
+    def _log_likelihood(self, gap: Gap, human_action: Tensor, entries: dict[str, Tensor]) -> Tensor:
+        """Return each step's share of the log-likelihood of ν, `[batch_size]`."""
+        if self.likelihood != "joint":
+            return self.timing.step_log_likelihood(gap, entries, self.cost)
+        cost = self.timing.step_cost(entries, self.cost)
+        return joint_log_likelihood(gap.human, gap.mental_model, human_action, entries["intervened"], cost, self.scale)
+
+    def _gap(self, observation: Tensor) -> Gap:
+        """Return the gap between the policy, in the human's place, and what is expected of the robot."""
+        policy, expected = self.policy(observation), self.mental_model(observation)
+        if isinstance(self.timing, Believing):
+            with torch.no_grad():
+                optimist = self.policy(observation)
+            expected = stack_hypotheses([expected, optimist, knows_nothing(expected)])
+        return Gap(policy, expected, self.scale)
+
+    @torch.no_grad()
+    def context(self, steps: TensorDictBase) -> TensorDict | None:
+        """Return what each of the steps `[steps]`, of whole attempts, must know of its attempt; None: nothing.
+
+        Raises:
+            ValueError: The attempts are not whole, or shorter than the longest delay.
+        """
+        if not self.needs_attempts:
+            return None
+        rows, valid = attempt_rows(steps)
+        gap, attempts = self._attempts(steps, rows, valid)
+        entries = self.timing.context(gap, attempts, self.cost)
+        if isinstance(self.timing, Delayed):
+            entries["content"] = self.timing.content(gap, attempts, self.cost)
+        flat = {name: value[attempts.valid] for name, value in entries.items()}
+        return TensorDict(flat, [len(steps)])
+
+    @torch.no_grad()
+    def predict(self, steps: TensorDictBase) -> Tensor:
+        """Return p(ν_t=1) given ν before t, `[steps]` float64, for the steps of whole attempts."""
+        if not self.needs_attempts:
+            return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
+        rows, valid = attempt_rows(steps)
+        gap, attempts = self._attempts(steps, rows, valid)
+        _, log_prob = self.timing.attempt_log_probs(gap, attempts, self.cost)
+        return log_prob[attempts.valid].exp().cpu().double()
+
+    def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[Gap, Attempts]:
+        """Return the gap in every step of whole attempts, and the attempts, `[attempts, T]`, on the module's device."""
+        padded = steps.select("observation", "intervened", "executed_action")[rows].to(self.device)
+        attempts = Attempts(padded["intervened"], valid.to(self.device), padded["executed_action"])
+        return self._gap(padded["observation"]), attempts
 
     def sampling_weights(self, steps: TensorDictBase) -> None:
         """Return None: all steps are drawn equally often.
@@ -110,7 +218,7 @@ class MILE(Method):
 
     @torch.no_grad()
     def intervention_prob(self, observation: Tensor) -> Tensor:
-        """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
+        """Return the predicted p(ν=1|s), Eq. 2, for observations `[*batch, observation_dim]`."""
         policy, mental_model = self.policy(observation), self.mental_model(observation)
         _, log_intervene = intervention_log_probs(policy, mental_model, self.cost, self.scale)
         return log_intervene.exp()
@@ -119,3 +227,18 @@ class MILE(Method):
     def gap_parts(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two parts of the expected gap, nats, for observations `[*batch, observation_dim]`."""
         return gap_parts(self.policy(observation), self.mental_model(observation))
+
+
+def _check_likelihood(likelihood: str, policy: Policy, timing: TimingModel) -> None:
+    """Raise ValueError unless a likelihood is known, and goes with the policy's actions and the timing."""
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, got '{likelihood}'")
+    if likelihood != "product" and not timing.one_decision:
+        raise ValueError(
+            f"likelihood={likelihood} goes with timing=memoryless and timing=sticky, got {type(timing).__name__}: with "
+            "others it is not defined which step's decision an action belongs to; choose likelihood=product"
+        )
+    if likelihood == "scaled" and (isinstance(policy, CategoricalPolicy) or policy.architecture.get("squash")):
+        raise ValueError(
+            "likelihood=scaled needs the continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
+        )

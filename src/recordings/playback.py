@@ -33,7 +33,7 @@ class Recorded(Human):
         self.steps = steps
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, copies: Tensor | None = None) -> None:
         """Begin the episode again; see `Human.begin`."""
         self.step = 0
 
@@ -41,10 +41,10 @@ class Recorded(Human):
         """Set the recorded action of the robot."""
         return step.set("action", self.steps["robot_action"][[self.step]])
 
-    def decide(self, observation: Tensor, noise: Tensor | None = None) -> Decision:
+    def decide(self, step: TensorDictBase) -> Decision:
         """Return the recorded decision; see `Human.decide`."""
-        step: Any = self.steps[[self.step]]
-        return Decision(step["intervened"], step["executed_action"], step["intervention_prob"])
+        recorded: Any = self.steps[[self.step]]
+        return Decision(recorded["intervened"], recorded["executed_action"], recorded["intervention_prob"])
 
     def judge(self, executed_action: Tensor) -> bool | None:
         """End the episode where the recorded one ended; see `Human.judge`."""

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
-from mile.calibration import describe, estimate_cost
+from mile.calibration import describe, estimate_cost, estimate_spread
 from mile.datamodules import InterventionDataModule
 from mile.datamodules.recorded import take_recording
 from mile.envs import InterventionTransform, ScheduledEnv
@@ -30,6 +30,7 @@ from mile.policies import Policy
 from mile.running.cache import describe_environment, fingerprint, recall, store
 from mile.running.checks import is_one_process
 from mile.running.event_files import forget_later
+from mile.timing import TimingModel
 from mile.transitions import DEMONSTRATION
 
 
@@ -171,22 +172,53 @@ def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: Simulated
 
     mental_model, _ = instantiate(cfg.mental_model)(env, initial)
     cost, scale = cfg.method.cost, cfg.method.scale
-    return instantiate(
-        cfg.method,
+    cost = human.cost * cfg.learner_cost_ratio if cost is None else cost
+    scale = human.scale * cfg.learner_scale_ratio if scale is None else scale
+    spread = None
+    if cfg.method.silence_weight:
+        spread = estimate_spread(env, initial, human.expert) if human.spread is None else human.spread
+    make = instantiate(cfg.method, _partial_=True)  # Hydra would turn a dataclass among the arguments into a config
+    return make(
         policy=instantiate(cfg.policy),
         mental_model=mental_model,
-        cost=human.cost * cfg.learner_cost_ratio if cost is None else cost,
-        scale=human.scale * cfg.learner_scale_ratio if scale is None else scale,
+        cost=cost,
+        scale=scale,
+        timing=make_timing(cfg, human, cost, scale),
+        spread=spread,
     )
+
+
+def make_timing(cfg: DictConfig, human: SimulatedHuman, cost: float, scale: float) -> TimingModel:
+    """Build the learner's model of the human in time: the human's own if it is of that kind.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    names = [
+        name
+        for name in cfg.timings
+        if "_target_" in (cfg.timings[name] if OmegaConf.is_dict(cfg.timings[name]) else {})
+    ]
+    if cfg.method.timing not in names:
+        raise ValueError(f"method.timing must be one of {', '.join(names)}, got '{cfg.method.timing}'")
+    timing = instantiate(cfg.timings[cfg.method.timing])
+    if not isinstance(timing, partial):
+        return timing
+    if type(human.timing) is timing.func:
+        return human.timing
+    return timing(release_cost=cost - cfg.timings.release_margin * scale)
 
 
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
     """Build the simulated human, with the cost and scale of the config or of a calibration."""
     expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
+    make, timing = instantiate(cfg.human.kind), instantiate(cfg.human.timing)
     if "cost" in cfg.human:
         cost, scale = cfg.human.cost, cfg.human.scale
         print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})", flush=True)
-        return SimulatedHuman(expert, mental_model, cost, scale)
+        if isinstance(timing, partial):
+            timing = timing(release_cost=cfg.human.release_cost)
+        return make(expert, mental_model, cost, scale, timing=timing)
 
     # known from before this run was stopped, or from another run
     path = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
@@ -197,7 +229,9 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
         figures, words = find_calibration(cfg, env, policy, expert, mental_model)
     print(f"human: {words}", flush=True)
     rank_zero_only(write_text)(output / "calibration.json", json.dumps(figures, indent=2) + "\n")
-    return SimulatedHuman(expert, mental_model, figures["cost"], figures["scale"])
+    if isinstance(timing, partial):
+        timing = timing(release_cost=figures["release_cost"])
+    return make(expert, mental_model, figures["cost"], figures["scale"], timing=timing, spread=figures.get("spread"))
 
 
 def find_calibration(

@@ -40,10 +40,9 @@ def test_continuous_actions_are_clipped_as_executed():
 
 def test_any_torchrl_environment_can_be_overseen():
     class Contrarian(Human):
-        def decide(self, observation, noise=None):
-            return Decision(
-                observation[..., 2] > 0, (observation[..., 2] > 0).long(), torch.ones(observation.shape[:-1])
-            )
+        def decide(self, step):
+            angle = step["observation"][..., 2]
+            return Decision(angle > 0, (angle > 0).long(), torch.ones(angle.shape))
 
     env = TransformedEnv(GymEnv("CartPole-v1", categorical_action_encoding=True), InterventionTransform(Contrarian()))
     steps = collect_episodes(env, lambda step: step.set("action", torch.zeros((), dtype=torch.long)), 3, seed=0)

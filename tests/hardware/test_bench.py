@@ -126,7 +126,7 @@ class Pusher(Human):
     def __init__(self):
         self.step = 0
 
-    def decide(self, observation, noise=None):
+    def decide(self, step):
         self.step += 1
         action = torch.tensor([[1.0, 1.0, 0.0, 1.0]])
         return Decision(torch.tensor([self.step % 2 == 0]), action, torch.full((1,), 0.5))

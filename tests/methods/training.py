@@ -21,8 +21,8 @@ ENVIRONMENTS = ["Counting-v0", "CountingBox-v0"]  # discrete and continuous acti
 class Never(EveryThird):
     """A human who watches."""
 
-    def decide(self, observation, noise=None):
-        decision = super().decide(observation, noise)
+    def decide(self, step):
+        decision = super().decide(step)
         return decision._replace(intervened=torch.zeros_like(decision.intervened))
 
 
