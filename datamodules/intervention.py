@@ -46,8 +46,8 @@ class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all. A
-    `Contextual` one is asked before every epoch for what it knows of the whole attempts; a batch serves that as
+    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
+    A `Contextual` one is asked before every epoch for what it knows of the whole attempts, which a batch serves as
     `context`.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
