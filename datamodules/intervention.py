@@ -117,9 +117,7 @@ class InterventionDataModule(LightningDataModule):
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
         for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
             chosen = shared[own]
-            batch = self.steps()[rows[chosen]]
-            if context is not None:
-                batch.set("context", context[chosen])
+            batch = self._batch(rows, context, chosen)
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
     def share(self) -> tuple[int, int]:
@@ -152,6 +150,15 @@ class InterventionDataModule(LightningDataModule):
         if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
+
+    def served(self, rows: Tensor, stride: int = 1) -> TensorDict:
+        """Return some rows of whole attempts, every `stride`-th of them, as the method is served them."""
+        chosen = torch.arange(0, len(rows), stride)
+        return self._batch(rows, self._context(rows), chosen)
+
+    def _batch(self, rows: Tensor, context: TensorDict | None, chosen: Tensor) -> TensorDict:
+        batch = self.steps()[rows[chosen]]
+        return batch if context is None else batch.set("context", context[chosen])
 
     def _context(self, rows: Tensor) -> TensorDict | None:
         """Return what the method knows of the whole attempts that the rows belong to, a new answer every epoch."""

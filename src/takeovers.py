@@ -143,15 +143,19 @@ def calibrate_takeovers(
         if _deviation(trials[-1], onset_rate, mean_length) <= tolerance:
             break
 
-        # the next costs, on the states visited now
-        predicted = rates(gap, attempts, model, cost)
-        wanted = Rates(
-            _corrected(predicted.onset, target.onset, observed.onset),
-            1 - _corrected(1 - predicted.stay, 1 - target.stay, 1 - observed.stay),
-        )
+        # the next costs, on the states visited now; as they are where there is nothing to go by
         here = gap, attempts
-        cost = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).onset, wanted.onset, expected, scale)  # noqa: B023
-        release = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).stay, wanted.stay, expected, scale)  # noqa: B023
+        predicted = rates(gap, attempts, model, cost)
+        if observed.onset:
+            onset = _corrected(predicted.onset, target.onset, observed.onset)
+            onset_of = lambda c: rates(*here, timing(release_cost=c), c).onset  # noqa: B023, E731
+            cost = _cost_of(onset_of, onset, expected, scale)
+        else:
+            cost -= scale
+        if 0 < observed.stay < 1:
+            leave = _corrected(1 - predicted.stay, 1 - target.stay, 1 - observed.stay)
+            stay_of = lambda c: rates(*here, timing(release_cost=c), c).stay  # noqa: B023, E731
+            release = _cost_of(stay_of, 1 - leave, expected, scale)
 
     best = min(trials, key=lambda trial: _deviation(trial, onset_rate, mean_length))
     if refuse and not best.helps:
