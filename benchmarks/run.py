@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from collecting import collection, evaluation_two_over_one
+from in_time import HUMANS, collection_over_memoryless, learning_over_memoryless
 from learning import (
     LearningSteps,
     epoch_over_bare_loop,
@@ -39,6 +40,11 @@ BENCHMARKS: dict[str, tuple[Any, str]] = {
     "collection_lunarlander": (partial(collection, "lunarlander"), "≥ 0.25"),
     "collection_drawer_open": (partial(collection, "drawer_open", 64, 3), "≥ 0.7"),
     "evaluation_two_over_one": (evaluation_two_over_one, "≥ 1.6"),
+    "learning_delayed": (partial(learning_over_memoryless, "delayed"), "≤ 1.5"),
+    **{
+        f"collection_{human}": (partial(collection_over_memoryless, "drawer_open", human), "≥ 0.8")
+        for human in ("hesitant", *HUMANS)
+    },
 }
 
 
