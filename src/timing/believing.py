@@ -41,7 +41,7 @@ class Believing(Sticky):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.prior or min(self.prior) <= 0 or abs(sum(self.prior) - 1) > 1e-6:
+        if not (self.prior and min(self.prior) > 0 and abs(sum(self.prior) - 1) <= 1e-6):
             raise ValueError(f"prior must be weights above 0 that add up to 1, got {list(self.prior)}")
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory must lie in [0, 1], got {self.memory}")

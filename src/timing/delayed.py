@@ -194,6 +194,8 @@ class Delayed(Sticky):
             raise ValueError(f"median_delay (steps) must be at least 0 and finite, got {self.median_delay}")
         if not (math.isfinite(self.delay_spread) and self.delay_spread > 0):
             raise ValueError(f"delay_spread must be above 0 and finite, got {self.delay_spread}")
+        if not isinstance(self.longest_delay, int):
+            raise ValueError(f"longest_delay (steps) must be a whole number, got {self.longest_delay}")
         if self.longest_delay < max(1, self.median_delay):
             raise ValueError(
                 f"longest_delay (steps) must be at least 1 and median_delay ({self.median_delay}), got "
