@@ -7,11 +7,10 @@ from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
-from mile.envs.players import MultiProcess
 from mile.humans import SimulatedHuman
 from mile.humans.simulated import HesitantHuman
-from mile.policies import CategoricalPolicy, GaussianPolicy, load_policy
-from mile.timing import Believing, Delayed
+from mile.policies import CategoricalPolicy, GaussianPolicy
+from mile.timing import Believing
 from tests.support import act_by_step
 from tests.timing.people import MODELS
 
@@ -130,21 +129,6 @@ def test_a_copy_alone_remembers_what_it_would_remember_among_others(name):
         executed = decision.action.clamp(-1, 1).float()
         together.judge(executed)
         alone.judge(executed[1:2])
-
-
-def test_a_human_in_time_is_the_same_in_worker_processes():
-    robot, expert, mental_model = (load_policy(f"lunarlander/{role}") for role in ("initial", "expert", "mental_model"))
-    human = SimulatedHuman(expert, mental_model, 4.0, 3.6, Delayed(2.0, median_delay=6.0))
-    workers = make_env("lunarlander", 1, collector=MultiProcess(2))
-    try:
-        there = TransformedEnv(workers, InterventionTransform(human))
-        here = TransformedEnv(make_env("lunarlander", 3), InterventionTransform(human))
-        first, second = (collect_episodes(env, robot, 2, seed=5) for env in (here, there))
-        assert first["intervened"].any()
-        for key in ENTRIES:
-            assert torch.equal(first[key], second[key]), key
-    finally:
-        workers.close()
 
 
 def test_the_states_of_a_human_leave_no_graph_and_their_random_numbers_are_those_of_the_episode():
