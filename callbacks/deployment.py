@@ -1,6 +1,6 @@
 """Deployment rounds: Algorithm 1 within one `Trainer.fit`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +42,8 @@ class DeploymentCallback(RoundCallback):
         epochs_per_round: Number of epochs m in a round.
         seed: Seed of the episodes.
         deterministic: Whether the robot takes its most probable action; otherwise it samples.
-        before_round: Function that is called with the policy before every round but the first.
+        before_round: Function that is called before every round but the first, with the policy to deploy and the
+            outcomes of the rounds before.
         match: Folder of a finished run; rounds stop once this run has as many intervention steps as that one.
 
     Attributes:
@@ -67,7 +68,7 @@ class DeploymentCallback(RoundCallback):
         epochs_per_round: int,
         seed: int = 0,
         deterministic: bool = True,
-        before_round: Callable[[Policy], None] | None = None,
+        before_round: Callable[[Policy, Sequence[Evaluation]], None] | None = None,
         match: str | Path | None = None,
     ) -> None:
         if episodes_per_round is not None and episodes_per_round < 1:
@@ -150,7 +151,7 @@ class DeploymentCallback(RoundCallback):
         k = self.episodes_per_round or 0
         missing = sorted(set(range(self.round * k, (self.round + 1) * k)) - buffer.recorded(self.round))
         if missing and self.round and self.before_round is not None:
-            self.before_round(policy)
+            self.before_round(policy, self.outcomes)
 
         # this rank's share of it
         own = self._share(missing, trainer)

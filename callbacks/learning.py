@@ -61,7 +61,7 @@ class LearningCallback(RoundCallback):
         rows = trainer.datamodule.buffer.rows(range(number + 1))
         if not len(rows):  # demonstrations alone
             return
-        steps = trainer.datamodule.steps()[rows[:: len(rows) // MAX_STEPS + 1]].to(pl_module.device)
+        steps = trainer.datamodule.served(rows, len(rows) // MAX_STEPS + 1).to(pl_module.device)
 
         # gradients
         metrics = {}

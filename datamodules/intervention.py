@@ -46,8 +46,8 @@ class InterventionDataModule(LightningDataModule):
     """Serves batches of recorded steps; the buffer may grow between epochs.
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
-    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all. A
-    `Contextual` one is asked before every epoch for what it knows of the whole attempts; a batch serves that as
+    e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
+    A `Contextual` one is asked before every epoch for what it knows of the whole attempts, which a batch serves as
     `context`.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
@@ -117,9 +117,7 @@ class InterventionDataModule(LightningDataModule):
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
         for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
             chosen = shared[own]
-            batch = self.steps()[rows[chosen]]
-            if context is not None:
-                batch.set("context", context[chosen])
+            batch = self._batch(rows, context, chosen)
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
     def share(self) -> tuple[int, int]:
@@ -152,6 +150,15 @@ class InterventionDataModule(LightningDataModule):
         if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
+
+    def served(self, rows: Tensor, stride: int = 1) -> TensorDict:
+        """Return some rows of whole attempts, every `stride`-th of them, as the method is served them."""
+        chosen = torch.arange(0, len(rows), stride)
+        return self._batch(rows, self._context(rows), chosen)
+
+    def _batch(self, rows: Tensor, context: TensorDict | None, chosen: Tensor) -> TensorDict:
+        batch = self.steps()[rows[chosen]]
+        return batch if context is None else batch.set("context", context[chosen])
 
     def _context(self, rows: Tensor) -> TensorDict | None:
         """Return what the method knows of the whole attempts that the rows belong to, a new answer every epoch."""

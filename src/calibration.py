@@ -14,6 +14,7 @@ from mile.evaluation import Evaluation, summarize
 from mile.humans import SimulatedHuman
 from mile.intervention import action_spread, expected_gap, intervention_floor, intervention_log_probs
 from mile.policies import Policy
+from mile.timing import TimingModel
 
 MIN_SCREENED = 16  # episodes, of a trial that only tells where to begin
 NEAR = 1.25  # target ratios; with so few episodes a ratio up to this counts as near the target
@@ -68,10 +69,16 @@ def describe(figures: Mapping[str, Any]) -> str:
     """Return the figures of `Calibration.summary` in words."""
     metric = figures["metric"]
     form = ".0%" if metric == "success" else ".1f"
+    takeovers = ""
+    if "release_cost" in figures:
+        takeovers = (
+            f"cost of staying in control {figures['release_cost']:.2f} nats, takes over in "
+            f"{figures['onset_rate']:.1%} of the steps, for {figures['mean_length']:.1f} in the mean; "
+        )
     return (
         f"cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats; intervenes in "
         f"{figures['intervention_ratio']:.1%} of the steps (floor {figures['floor']:.2%}, AUC {figures['auc']:.2f}); "
-        f"own actions {figures['spread']:.3g} nats from the best one; "
+        f"{takeovers}own actions {figures['spread']:.3g} nats from the best one; "
         f"{metric} {figures[f'{metric}_alone']:{form}} alone, {figures[f'{metric}_helped']:{form}} with interventions"
     )
 
@@ -82,8 +89,11 @@ def calibrate_cost(
     expert: Policy,
     mental_model: Policy,
     *,
+    timing: TimingModel | None = None,
+    make: Callable[..., SimulatedHuman] = SimulatedHuman,
     target_ratio: float = 0.2,
     relative_scale: float = 0.25,
+    noise: float = 1.0,
     num_episodes: int = 15,
     tolerance: float = 0.01,
     max_bisections: int = 6,
@@ -107,8 +117,11 @@ def calibrate_cost(
         policy: Policy of the robot.
         expert: Policy π* in the human's place.
         mental_model: Policy π̂ that the human expects of the robot.
+        timing: Model of how a decision depends on the steps before; None: `Memoryless`.
+        make: Function that makes the human, as `SimulatedHuman`.
         target_ratio: Share of steps with ν=1 to reach, in (0, 1).
         relative_scale: Scale σ in interquartile ranges of the gap.
+        noise: Factor of the scale.
         num_episodes: Number of episodes in a trial.
         tolerance: Largest distance from the target at which the search stops.
         max_bisections: Largest number of bisections; the best trial is returned then.
@@ -131,11 +144,11 @@ def calibrate_cost(
         gap = expected_gap(own, mental_model(steps[mental_model.sees])).double()
         spread = float(action_spread(own).double().mean())
     low, high = float(gap.min()), float(gap.max())
-    scale = _scale(gap, relative_scale)
+    scale = noise * gap_scale(gap, relative_scale)
 
     # a trial: the same episodes with a human of some cost
     alone = summarize(steps)
-    human = SimulatedHuman(expert, mental_model, high, scale)
+    human = make(expert, mental_model, high, scale, timing=timing)
     supervised = TransformedEnv(env, InterventionTransform(human))
 
     def deploy(cost: float, episodes: int = num_episodes) -> Calibration:
@@ -212,7 +225,7 @@ def estimate_cost(
     with torch.no_grad():
         human, robot = expert(steps[expert.sees]), mental_model(steps[mental_model.sees])
         gap = expected_gap(human, robot).double()
-        scale = _scale(gap, relative_scale)
+        scale = gap_scale(gap, relative_scale)
 
         def excess(cost: float) -> float:
             _, log_prob = intervention_log_probs(human, robot, cost, scale)
@@ -249,7 +262,7 @@ def _check(target_ratio: float, relative_scale: float) -> None:
         raise ValueError(f"relative_scale must be above 0, got {relative_scale}")
 
 
-def _scale(gap: Tensor, relative_scale: float) -> float:
+def gap_scale(gap: Tensor, relative_scale: float) -> float:
     """Return relative_scale × the interquartile range of the gap `[steps]`, nats.
 
     Raises:

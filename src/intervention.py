@@ -96,7 +96,7 @@ def intervention_log_likelihood(
 def action_log_phi(
     human: Distribution, mental_model: Distribution, action: Tensor, cost: float | Tensor, scale: float | Tensor
 ) -> Float[Tensor, "*batch"]:
-    """Return ln Φ(z) of one action: ln p(ν=1|s, a), by which Eq. 1 weighs each action that the human may intervene with.
+    """Return ln Φ(z) of one action, ln p(ν=1|s, a): how Eq. 1 weighs each action that the human may intervene with.
 
     Args:
         human: Policy of the human, π_h(·|s).
@@ -149,7 +149,7 @@ def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tenso
 
 
 def action_spread(human: Distribution) -> Float[Tensor, "*batch"]:
-    """Return E_{a ~ π_h}[ln π_h(a*|s) − ln π_h(a|s)], nats: how far the human's own actions lie from their best one, a*.
+    """Return E_{a ~ π_h}[ln π_h(a*|s) − ln π_h(a|s)], nats: how far own actions lie from the best one, a*.
 
     Exact for categorical distributions and for diagonal Gaussians, where it is d/2 in d dimensions; for others by
     reparameterised Monte Carlo against the best of the samples.

@@ -61,7 +61,7 @@ def action_nll(
 
 
 def scaled_by(policy: Distribution, log_prob: Float[Tensor, "*batch"]) -> Independent:
-    """Return N(p μ, (p s)²) for a policy N(μ, s²) and p = p(ν=1|s): a human who acts in proportion to how sure they are.
+    """Return N(p μ, (p s)²) for a policy N(μ, s²) and p = p(ν=1|s): an action in proportion to how sure the human is.
 
     In the authors' released code the simulated human acts so, and J₂ is taken under it.
 

@@ -16,6 +16,7 @@ MIN_PANEL_WIDTH = 1e-30  # an empty panel keeps a finite logarithm
 
 
 def is_diagonal_gaussian(distribution: Distribution) -> TypeGuard[Independent]:
+    """Return whether a distribution is a diagonal Gaussian over vectors."""
     return (
         isinstance(distribution, Independent)
         and distribution.reinterpreted_batch_ndims == 1
@@ -24,10 +25,12 @@ def is_diagonal_gaussian(distribution: Distribution) -> TypeGuard[Independent]:
 
 
 def is_gaussian_mixture(distribution: Distribution) -> TypeGuard[MixtureSameFamily]:
+    """Return whether a distribution is a mixture of diagonal Gaussians."""
     return isinstance(distribution, MixtureSameFamily) and is_diagonal_gaussian(distribution.component_distribution)
 
 
 def is_gaussian_belief(distribution: Distribution) -> TypeGuard[Independent | MixtureSameFamily]:
+    """Return whether a distribution is a diagonal Gaussian, or a mixture of some."""
     return is_diagonal_gaussian(distribution) or is_gaussian_mixture(distribution)
 
 

@@ -3,6 +3,7 @@
 python src/train.py experiment=lunarlander
 """
 
+import gc
 import os
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -79,6 +80,9 @@ def main(cfg: DictConfig) -> float | None:
     has_folder = any(override.startswith("hydra.run.dir=") for override in overrides.hydra)
     if ranks > 1 and HydraConfig.get().mode != RunMode.MULTIRUN and not has_folder:
         raise ValueError(f"{ranks} processes that are started apart must share a folder; give hydra.run.dir=…")
+
+    # a sweep runs one experiment after another: simulators of the last one, which are large, hang in reference cycles
+    gc.collect()
 
     # a new run, or one that was stopped
     cfg = continued(cfg, [override for override in overrides.task if not override.startswith("ckpt_path=")])

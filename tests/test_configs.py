@@ -60,7 +60,7 @@ def test_every_experiment_runs_through_all_of_its_stages(tmp_path, experiment):
     rows = train(smoke(tmp_path, f"experiment={experiment}", *nobody))
     assert list(rows) == ["initial policy", "with interventions", "learnt policy", "expert (sampled)"]
     environment = describe_checkpoint(tmp_path / "policy")["environment"]
-    assert experiment.startswith((environment, "user_study"))
+    assert experiment.removeprefix("released_").startswith((environment, "user_study"))
     learnt, initial = load_policy(tmp_path / "policy").architecture, load_policy(f"{environment}/initial").architecture
     assert {**learnt, "temperature": 0} == {**initial, "temperature": 0}
     assert (tmp_path / "results.json").exists()
@@ -79,10 +79,14 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
         for group in ("policy", "human", "mental_model", "method", "data", "callbacks", "logger", "trainer")
         for name in names(group)
         if name not in DEFAULTS
-    ],
+    ]
+    + [f"method.timing={name}" for name in ("sticky", "delayed", "accumulating", "believing")]
+    + ["likelihood=joint"],
 )
 def test_every_other_choice_runs(tmp_path, choice):
     more = []
+    if choice == "human=hesitant":  # with continuous actions alone
+        more = ["env=drawer_open"]
     if choice in PEOPLE:
         more = [*PEOPLE[choice], *SCRIPT]  # a person who only presses start
     if choice in {"human=scripted", "human=scripted_wrong", "callbacks=study"}:

@@ -48,6 +48,8 @@ class SimulatedHuman(nn.Module, Human):
     Attributes:
         mental_model: Present mental model, which may be replaced between rounds.
         first_impression: First mental model, from the constructor.
+        cost: Present cost, which may change between rounds.
+        first_cost: Cost from the constructor.
 
     Raises:
         ValueError: `cost` or `scale` is not finite, `scale` is not above 0, the timing makes no sense with the cost or
@@ -72,7 +74,7 @@ class SimulatedHuman(nn.Module, Human):
         self.sees = expert.sees
         self.expert = deepcopy(expert).cpu().double()
         self.mental_model = self.first_impression = deepcopy(mental_model).cpu().double()
-        self.cost = cost
+        self.cost = self.first_cost = cost
         self.scale = scale
         self.timing = Memoryless() if timing is None else timing
         self.timing.check(cost)
@@ -95,7 +97,7 @@ class SimulatedHuman(nn.Module, Human):
     def decide(self, step: TensorDictBase) -> Decision:
         """Decide for a step `[*batch]`; see `Human.decide`."""
         # p(ν=1|s), Eq. 2, given the steps before
-        gap = self._gap(step[self.sees].double())
+        gap = self.gap(step[self.sees].double())
         batch = gap.human.batch_shape
         state = self.timing.begin(batch) if self._state is None else self._state
         (_, log_prob), self._state = self.timing.decide(state, gap, self.cost)
@@ -117,8 +119,8 @@ class SimulatedHuman(nn.Module, Human):
         gap, intervened = self._moment
         self._state = self.timing.after(self._state, gap, intervened, executed_action)
 
-    def _gap(self, observation: Tensor) -> Gap:
-        """Return the gap between the expert's actions and those expected of the robot."""
+    def gap(self, observation: Tensor) -> Gap:
+        """Return the gap between the expert's actions and those expected of the robot, `[*batch]`."""
         expert, expected = self.expert(observation), self.mental_model(observation)
         if isinstance(self.timing, Believing):
             expected = stack_hypotheses([expected, expert, knows_nothing(expert)])

@@ -1,5 +1,6 @@
 """Behaviour cloning: a policy from observations and actions (App. B and C)."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -8,6 +9,7 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.envs import make_policy
+from mile.evaluation import Evaluation
 from mile.humans import SimulatedHuman
 from mile.policies import CategoricalPolicy, Policy
 
@@ -100,7 +102,14 @@ def squashed_clone(
 
 
 def watch_robot(
-    human: SimulatedHuman, env: EnvBase, robot: Policy, *, num_episodes: int, steps: int, seed: int
+    human: SimulatedHuman,
+    env: EnvBase,
+    robot: Policy,
+    outcomes: Sequence[Evaluation] = (),
+    *,
+    num_episodes: int,
+    steps: int,
+    seed: int,
 ) -> None:
     """Let a simulated human's mental model follow the robot: clone rollouts of the present robot.
 
@@ -111,6 +120,7 @@ def watch_robot(
         human: Human whose mental model is replaced.
         env: Environment without an `InterventionTransform`.
         robot: Present policy of the robot.
+        outcomes: Outcome of each round so far; not used.
         num_episodes: Number of rollouts.
         steps: Number of gradient steps.
         seed: Seed of the episodes and of the batches.

@@ -1,7 +1,7 @@
 """Builds all parts of an experiment from its config: environments, human, person, data, method, callbacks, trainer."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -47,7 +47,8 @@ class Assembly:
         person: Person at a console, who supervises instead of the simulated human; None without one.
         data: Recorded steps.
         method: Method that learns.
-        before_round: Function that is called with the policy before every round but the first; None for none.
+        before_round: Function that is called before every round but the first, with the policy and the outcomes of the
+            rounds before; None for none.
         make_pictured_env: Function that makes an environment of one copy with pictures.
         metric: Metric of the environment, "return" or "success".
         at_desk: Whether a person judges each episode at a robot's desk, where nothing else tells success.
@@ -61,7 +62,7 @@ class Assembly:
     person: Person | None
     data: InterventionDataModule
     method: Method
-    before_round: Callable[[Policy], None] | None
+    before_round: Callable[[Policy, Sequence[Evaluation]], None] | None
     make_pictured_env: Callable[[], ScheduledEnv]
     metric: str
     at_desk: bool
@@ -212,26 +213,32 @@ def make_timing(cfg: DictConfig, human: SimulatedHuman, cost: float, scale: floa
 def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path) -> SimulatedHuman:
     """Build the simulated human, with the cost and scale of the config or of a calibration."""
     expert, mental_model = instantiate(cfg.human.expert), instantiate(cfg.human.mental_model)
-    make, timing = instantiate(cfg.human.kind), instantiate(cfg.human.timing)
-    if "cost" in cfg.human:
-        cost, scale = cfg.human.cost, cfg.human.scale
-        print(f"human: cost {cost}, scale {scale} nats (floor {intervention_floor(cost, scale):.2%})", flush=True)
-        if isinstance(timing, partial):
-            timing = timing(release_cost=cfg.human.release_cost)
-        return make(expert, mental_model, cost, scale, timing=timing)
-
-    # known from before this run was stopped, or from another run
     path = (output if cfg.like is None else Path(cfg.like)) / "calibration.json"
-    if path.exists():
+
+    # cost and scale: given; known from before this run was stopped, or from another run; or calibrated
+    if "cost" in cfg.human:
+        figures: Any = {name: cfg.human[name] for name in ("cost", "scale", "release_cost") if name in cfg.human}
+        floor = intervention_floor(cfg.human.cost, cfg.human.scale)
+        words = f"cost {cfg.human.cost}, scale {cfg.human.scale} nats (floor {floor:.2%})"
+    elif path.exists():
         figures = read_json(path)
         words = f"cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats, as in '{path.parent}'"
     else:
         figures, words = find_calibration(cfg, env, policy, expert, mental_model)
     print(f"human: {words}", flush=True)
-    rank_zero_only(write_text)(output / "calibration.json", json.dumps(figures, indent=2) + "\n")
+    if "cost" not in cfg.human:
+        rank_zero_only(write_text)(output / "calibration.json", json.dumps(figures, indent=2) + "\n")
+
+    # the human
+    make, timing = instantiate(cfg.human.kind), instantiate(cfg.human.timing)
     if isinstance(timing, partial):
+        if "release_cost" not in figures:
+            raise ValueError(
+                "human.timing needs the cost of staying in control; give it as +human.release_cost=… (nats)"
+            )
         timing = timing(release_cost=figures["release_cost"])
-    return make(expert, mental_model, figures["cost"], figures["scale"], timing=timing, spread=figures.get("spread"))
+    spread = figures.get("spread")
+    return make(expert, mental_model, figures["cost"], figures["scale"], timing=timing, spread=spread)
 
 
 def find_calibration(
@@ -252,6 +259,7 @@ def find_calibration(
         "expert": fingerprint(expert),
         "mental_model": fingerprint(mental_model),
         "settings": {**settings, "metric": env.metric},
+        **describe_human(cfg.human),
     }
     figures = recall("calibration", depends_on, is_calibration) if cfg.cache else None
     if figures is not None:
@@ -263,14 +271,27 @@ def find_calibration(
         return {"cost": cost, "scale": scale}, f"cost {cost:.2f}, scale {scale:.2f} nats (estimated)"
 
     print("calibrating the human's cost and scale …", flush=True)
-    calibration = instantiate(cfg.human.calibrate)(env, policy, expert, mental_model, metric=env.metric)
+    make, timing = instantiate(cfg.human.kind), instantiate(cfg.human.timing)
+    calibrate = instantiate(cfg.human.calibrate)
+    calibration = calibrate(env, policy, expert, mental_model, metric=env.metric, make=make, timing=timing)
     store("calibration", depends_on, calibration.summary())
     return calibration.summary(), str(calibration)
 
 
+def describe_human(cfg: DictConfig) -> dict[str, Any]:
+    """Return what sets a simulated human apart from the paper's, beside policies, cost and scale: nothing for that."""
+    whole: Any = OmegaConf.to_container(cfg, resolve=True)
+    special = {}
+    if whole["kind"]["_target_"] != "mile.humans.SimulatedHuman":
+        special["kind"] = whole["kind"]["_target_"]
+    if whole["timing"]["_target_"] != "mile.timing.Memoryless":
+        special["timing"] = whole["timing"]
+    return special
+
+
 def is_calibration(figures: Any) -> bool:
     """Return whether a value from a file holds all figures of a calibration."""
-    describe(figures)
+    describe(figures)  # which names all of them
     check_cost_and_scale(figures["cost"], figures["scale"])
     return True
 

@@ -16,9 +16,10 @@ from mile.evaluation import Evaluation, evaluate_policy
 from mile.files import read_json, write_text
 from mile.humans import SimulatedHuman
 from mile.policies import Policy
-from mile.running.assembly import Assembly
+from mile.running.assembly import Assembly, describe_human
 from mile.running.cache import describe_environment, fingerprint, recall, store
 from mile.running.targets import load_config
+from mile.timing import Sticky
 
 # parts of the config that two runs must share to have the same human and reference lines, and keys that may differ
 FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
@@ -76,7 +77,10 @@ def _line(
             "mental_model": fingerprint(human.first_impression),
             "cost": human.cost,
             "scale": human.scale,
+            **describe_human(cfg.human),
         }
+        if isinstance(human.timing, Sticky):
+            supervisor["release_cost"] = human.timing.release_cost
     depends_on = {
         "environment": describe_environment(cfg.env, parts.simulators),
         "policy": fingerprint(policy),
