@@ -159,7 +159,7 @@ def action_spread(human: Distribution) -> Float[Tensor, "*batch"]:
     """
     if isinstance(human, Categorical):
         surprise = human.logits.amax(-1, keepdim=True) - human.logits  # [*batch, actions]
-        return (human.probs * surprise).sum(-1)
+        return torch.where(human.probs > 0, human.probs * surprise, 0.0).sum(-1)
     if is_diagonal_gaussian(human):
         return torch.full_like(human.mean[..., 0], human.event_shape[0] / 2)
     log_prob = human.log_prob(_reparameterised(human).rsample(torch.Size([MONTE_CARLO_SAMPLES])))

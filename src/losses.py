@@ -237,7 +237,7 @@ def with_silence(
     """
     log_prob = policy.log_prob(robot_action)  # [*batch]
     silence_loss = -torch.where(silent > 0, silent * log_prob, 0.0).mean()
-    silence_weight = weight * spread / max(cost, spread)
+    silence_weight = weight if cost <= spread else weight * spread / cost
 
     return LossWithSilence(
         loss=terms.loss + silence_weight * silence_loss,

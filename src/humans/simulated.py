@@ -1,7 +1,7 @@
 """The simulated human of Sec. V, and one who acts in proportion to how sure they are."""
 
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDictBase
@@ -14,7 +14,7 @@ from mile.losses import scaled_by
 from mile.policies import Policy
 from mile.policies.sampling import draw
 from mile.timing import Gap, Memoryless, TimingModel
-from mile.timing.believing import Believing, knows_nothing, stack_hypotheses
+from mile.timing.believing import Believing, check_hypotheses, knows_nothing, stack_hypotheses
 from mile.timing.model import State
 
 
@@ -52,8 +52,8 @@ class SimulatedHuman(nn.Module, Human):
         first_cost: Cost from the constructor.
 
     Raises:
-        ValueError: `cost` or `scale` is not finite, `scale` is not above 0, the timing makes no sense with the cost, or
-            the policies see different entries of a step.
+        ValueError: `cost` or `scale` is not finite, `scale` is not above 0, the timing makes no sense with the cost or
+            the expert's actions, or the policies see different entries of a step.
 
     Source: Sec. V, "Experiment Setup"; App. B.
     """
@@ -78,6 +78,7 @@ class SimulatedHuman(nn.Module, Human):
         self.scale = scale
         self.timing = Memoryless() if timing is None else timing
         self.timing.check(cost)
+        check_hypotheses(self.timing, expert.architecture)
         self.spread = spread
         self._state: State | None = None
         self._moment: Moment | None = None
@@ -136,9 +137,18 @@ class HesitantHuman(SimulatedHuman):
     The simulated human of the authors' released code acts so; that of the paper's text acts by N(μ*, s*²). Needs
     continuous actions.
 
+    Args:
+        expert: Expert policy π*; the others are those of `SimulatedHuman`.
+
     Raises:
         ValueError: The expert's actions are not those of a diagonal Gaussian.
     """
+
+    def __init__(self, expert: Policy, *arguments: Any, **options: Any) -> None:
+        super().__init__(expert, *arguments, **options)
+        observation = torch.zeros(expert.architecture["observation_dim"], dtype=torch.float64)
+        with torch.no_grad():
+            scaled_by(self.expert(observation), observation.new_zeros(()))
 
     def _actions(self, expert: Distribution, log_prob: Tensor) -> Distribution:
         return scaled_by(expert, log_prob)

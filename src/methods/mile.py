@@ -22,7 +22,7 @@ from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import CategoricalPolicy, Policy
 from mile.timing import Attempts, Believing, Delayed, Gap, Memoryless, TimingModel
 from mile.timing.attempts import attempt_rows
-from mile.timing.believing import knows_nothing, stack_hypotheses
+from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
 from mile.transitions import DEMONSTRATION
 
 LIKELIHOODS = ("product", "joint", "scaled")
@@ -59,8 +59,8 @@ class MILE(Method):
         optimizer: Function that makes the optimiser from the parameters of both networks.
 
     Raises:
-        ValueError: A number is out of its range, the likelihood is unknown, or it does not go with the policy's actions
-            or the timing.
+        ValueError: A number is out of its range, the likelihood is unknown, or likelihood, timing and the policy's
+            actions do not go together.
 
     Source: Sec. IV, App. A (Algorithm 1, LEARNING).
     """
@@ -93,6 +93,7 @@ class MILE(Method):
         if silence_weight and (spread is None or not spread >= 0):
             raise ValueError(f"silence needs the spread of the human's own actions (nats, at least 0), got {spread}")
         _check_likelihood(likelihood, policy, timing)
+        check_hypotheses(timing, policy.architecture)
 
         self.save_hyperparameters(
             "cost",
@@ -178,11 +179,17 @@ class MILE(Method):
         """Return what each of the steps `[steps]`, of whole attempts, must know of its attempt; None: nothing.
 
         Raises:
-            ValueError: The attempts are not whole, or shorter than the longest delay.
+            ValueError: The attempts are not whole, or all of them are shorter than the median delay.
         """
         if not self.needs_attempts:
             return None
         rows, valid = attempt_rows(steps)
+        longest = rows.shape[-1]
+        if isinstance(self.timing, Delayed) and self.timing.median_delay > longest:
+            raise ValueError(
+                f"median_delay is {self.timing.median_delay} steps, but no attempt has more than {longest}; choose a "
+                "shorter delay"
+            )
         gap, attempts = self._attempts(steps, rows, valid)
         entries = self.timing.context(gap, attempts, self.cost)
         if isinstance(self.timing, Delayed):

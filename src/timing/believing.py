@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
-from mile.timing.model import Attempts, Gap, LogProbs, State, before
+from mile.timing.model import Attempts, Gap, LogProbs, State, TimingModel, before
 from mile.timing.sticky import Sticky
 
 ACTION_BOUND = 1.0  # environments execute actions within ±1
+NUM_HYPOTHESES = 3  # of simulated humans and of learners
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Believing(Sticky):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.prior or min(self.prior) <= 0 or abs(sum(self.prior) - 1) > 1e-6:
+        if not (self.prior and min(self.prior) > 0 and abs(sum(self.prior) - 1) <= 1e-6):
             raise ValueError(f"prior must be weights above 0 that add up to 1, got {list(self.prior)}")
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory must lie in [0, 1], got {self.memory}")
@@ -122,6 +123,24 @@ def _evidence(hypotheses: Distribution, executed: Tensor, intervened: Tensor) ->
     dims = len(hypotheses.event_shape)
     log_prob = hypotheses.log_prob(executed.unsqueeze(-1 - dims))
     return torch.where(intervened.unsqueeze(-1), 0.0, log_prob)
+
+
+def check_hypotheses(timing: TimingModel, architecture: Mapping[str, Any]) -> None:
+    """Raise ValueError if a timing is `Believing`, but not in three hypotheses on robots with suitable actions.
+
+    Args:
+        timing: Model of a human in time, of any kind.
+        architecture: Architecture of the policies that the human compares.
+    """
+    if not isinstance(timing, Believing):
+        return
+    if len(timing.prior) != NUM_HYPOTHESES:
+        raise ValueError(
+            f"prior must have {NUM_HYPOTHESES} weights (of the mental model, the expert, a robot that acts at random), "
+            f"got {len(timing.prior)}"
+        )
+    if architecture.get("squash"):
+        raise ValueError("timing=believing needs discrete or diagonal Gaussian actions, got squash=true; leave it out")
 
 
 def stack_hypotheses(hypotheses: Sequence[Distribution]) -> Distribution:

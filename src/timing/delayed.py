@@ -57,14 +57,19 @@ def delayed_log_probs(onset: LogProbs, release: LogProbs, delay: Tensor, interve
     in_control = before(intervened)
     first = _first_steps(in_control)  # of the stretch that a step belongs to, [*batch, T]
 
-    # ln Π (1 − h_j) over the steps of the stretch before t
-    passed = torch.where(in_control, 0.0, log_not)
+    # ln Π (1 − h_j) over the steps of the stretch before t; steps in which a decision is certain are counted apart,
+    # because a sum beyond −∞ says nothing of the stretches that follow
+    certain = (log_not == -torch.inf) & ~in_control
+    passed = torch.where(in_control | certain, 0.0, log_not)
     passed = passed.cumsum(-1) - passed
-    watched = passed - passed.gather(-1, first)
+    count = certain.cumsum(-1) - certain.long()
+    blocked = count > count.gather(-1, first)
+    watched = torch.where(blocked, -torch.inf, passed - passed.gather(-1, first))
 
     # ln f_{t−k} for k = 0, 1, …, D, as far as t − k lies in the stretch, [*batch, T, D + 1]
     longest = len(delay) - 1
-    decided = torch.nn.functional.pad(log_decide + passed, (longest, 0)).unfold(-1, longest + 1, 1).flip(-1)
+    decided = torch.where(blocked, -torch.inf, log_decide + passed)
+    decided = torch.nn.functional.pad(decided, (longest, 0)).unfold(-1, longest + 1, 1).flip(-1)
     lag = torch.arange(longest + 1, device=first.device)
     step = torch.arange(first.shape[-1], device=first.device)
     in_stretch = lag <= (step - first).unsqueeze(-1)
@@ -76,6 +81,7 @@ def delayed_log_probs(onset: LogProbs, release: LogProbs, delay: Tensor, interve
     pending = _log_sum_exp(decided + _log_longer(delay))
     log_silent = _log_sum_exp(torch.stack([watched + log_not, pending], -1))
     log_silent_before = torch.where(step == first, 0.0, before(log_silent))
+    log_silent_before = torch.where(log_silent_before == -torch.inf, 0.0, log_silent_before)  # impossible by then
 
     return (
         torch.where(in_control, release[0].double(), log_silent - log_silent_before),
@@ -188,6 +194,8 @@ class Delayed(Sticky):
             raise ValueError(f"median_delay (steps) must be at least 0 and finite, got {self.median_delay}")
         if not (math.isfinite(self.delay_spread) and self.delay_spread > 0):
             raise ValueError(f"delay_spread must be above 0 and finite, got {self.delay_spread}")
+        if not isinstance(self.longest_delay, int):
+            raise ValueError(f"longest_delay (steps) must be a whole number, got {self.longest_delay}")
         if self.longest_delay < max(1, self.median_delay):
             raise ValueError(
                 f"longest_delay (steps) must be at least 1 and median_delay ({self.median_delay}), got "

@@ -9,6 +9,7 @@ from mile.envs import InterventionTransform, make_env
 from mile.envs.players import MultiProcess
 from mile.humans import SimulatedHuman
 from mile.policies import load_policy
+from mile.timing import Delayed
 from tests.support import act_by_step
 
 ROBOT, EXPERT, MENTAL_MODEL = (load_policy(f"lunarlander/{role}") for role in ("initial", "expert", "mental_model"))
@@ -45,6 +46,15 @@ def test_workers_play_with_the_present_human(workers):
     for cost in (9.9, 3.0):
         human.cost = cost
         check_equal(*(collect_episodes(env, ROBOT, 3, seed=5) for env in (there, here)))
+
+
+def test_workers_play_with_a_human_in_time_who_has_a_past(workers):
+    human = SimulatedHuman(EXPERT, MENTAL_MODEL, 4.0, 3.6, Delayed(2.0, median_delay=6.0))
+    here = TransformedEnv(make_env("lunarlander", 3), InterventionTransform(human))
+    there = TransformedEnv(workers, InterventionTransform(human))
+    steps = collect_episodes(here, ROBOT, 3, seed=5)
+    assert steps["intervened"].any()
+    check_equal(steps, collect_episodes(there, ROBOT, 3, seed=5))
 
 
 def test_each_step_says_when_it_was_made(workers):

@@ -85,6 +85,8 @@ def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
         "cost": 1.0,
         "scale": 2.0,
         "intervention_weight": 0.5,
+        "policy_weight": None,
+        "likelihood": "product",
         "silence_weight": 0.0,
         "frozen_mental_model": False,
     }
