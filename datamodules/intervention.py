@@ -47,8 +47,8 @@ class InterventionDataModule(LightningDataModule):
 
     A batch is one gather by row numbers from the memory map: nothing is collated sample by sample. The order of epoch
     e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
-    A `Contextual` one is asked before every epoch for what it knows of the whole attempts, which a batch serves as
-    `context`.
+    A `Contextual` one is asked for what it knows of the whole attempts, which batches serve as `context`: when a round
+    begins, and anew with the first epoch after each pass over the rows, because the answer depends on the networks.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
     batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
@@ -93,6 +93,8 @@ class InterventionDataModule(LightningDataModule):
         self.restart = restart
         self.epochs_served = 0
         self._copy = TensorDict({}, [0])
+        self._kept_context: TensorDict | None = None
+        self._rows_since = 0  # rows served since the context was asked for
         self._weighed_episodes: list[Episode] | None = None
         self._weighed_rows: Any = None
 
@@ -110,7 +112,7 @@ class InterventionDataModule(LightningDataModule):
         rows, draw, weight = self._weighed()
         if not len(rows):
             return
-        context = self._context(rows)
+        context = self._latest_context(rows)
 
         joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
         served = self.batches_per_epoch or math.ceil(len(rows) / joint)
@@ -118,6 +120,7 @@ class InterventionDataModule(LightningDataModule):
         for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
             chosen = shared[own]
             batch = self._batch(rows, context, chosen)
+            self._rows_since += joint
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
     def share(self) -> tuple[int, int]:
@@ -160,8 +163,16 @@ class InterventionDataModule(LightningDataModule):
         batch = self.steps()[rows[chosen]]
         return batch if context is None else batch.set("context", context[chosen])
 
+    def _latest_context(self, rows: Tensor) -> TensorDict | None:
+        """Return the context of the rows that are served, a new one after each pass over them."""
+        kept = self._kept_context
+        if kept is None or len(kept) != len(rows) or self._rows_since >= len(rows):
+            self._kept_context = self._context(rows)
+            self._rows_since = 0
+        return self._kept_context
+
     def _context(self, rows: Tensor) -> TensorDict | None:
-        """Return what the method knows of the whole attempts that the rows belong to, a new answer every epoch."""
+        """Return what the method knows, at present, of the whole attempts that the rows belong to."""
         method = self.trainer.lightning_module if self.trainer else None
         if not isinstance(method, Contextual) or not method.needs_attempts:
             return None
@@ -200,13 +211,23 @@ class InterventionDataModule(LightningDataModule):
         return rows, draw, weight
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the numbers that decide the order of the epochs to come."""
-        return {"seed": self.seed, "epochs_served": self.epochs_served}
+        """Return what decides the epochs to come: the order of their rows, and what is known of these."""
+        context = {} if self._kept_context is None else self._kept_context.cpu().to_dict()
+        return {
+            "seed": self.seed,
+            "epochs_served": self.epochs_served,
+            "context": context,
+            "rows_since": self._rows_since,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the epoch that follows the last one served."""
         self.seed = state_dict["seed"]
         self.epochs_served = state_dict["epochs_served"]
+        self._rows_since = state_dict["rows_since"]
+        context = state_dict["context"]
+        if context:
+            self._kept_context = TensorDict(context, [len(context[next(iter(context))])])
 
 
 class _Batches(IterableDataset):

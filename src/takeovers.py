@@ -186,7 +186,7 @@ def observed_rates(attempts: Attempts) -> Rates:
 
 
 def _means(prob: Tensor, in_control: Tensor, valid: Tensor) -> Rates:
-    """Return the mean probability where nobody was in control before, and where the human was; 0 where there is none."""
+    """Return the mean probability where nobody was in control before, and where the human was; 0 for no such steps."""
     watching, controlling = prob[valid & ~in_control], prob[valid & in_control]
     return Rates(
         float(watching.mean()) if len(watching) else 0.0, float(controlling.mean()) if len(controlling) else 0.0

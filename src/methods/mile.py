@@ -146,8 +146,8 @@ class MILE(Method):
         # silence
         assert self.spread is not None
         silent = (~intervened).float()
-        if "did_not_decide" in context:
-            silent = context["content"].to(silent)
+        if "content" in context:
+            silent = context["content"]
         return with_silence(
             terms,
             policy,
@@ -190,10 +190,8 @@ class MILE(Method):
                 f"median_delay is {self.timing.median_delay} steps, but no attempt has more than {longest}; choose a "
                 "shorter delay"
             )
-        gap, attempts = self._attempts(steps, rows, valid)
-        entries = self.timing.context(gap, attempts, self.cost)
-        if isinstance(self.timing, Delayed):
-            entries["content"] = self.timing.content(gap, attempts, self.cost)
+        padded, attempts = self._attempts(steps, rows, valid)
+        entries = self.timing.context(lambda: self._gap(padded), attempts, self.cost)
         flat = {name: value[attempts.valid] for name, value in entries.items()}
         return TensorDict(flat, [len(steps)])
 
@@ -203,15 +201,15 @@ class MILE(Method):
         if not self.needs_attempts:
             return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
         rows, valid = attempt_rows(steps)
-        gap, attempts = self._attempts(steps, rows, valid)
-        _, log_prob = self.timing.attempt_log_probs(gap, attempts, self.cost)
+        padded, attempts = self._attempts(steps, rows, valid)
+        _, log_prob = self.timing.attempt_log_probs(self._gap(padded), attempts, self.cost)
         return log_prob[attempts.valid].exp().cpu().double()
 
-    def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[Gap, Attempts]:
-        """Return the gap in every step of whole attempts, and the attempts, `[attempts, T]`, on the module's device."""
+    def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[Tensor, Attempts]:
+        """Return observations of whole attempts, and the attempts, `[attempts, T]`, on the module's device."""
         padded = steps.select("observation", "intervened", "executed_action")[rows].to(self.device)
         attempts = Attempts(padded["intervened"], valid.to(self.device), padded["executed_action"])
-        return self._gap(padded["observation"]), attempts
+        return padded["observation"], attempts
 
     def sampling_weights(self, steps: TensorDictBase) -> None:
         """Return None: all steps are drawn equally often.

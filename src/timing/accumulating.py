@@ -1,6 +1,6 @@
 """A human who waits to see whether the robot recovers: they decide by the mean of what they have seen."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -57,20 +57,21 @@ class Accumulating(Sticky):
         mean_gap = self._mean_gap(gap.expected(), attempts)
         return self._log_probs(mean_gap, self.step_cost({"in_control": in_control}, cost), gap.scale)
 
-    def context(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
+    def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
         """Return the mean so far, and how much later steps gain by this step's gap; see `TimingModel.context`."""
         in_control = before(attempts.intervened)
         costs = self.step_cost({"in_control": in_control}, cost)
-        expected = gap.expected().detach()
+        here = gap()
+        expected = here.expected().detach()
         mean_gap = self._mean_gap(expected, attempts)
         so_far = mean_gap - self.leak * expected  # (1 − leak) × the mean before
 
         # derivatives of the log-likelihood by the gap of a step: of all steps, and of this step alone
         with torch.enable_grad():
             gaps = expected.requires_grad_()
-            log_probs = self._log_probs(self._mean_gap(gaps, attempts), costs, gap.scale)
+            log_probs = self._log_probs(self._mean_gap(gaps, attempts), costs, here.scale)
             (whole,) = torch.autograd.grad(self._total(log_probs, attempts), gaps)
-            log_probs = self._log_probs(so_far + self.leak * gaps, costs, gap.scale)
+            log_probs = self._log_probs(so_far + self.leak * gaps, costs, here.scale)
             (own,) = torch.autograd.grad(self._total(log_probs, attempts), gaps)
         return {"in_control": in_control, "gap_so_far": so_far, "gain_of_later_steps": whole - own}
 

@@ -1,6 +1,6 @@
 """A human who learns what the robot is like from what they see it do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,9 +66,9 @@ class Believing(Sticky):
         believed = _with_belief(gap, self._beliefs(gap, attempts))
         return believed.log_probs(self.step_cost({"in_control": in_control}, cost))
 
-    def context(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
+    def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
         """Return who was in control, and what was believed; see `TimingModel.context`."""
-        return {**super().context(gap, attempts, cost), "log_belief": self._beliefs(gap, attempts)}
+        return {**super().context(gap, attempts, cost), "log_belief": self._beliefs(gap(), attempts)}
 
     def step_log_likelihood(self, gap: Gap, steps: Mapping[str, Tensor], cost: float | Tensor) -> Tensor:
         """Return ln p(ν|s) under the step's belief; see `TimingModel.step_log_likelihood`."""

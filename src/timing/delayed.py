@@ -9,7 +9,7 @@ probability that the decision falls in step τ; the takeover begins in step t wi
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -104,11 +104,7 @@ def decided_probs(
     if valid is None:
         valid = torch.ones_like(intervened)
     _, decides = decision_posterior(onset, release, delay, intervened, valid)
-    first = _first_steps(before(intervened))
-    so_far = decides.cumsum(-1)
-    earlier = (so_far - decides).gather(-1, first)  # in stretches before
-    silent = valid & ~intervened & ~before(intervened)
-    return torch.where(silent, so_far - earlier, 0.0).clamp(0, 1).to(onset[0])
+    return _still_pending(decides, intervened, valid).to(onset[0])
 
 
 def decision_posterior(
@@ -126,6 +122,14 @@ def decision_posterior(
         total = delayed_log_likelihood((leaves[0], leaves[1]), fixed, delay.detach(), intervened, valid).sum()
         log_not, log_decide = torch.autograd.grad(total, leaves)
     return log_not, log_decide
+
+
+def _still_pending(decides: Tensor, intervened: Tensor, valid: Tensor) -> Tensor:
+    """Return the probability that a decision had fallen and was not yet acted on, from that of deciding in a step."""
+    so_far = decides.cumsum(-1)
+    in_earlier_stretches = (so_far - decides).gather(-1, _first_steps(before(intervened)))
+    silent = valid & ~intervened & ~before(intervened)
+    return torch.where(silent, so_far - in_earlier_stretches, 0.0).clamp(0, 1)
 
 
 def _first_steps(in_control: Tensor) -> Tensor:
@@ -251,22 +255,26 @@ class Delayed(Sticky):
         onset, release, delay = self._parts(gap, cost)
         return delayed_log_probs(onset, release, delay, attempts.intervened, attempts.valid)
 
-    def context(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
-        """Return who was in control, and when decisions fell given the whole attempt; see `TimingModel.context`."""
-        onset, release, delay = self._parts(gap, cost)
-        did_not, decided = decision_posterior(onset, release, delay, attempts.intervened, attempts.valid)
-        return {**super().context(gap, attempts, cost), "did_not_decide": did_not, "decided": decided}
+    def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
+        """Return who was in control, and when decisions fell given the whole attempt; see `TimingModel.context`.
 
-    def content(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> Tensor:
-        """Return the probability that no decision had fallen yet, where ν=0, and 0 where ν=1, `[*batch, T]`."""
-        onset, release, delay = self._parts(gap, cost)
-        decided = decided_probs(onset, release, delay, attempts.intervened, attempts.valid)
-        return torch.where(attempts.intervened, 0.0, 1 - decided)
+        A step with ν=0 is `content` with the probability that no decision had fallen yet.
+        """
+        onset, release, delay = self._parts(gap(), cost)
+        intervened, valid = attempts.intervened, attempts.valid
+        did_not_decide, decided = decision_posterior(onset, release, delay, intervened, valid)
+        pending = _still_pending(decided, intervened, valid)
+        return {
+            **super().context(gap, attempts, cost),
+            "did_not_decide": did_not_decide.to(onset[0]),
+            "decided": decided.to(onset[0]),
+            "content": torch.where(intervened, 0.0, 1 - pending).to(onset[0]),
+        }
 
     def step_log_likelihood(self, gap: Gap, steps: Mapping[str, Tensor], cost: float | Tensor) -> Tensor:
         """Return the expected log-likelihood of the hidden decision; see `TimingModel.step_log_likelihood`."""
         log_not, log_intervene = gap.log_probs(self.step_cost(steps, cost))
-        decision = steps["did_not_decide"].to(log_not) * log_not + steps["decided"].to(log_not) * log_intervene
+        decision = steps["did_not_decide"] * log_not + steps["decided"] * log_intervene
         staying = torch.where(steps["intervened"], log_intervene, log_not)
         return torch.where(steps["in_control"], staying, decision)
 

@@ -5,7 +5,7 @@ for the log-likelihood of whole attempts. A console shows its answer before the 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -105,8 +105,14 @@ class TimingModel(ABC):
 
     # single steps, which a learner draws in any order
 
-    def context(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
-        """Return what a step needs to know of its attempt to be learnt from alone: entries `[*batch, T, …]`."""
+    def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
+        """Return what a step needs to know of its attempt to be learnt from alone: entries `[*batch, T, …]`.
+
+        Args:
+            gap: Function that returns the gap in every step, which some models do not need.
+            attempts: Whole attempts.
+            cost: Cost of taking over, nats.
+        """
         return {}
 
     @abstractmethod

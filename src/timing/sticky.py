@@ -1,7 +1,7 @@
 """Takeovers that last: it costs less to stay in control than to take it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +82,7 @@ class Sticky(Memoryless):
         """Return the probabilities at each step's cost; see `TimingModel.attempt_log_probs`."""
         return gap.log_probs(self.step_cost({"in_control": before(attempts.intervened)}, cost))
 
-    def context(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
+    def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
         """Return who was in control before each step; see `TimingModel.context`."""
         return {"in_control": before(attempts.intervened)}
 

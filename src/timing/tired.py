@@ -1,7 +1,7 @@
 """A human whose effort grows with every step that they have been in control."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,9 +42,9 @@ class Tired(Memoryless):
 
     def attempt_log_probs(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> LogProbs:
         """Return the probabilities at each step's cost; see `TimingModel.attempt_log_probs`."""
-        return gap.log_probs(self.step_cost(self.context(gap, attempts, cost), cost))
+        return gap.log_probs(self.step_cost(self.context(lambda: gap, attempts, cost), cost))
 
-    def context(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
+    def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
         """Return the steps in control before each step; see `TimingModel.context`."""
         intervened = attempts.intervened.float()
         return {"steps_in_control": intervened.cumsum(-1) - intervened}

@@ -111,7 +111,7 @@ def by_hand(method, attempt):
         expected = stack_hypotheses([expected, policy, torch.distributions.Independent(uniform, 1)])
     nu = attempt["intervened"]
     attempts = Attempts(nu, torch.ones_like(nu), attempt["executed_action"])
-    return timing.context(Gap(policy, expected, SCALE), attempts, COST)
+    return timing.context(lambda: Gap(policy, expected, SCALE), attempts, COST)
 
 
 def test_silent_steps_of_a_delayed_human_count_by_the_probability_that_nothing_was_decided(tmp_path):

@@ -75,7 +75,7 @@ def test_single_steps_have_the_gradient_of_whole_attempts(name):
         attempts = attempts._replace(executed_action=gap.mental_model.sample())
 
     whole = torch.autograd.grad(model.log_likelihood(gap, attempts, COST).sum(), mean)[0]
-    steps = {"intervened": intervened, **model.context(gap, attempts, COST)}
+    steps = {"intervened": intervened, **model.context(lambda: gap, attempts, COST)}
     single = torch.autograd.grad(model.step_log_likelihood(gap, steps, COST).sum(), mean)[0]
     torch.testing.assert_close(single, whole, atol=1e-6, rtol=1e-6)
 
