@@ -67,7 +67,7 @@ def scaled_by(policy: Distribution, log_prob: Float[Tensor, "*batch"]) -> Indepe
 
     Args:
         policy: Diagonal Gaussian policy.
-        log_prob: ln p(ν=1|s).
+        log_prob: Logarithm of p(ν=1|s), nats.
 
     Raises:
         ValueError: The policy is no diagonal Gaussian.

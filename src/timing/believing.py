@@ -79,8 +79,8 @@ class Believing(Sticky):
 
     def _update(self, log_belief: Tensor, evidence: Tensor) -> Tensor:
         """Return the belief after a step, `[*batch, hypotheses]`."""
-        kept = self.memory * log_belief + (1 - self.memory) * self._log_prior().to(log_belief)
-        return (kept + evidence).log_softmax(-1)
+        memory = self.memory * log_belief + (1 - self.memory) * self._log_prior().to(log_belief)
+        return (memory + evidence).log_softmax(-1)
 
     def _beliefs(self, gap: Gap, attempts: Attempts) -> Tensor:
         """Return the belief that each step is decided by, `[*batch, T, hypotheses]`.

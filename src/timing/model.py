@@ -89,7 +89,7 @@ class TimingModel(ABC):
         Args:
             state: State that `decide` returned in this step.
             gap: Gap in the step.
-            intervened: ν of the step, `[*batch]`.
+            intervened: Decision ν of the step, `[*batch]`.
             executed: Action that the environment received, `[*batch]` or `[*batch, action_dim]`.
         """
 

@@ -52,9 +52,9 @@ def test_workers_play_with_a_human_in_time_who_has_a_past(workers):
     human = SimulatedHuman(EXPERT, MENTAL_MODEL, 4.0, 3.6, Delayed(2.0, median_delay=6.0))
     here = TransformedEnv(make_env("lunarlander", 3), InterventionTransform(human))
     there = TransformedEnv(workers, InterventionTransform(human))
-    steps = collect_episodes(here, ROBOT, 3, seed=5)
+    steps = collect_episodes(here, ROBOT, 2, seed=5)
     assert steps["intervened"].any()
-    check_equal(steps, collect_episodes(there, ROBOT, 3, seed=5))
+    check_equal(steps, collect_episodes(there, ROBOT, 2, seed=5))
 
 
 def test_each_step_says_when_it_was_made(workers):

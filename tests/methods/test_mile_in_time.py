@@ -15,6 +15,7 @@ from mile.humans import Decision, Human, SimulatedHuman
 from mile.methods import MILE
 from mile.timing import Accumulating, Attempts, Believing, Delayed, Gap, Memoryless, Sticky, Tired
 from mile.timing.believing import stack_hypotheses
+from tests.methods.training import ENVIRONMENTS
 from tests.support import quiet_trainer, same_weights
 
 TIMINGS = {
@@ -48,14 +49,20 @@ class NowAndThen(Human):
         return Decision(intervened, action, torch.full(intervened.shape, torch.nan))
 
 
-def deployed(folder, name, rounds=2):
-    """Return an environment, and a data module with three recorded episodes in each round."""
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Environments and what was recorded in them, by name."""
+    return {name: deployed(tmp_path_factory.mktemp("data"), name) for name in ENVIRONMENTS}
+
+
+def deployed(folder, name):
+    """Return an environment, and a data module with three recorded episodes in each of two rounds."""
     torch.manual_seed(1)
     env = make_env(name, num_envs=2)
     robot = make_policy(env, hidden_dims=(8,))
     watched = TransformedEnv(env, InterventionTransform(NowAndThen()))
     data = InterventionDataModule(folder / "buffer", name, batch_size=16, seed=3)
-    for number in range(rounds):
+    for number in range(2):
         numbers = [3 * number, 3 * number + 1, 3 * number + 2]
         collect_episodes(watched, robot, numbers, seed=5, deployment_round=number, on_episode=data.buffer.append)
     return env, data
@@ -85,14 +92,15 @@ def attempt_of(data, episode):
 
 
 @pytest.mark.parametrize("name", IN_TIME)
-def test_a_batch_has_what_its_steps_must_know_of_their_own_attempts(tmp_path, name):
+def test_a_batch_has_what_its_steps_must_know_of_their_own_attempts(recordings, name):
     """Against each attempt by itself, without padding and without the other rounds."""
-    env, data = deployed(tmp_path, "CountingBox-v0")
+    env, data = recordings["CountingBox-v0"]
     method = method_for(env, TIMINGS[name])
     served = serve(data, method)
     assert len(served) >= len(data.buffer.steps)
     data.rounds = [1]
     later = serve(data, method)
+    data.rounds = None
     assert set(later["round"].tolist()) == {1}
     for batch in (served, later):
         for episode in set(batch["episode"].tolist()):
@@ -114,8 +122,8 @@ def by_hand(method, attempt):
     return timing.context(lambda: Gap(policy, expected, SCALE), attempts, COST)
 
 
-def test_silent_steps_of_a_delayed_human_count_by_the_probability_that_nothing_was_decided(tmp_path):
-    env, data = deployed(tmp_path, "CountingBox-v0")
+def test_silent_steps_of_a_delayed_human_count_by_the_probability_that_nothing_was_decided(recordings):
+    env, data = recordings["CountingBox-v0"]
     served = serve(data, method_for(env, TIMINGS["delayed"]))
     content, intervened = served["context", "content"], served["intervened"]
     assert (content[intervened] == 0).all()
@@ -123,14 +131,14 @@ def test_silent_steps_of_a_delayed_human_count_by_the_probability_that_nothing_w
     assert 0 < content[~intervened].min() < 1
 
 
-def test_a_memoryless_method_is_served_nothing_more(tmp_path):
-    env, data = deployed(tmp_path, "Counting-v0")
+def test_a_memoryless_method_is_served_nothing_more(recordings):
+    env, data = recordings["Counting-v0"]
     assert "context" not in serve(data, method_for(env, None)).keys()
 
 
 @pytest.mark.parametrize("name", ["delayed", "accumulating", "believing"])
-def test_the_context_is_new_in_every_epoch_and_changes_as_the_networks_do(tmp_path, name):
-    env, data = deployed(tmp_path, "CountingBox-v0")
+def test_the_context_is_new_in_every_epoch_and_changes_as_the_networks_do(recordings, name):
+    env, data = recordings["CountingBox-v0"]
     method = method_for(env, TIMINGS[name])
     first, second = (ordered(serve(data, method)) for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
@@ -155,9 +163,9 @@ def ordered(batch):
 
 @pytest.mark.parametrize("box", [False, True])
 @pytest.mark.parametrize("name", IN_TIME)
-def test_all_steps_together_have_the_gradient_of_the_exact_likelihood_of_attempts(tmp_path, name, box):
+def test_all_steps_together_have_the_gradient_of_the_exact_likelihood_of_attempts(recordings, name, box):
     """With a belief, the policy alone: how the mental model moves the belief itself is left out of an epoch."""
-    env, data = deployed(tmp_path, "CountingBox-v0" if box else "Counting-v0", rounds=1)
+    env, data = recordings["CountingBox-v0" if box else "Counting-v0"]
     method = method_for(env, TIMINGS[name], intervention_weight=1.0).double()
     steps = recorded(data)
     networks = [method.policy] if name == "believing" else [method.policy, method.mental_model]
@@ -181,8 +189,8 @@ for one in ("memoryless", "sticky"):  # where a step with ν=1 is due to one dec
 
 
 @pytest.mark.parametrize(("name", "likelihood", "box"), ALLOWED)
-def test_every_timing_and_likelihood_learns(tmp_path, name, likelihood, box):
-    env, data = deployed(tmp_path, "CountingBox-v0" if box else "Counting-v0", rounds=1)
+def test_every_timing_and_likelihood_learns(recordings, name, likelihood, box):
+    env, data = recordings["CountingBox-v0" if box else "Counting-v0"]
     method = method_for(env, TIMINGS[name], likelihood=likelihood, silence_weight=0.1, spread=1.0)
     before = method_for(env, TIMINGS[name])
     steps, losses = data.buffer.steps[: len(data.buffer)], []
@@ -232,8 +240,8 @@ def test_a_resumed_run_with_a_delayed_human_gives_the_same_weights_bit_for_bit(t
 
 
 @pytest.mark.parametrize("name", TIMINGS)
-def test_predictions_have_the_likelihood_of_the_attempts(tmp_path, name):
-    env, data = deployed(tmp_path, "CountingBox-v0", rounds=1)
+def test_predictions_have_the_likelihood_of_the_attempts(recordings, name):
+    env, data = recordings["CountingBox-v0"]
     method = method_for(env, TIMINGS[name]).double()
     steps = recorded(data)
     prob = method.predict(steps)
@@ -285,8 +293,8 @@ def test_squashed_actions_go_with_neither_a_belief_nor_scaling():
         assert "\n" not in str(error.value)
 
 
-def test_torn_attempts_and_delays_beyond_every_attempt_are_refused_in_one_line(tmp_path):
-    env, data = deployed(tmp_path, "CountingBox-v0", rounds=1)
+def test_torn_attempts_and_delays_beyond_every_attempt_are_refused_in_one_line(recordings):
+    env, data = recordings["CountingBox-v0"]
     steps = data.buffer.steps[: len(data.buffer)]
     for timing, recording, message in (
         (TIMINGS["delayed"], steps[1:], "needs whole attempts"),
