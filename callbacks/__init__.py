@@ -1,6 +1,7 @@
 """Callbacks: deployment rounds, evaluation, diagnostics, checkpoints, the progress bar."""
 
 from mile.callbacks.checkpoint import RoundCheckpoint
+from mile.callbacks.cloning_alone import CloningAloneCallback
 from mile.callbacks.console import ConsoleCallback
 from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
@@ -13,6 +14,7 @@ from mile.callbacks.study import StudyCallback
 from mile.callbacks.video import VideoCallback
 
 __all__ = [
+    "CloningAloneCallback",
     "ConsoleCallback",
     "DeploymentCallback",
     "EstimatorCallback",

@@ -12,9 +12,10 @@ from torch.nn.utils import get_total_norm
 
 from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.methods import Method
-from mile.policies import Policy
+from mile.policies import GaussianPolicy, Policy
 
 MAX_STEPS = 4096  # recorded steps on which a round is measured, evenly spread
+MIN_SLOPE = 0.01  # of the sigmoid that bounds the log-std, over its largest; below, there is as good as no gradient
 
 
 class LearningCallback(RoundCallback):
@@ -23,6 +24,9 @@ class LearningCallback(RoundCallback):
     * `gradient/<term>/<network>`: L2 norm of that term's own gradient at the end of a round, where a loss has terms;
     * `gradient/cosine`: cosine between the gradients of `intervention_loss` and `policy_loss` in the policy; below 0
       they pull in opposite directions;
+    * `gradient/ratio`: norm of the first over that of the second, both without their weights;
+    * `policy/log_std_saturated`: share of recorded steps and dimensions in which a bounded log-std has as good as no
+      gradient (`saturated_share`);
     * `drift/not_intervened`, `drift/intervened`: mean KL(π before the round's learning ‖ π after it) over recorded
       steps with ν=0 and ν=1, nats. With restarts learning begins from the initial policy, not from the deployed one.
 
@@ -58,10 +62,10 @@ class LearningCallback(RoundCallback):
 
     def on_round_end(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
         """Log gradients and drift on recorded steps."""
-        rows = trainer.datamodule.buffer.rows(range(number + 1))
-        if not len(rows):  # demonstrations alone
+        steps = steps_of_rounds(trainer, number)
+        if not len(steps):  # demonstrations alone
             return
-        steps = trainer.datamodule.served(rows, len(rows) // MAX_STEPS + 1).to(pl_module.device)
+        steps = steps.to(pl_module.device)
 
         # gradients
         metrics = {}
@@ -69,9 +73,11 @@ class LearningCallback(RoundCallback):
         for (term, network), parts in gradients.items():
             metrics[f"gradient/{term}/{network}"] = float(get_total_norm(parts))
         if ("policy_loss", "policy") in gradients:
-            intervention = torch.cat([part.flatten() for part in gradients["intervention_loss", "policy"]])
-            cloning = torch.cat([part.flatten() for part in gradients["policy_loss", "policy"]])
+            intervention = flatten(gradients["intervention_loss", "policy"])
+            cloning = flatten(gradients["policy_loss", "policy"])
             metrics["gradient/cosine"] = float(torch.cosine_similarity(intervention, cloning, dim=0))
+            if cloning.any():
+                metrics["gradient/ratio"] = float(intervention.norm() / cloning.norm())
 
         # drift
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
@@ -80,8 +86,37 @@ class LearningCallback(RoundCallback):
         for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
             if where.any():
                 metrics[f"drift/{name}"] = float(divergence[where].mean())
+
+        # where the standard deviation cannot learn
+        if isinstance(after, GaussianPolicy):
+            metrics["policy/log_std_saturated"] = saturated_share(after, steps["observation"])
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=number)
+
+
+def steps_of_rounds(trainer: Trainer, last: int) -> TensorDictBase:
+    """Return recorded steps of the rounds up to a last one, at most `MAX_STEPS`, evenly spread; no demonstrations."""
+    rows = trainer.datamodule.buffer.rows(range(last + 1))
+    return trainer.datamodule.served(rows, len(rows) // MAX_STEPS + 1)
+
+
+@torch.no_grad()
+def saturated_share(policy: GaussianPolicy, observation: Tensor) -> float:
+    """Return the share of the log-std's entries whose sigmoid is flatter than `MIN_SLOPE` of its steepest.
+
+    Args:
+        policy: Policy with a bounded log-std.
+        observation: Observations, `[*batch, observation_dim]`.
+    """
+    _, std = policy.mean_and_std(observation)
+    bounded = (std.log() - policy.low) / (policy.high - policy.low)  # sigmoid, [*batch, action_dim]
+    slope = bounded * (1 - bounded)  # its derivative, at most ¼
+    return float((slope < MIN_SLOPE / 4).float().mean())
+
+
+def flatten(parts: tuple[Tensor, ...]) -> Tensor:
+    """Return the entries of a gradient in one vector."""
+    return torch.cat([part.flatten() for part in parts])
 
 
 def term_gradients(method: Method, steps: TensorDictBase) -> dict[tuple[str, str], tuple[Tensor, ...]]:

@@ -176,6 +176,8 @@ class InterventionDataModule(LightningDataModule):
         method = self.trainer.lightning_module if self.trainer else None
         if not isinstance(method, Contextual) or not method.needs_attempts:
             return None
+        if not len(rows):
+            return None
         context = method.context(self.steps()[rows])
         return None if context is None else context.to(rows.device if not self.on_device else method.device)
 

@@ -39,7 +39,7 @@ def update_trust(
         ValueError: A number is out of its range.
     """
     trusted, distrusted = prior
-    if min(trusted, distrusted) <= 0 or min(success_weight, failure_weight) < 0:
+    if not (min(trusted, distrusted) > 0 and min(success_weight, failure_weight) >= 0):
         raise ValueError(
             f"prior must be above 0 and both weights at least 0, got {list(prior)}, {success_weight}, {failure_weight}"
         )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Tired(Memoryless):
     Raises:
         ValueError: The cost_per_step is negative or not finite.
     """
+
+    one_decision: ClassVar[bool] = False
 
     cost_per_step: float
 
