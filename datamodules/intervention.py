@@ -165,8 +165,8 @@ class InterventionDataModule(LightningDataModule):
 
     def _latest_context(self, rows: Tensor) -> TensorDict | None:
         """Return the context of the rows that are served, a new one after each pass over them."""
-        kept = self._kept_context
-        if kept is None or len(kept) != len(rows) or self._rows_since >= len(rows):
+        last = self._kept_context
+        if last is None or len(last) != len(rows) or self._rows_since >= len(rows):
             self._kept_context = self._context(rows)
             self._rows_since = 0
         return self._kept_context

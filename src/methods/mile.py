@@ -1,6 +1,6 @@
 """MILE: learn the policy and the human's mental model of it jointly (Sec. IV)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -123,7 +123,7 @@ class MILE(Method):
         """Return the terms of the loss for recorded steps `[batch_size]`, with `context` if the human lives in time."""
         gap = self._gap(batch["observation"])
         policy, intervened = gap.human, batch["intervened"]
-        context = batch["context"] if self.needs_attempts else {}
+        context: Any = batch["context"] if self.needs_attempts else {}
         entries = {"intervened": intervened, **context}
         count = self.count(intervened)
 
@@ -207,7 +207,7 @@ class MILE(Method):
 
     def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[Tensor, Attempts]:
         """Return observations of whole attempts, and the attempts, `[attempts, T]`, on the module's device."""
-        padded = steps.select("observation", "intervened", "executed_action")[rows].to(self.device)
+        padded: Any = steps.select("observation", "intervened", "executed_action")[rows].to(self.device)
         attempts = Attempts(padded["intervened"], valid.to(self.device), padded["executed_action"])
         return padded["observation"], attempts
 

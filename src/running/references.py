@@ -16,8 +16,9 @@ from mile.evaluation import Evaluation, evaluate_policy
 from mile.files import read_json, write_text
 from mile.humans import SimulatedHuman
 from mile.policies import Policy
-from mile.running.assembly import Assembly, describe_human
+from mile.running.assembly import Assembly
 from mile.running.cache import describe_environment, fingerprint, recall, store
+from mile.running.people import describe_human
 from mile.running.targets import load_config
 from mile.timing import Sticky
 

@@ -9,7 +9,7 @@ import torch
 from mile.envs import make_env, make_policy
 from mile.policies import load_policy
 from mile.running import cache
-from mile.running.assembly import find_calibration, is_calibration
+from mile.running.people import find_calibration, is_calibration
 from mile.running.references import _is_evaluation
 from mile.train import train
 from tests.support import composed, smoke

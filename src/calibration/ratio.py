@@ -1,86 +1,22 @@
 """Cost and scale of a simulated human, from how often they are to intervene (Sec. V, App. D)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 from torchrl.envs import EnvBase, TransformedEnv
 
+from mile.calibration.estimates import check_targets, gap_scale
+from mile.calibration.outcome import Calibration
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
-from mile.evaluation import Evaluation, summarize
+from mile.evaluation import summarize
 from mile.humans import SimulatedHuman
-from mile.intervention import action_spread, expected_gap, intervention_floor, intervention_log_probs
+from mile.intervention import action_spread, expected_gap, intervention_floor
 from mile.policies import Policy
 from mile.timing import TimingModel
 
 MIN_SCREENED = 16  # episodes, of a trial that only tells where to begin
 NEAR = 1.25  # target ratios; with so few episodes a ratio up to this counts as near the target
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The effect of a pair of cost and scale in deployment.
-
-    Attributes:
-        cost: Cost c of an intervention, nats.
-        scale: Scale σ of Φ, nats.
-        intervention_ratio: Share of steps with ν=1 in deployed rollouts.
-        floor: Φ(−c/σ), p(ν=1) where the human's action is no better than expected of the robot: interventions that
-            the floor explains carry no information.
-        auc: Area under the ROC curve of the human's own p(ν=1|s) as a predictor of ν; 0.5 tells nothing, 1 everything.
-        spread: How far the expert's own actions lie from their best one in the mean, nats; see
-            `mile.intervention.action_spread`.
-        alone: Rollouts of the robot alone.
-        helped: The same episodes with interventions.
-        metric: Metric of the rollouts, "return" or "success".
-    """
-
-    cost: float
-    scale: float
-    intervention_ratio: float
-    floor: float
-    auc: float
-    spread: float
-    alone: Evaluation
-    helped: Evaluation
-    metric: str
-
-    @property
-    def helps(self) -> bool:
-        """Whether interventions improve the rollouts."""
-        return self.helped.score(self.metric) > self.alone.score(self.metric)
-
-    def __str__(self) -> str:
-        return describe(self.summary())
-
-    def summary(self) -> dict[str, float | str]:
-        """Return the figures as plain numbers."""
-        figures = asdict(self)
-        del figures["alone"], figures["helped"]
-        figures[f"{self.metric}_alone"] = self.alone.score(self.metric)
-        figures[f"{self.metric}_helped"] = self.helped.score(self.metric)
-        return figures
-
-
-def describe(figures: Mapping[str, Any]) -> str:
-    """Return the figures of `Calibration.summary` in words."""
-    metric = figures["metric"]
-    form = ".0%" if metric == "success" else ".1f"
-    takeovers = ""
-    if "release_cost" in figures:
-        takeovers = (
-            f"cost of staying in control {figures['release_cost']:.2f} nats, takes over in "
-            f"{figures['onset_rate']:.1%} of the steps, for {figures['mean_length']:.1f} in the mean; "
-        )
-    return (
-        f"cost {figures['cost']:.2f}, scale {figures['scale']:.2f} nats; intervenes in "
-        f"{figures['intervention_ratio']:.1%} of the steps (floor {figures['floor']:.2%}, AUC {figures['auc']:.2f}); "
-        f"{takeovers}own actions {figures['spread']:.3g} nats from the best one; "
-        f"{metric} {figures[f'{metric}_alone']:{form}} alone, {figures[f'{metric}_helped']:{form}} with interventions"
-    )
 
 
 def calibrate_cost(
@@ -135,7 +71,7 @@ def calibrate_cost(
     """
     from torchmetrics.functional.classification import binary_auroc
 
-    _check(target_ratio, relative_scale)
+    check_targets(target_ratio, relative_scale)
 
     # the scale, from the gap where the robot acts alone
     steps = collect_episodes(env, policy, num_episodes, seed=seed)
@@ -182,97 +118,6 @@ def calibrate_cost(
             "another pair, target_ratio or relative_scale"
         )
     return best
-
-
-def estimate_cost(
-    env: EnvBase,
-    policy: Policy,
-    expert: Policy,
-    mental_model: Policy,
-    *,
-    target_ratio: float = 0.2,
-    relative_scale: float = 0.25,
-    num_episodes: int = 8,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Estimate cost and scale in seconds, from rollouts of the robot alone.
-
-    The cost is the one with a mean p(ν=1|s) of target_ratio over the states that the robot visits alone. A human's
-    interventions change these states, which `calibrate_cost` takes into account.
-
-    Args:
-        env: Environment without an `InterventionTransform`.
-        policy: Policy of the robot.
-        expert: Policy π* in the human's place.
-        mental_model: Policy π̂ that the human expects of the robot.
-        target_ratio: Mean of p(ν=1|s), in (0, 1).
-        relative_scale: Scale σ in interquartile ranges of the gap.
-        num_episodes: Number of rollouts.
-        seed: Seed of the episodes.
-
-    Returns:
-        Cost c and scale σ, nats.
-
-    Raises:
-        ValueError: The target_ratio lies outside (0, 1), relative_scale is not above 0, or the gap is the same
-            everywhere.
-    """
-    from scipy.optimize import brentq
-
-    _check(target_ratio, relative_scale)
-    steps = collect_episodes(env, policy, num_episodes, seed=seed)
-
-    with torch.no_grad():
-        human, robot = expert(steps[expert.sees]), mental_model(steps[mental_model.sees])
-        gap = expected_gap(human, robot).double()
-        scale = gap_scale(gap, relative_scale)
-
-        def excess(cost: float) -> float:
-            _, log_prob = intervention_log_probs(human, robot, cost, scale)
-            return float(log_prob.exp().mean()) - target_ratio
-
-        # far enough for a ratio of almost 1, and of almost 0
-        low, high, margin = float(gap.min()), float(gap.max()), 1.0
-        while excess(low - margin) < 0 or excess(high + margin) > 0:
-            margin *= 2
-        cost: Any = brentq(excess, low - margin, high + margin, xtol=1e-3)
-        return float(cost), scale
-
-
-def estimate_spread(env: EnvBase, policy: Policy, expert: Policy, num_episodes: int = 8, seed: int = 1000000) -> float:
-    """Return how far an expert's own actions lie from their best one in the mean, nats.
-
-    Args:
-        env: Environment without an `InterventionTransform`.
-        policy: Policy of the robot, which decides what states there are.
-        expert: Policy π* in the human's place.
-        num_episodes: Number of rollouts.
-        seed: Seed of the episodes.
-    """
-    steps = collect_episodes(env, policy, num_episodes, seed=seed)
-    with torch.no_grad():
-        return float(action_spread(expert(steps[expert.sees])).double().mean())
-
-
-def _check(target_ratio: float, relative_scale: float) -> None:
-    """Raise ValueError unless both are possible."""
-    if not 0 < target_ratio < 1:
-        raise ValueError(f"target_ratio must lie in (0, 1), got {target_ratio}")
-    if not relative_scale > 0:
-        raise ValueError(f"relative_scale must be above 0, got {relative_scale}")
-
-
-def gap_scale(gap: Tensor, relative_scale: float) -> float:
-    """Return relative_scale × the interquartile range of the gap `[steps]`, nats.
-
-    Raises:
-        ValueError: The gap is the same in half of the states.
-    """
-    quartile, three_quarters = gap.quantile(gap.new_tensor([0.25, 0.75])).tolist()
-    scale = relative_scale * (three_quarters - quartile)
-    if not scale > 0:
-        raise ValueError(f"the gap is {quartile} nats in half of the states: nothing to calibrate a scale by")
-    return scale
 
 
 def _walk(

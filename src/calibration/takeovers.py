@@ -9,7 +9,8 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.envs import EnvBase, TransformedEnv
 
-from mile.calibration import Calibration, gap_scale
+from mile.calibration.estimates import gap_scale
+from mile.calibration.outcome import Calibration
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
 from mile.evaluation import summarize
@@ -19,6 +20,9 @@ from mile.policies import Policy
 from mile.timing import Attempts, Gap, Sticky
 from mile.timing.attempts import attempt_rows
 from mile.timing.model import before
+
+MIN_DISTANCE = 1e-3  # scales σ, between the costs of staying in control and of taking over
+MIN_LEAVING = 1e-6  # probability of handing back, of a human who never did
 
 
 @dataclass(frozen=True)
@@ -114,48 +118,49 @@ def calibrate_takeovers(
     cost = _cost_of(lambda c: rates(gap, attempts, timing(release_cost=c), c).onset, target.onset, expected, scale)
     release = _cost_of(lambda c: rates(gap, every, timing(release_cost=c), c).stay, target.stay, expected, scale)
 
+    # a trial: the same episodes with a human of some costs
+    def deploy(cost: float, release_cost: float) -> tuple[TakeoverCalibration, SimulatedHuman, TensorDict]:
+        human = make(expert, mental_model, cost, scale, timing=timing(release_cost=release_cost))
+        supervised = TransformedEnv(env, InterventionTransform(human))
+        steps = collect_episodes(supervised, policy, num_episodes, seed=seed)
+        observed = observed_rates(_attempts(human, steps)[1])
+        helped = summarize(steps)
+
+        trial = TakeoverCalibration(
+            cost=cost,
+            scale=scale,
+            intervention_ratio=helped.intervention_ratio,
+            floor=intervention_floor(cost, scale),
+            auc=float(binary_auroc(steps["intervention_prob"], steps["intervened"].long())),
+            spread=spread,
+            alone=alone,
+            helped=helped,
+            metric=metric,
+            release_cost=release_cost,
+            onset_rate=observed.onset,
+            mean_length=1 / max(MIN_LEAVING, 1 - observed.stay),
+        )
+        return trial, human, steps
+
     # trials
     trials: list[TakeoverCalibration] = []
     while len(trials) < max_trials:
-        model = timing(release_cost=min(release, cost - 1e-3 * scale))
-        human = make(expert, mental_model, cost, scale, timing=model)
-        supervised = TransformedEnv(env, InterventionTransform(human))
-        steps = collect_episodes(supervised, policy, num_episodes, seed=seed)
-        gap, attempts = _attempts(human, steps)
-        observed = observed_rates(attempts)
-        helped = summarize(steps)
-        trials.append(
-            TakeoverCalibration(
-                cost=cost,
-                scale=scale,
-                intervention_ratio=helped.intervention_ratio,
-                floor=intervention_floor(cost, scale),
-                auc=float(binary_auroc(steps["intervention_prob"], steps["intervened"].long())),
-                spread=spread,
-                alone=alone,
-                helped=helped,
-                metric=metric,
-                release_cost=model.release_cost,
-                onset_rate=observed.onset,
-                mean_length=1 / max(1e-6, 1 - observed.stay),
-            )
-        )
-        if _deviation(trials[-1], onset_rate, mean_length) <= tolerance:
+        trial, human, steps = deploy(cost, min(release, cost - MIN_DISTANCE * scale))
+        trials.append(trial)
+        if _deviation(trial, onset_rate, mean_length) <= tolerance:
             break
 
         # the next costs, on the states visited now; as they are where there is nothing to go by
-        here = gap, attempts
-        predicted = rates(gap, attempts, model, cost)
+        here = _attempts(human, steps)
+        observed, predicted = observed_rates(here[1]), rates(*here, human.timing, cost)  # pyright: ignore
         if observed.onset:
             onset = _corrected(predicted.onset, target.onset, observed.onset)
-            onset_of = lambda c: rates(*here, timing(release_cost=c), c).onset  # noqa: B023, E731
-            cost = _cost_of(onset_of, onset, expected, scale)
+            cost = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).onset, onset, expected, scale)  # noqa: B023
         else:
             cost -= scale
         if 0 < observed.stay < 1:
             leave = _corrected(1 - predicted.stay, 1 - target.stay, 1 - observed.stay)
-            stay_of = lambda c: rates(*here, timing(release_cost=c), c).stay  # noqa: B023, E731
-            release = _cost_of(stay_of, 1 - leave, expected, scale)
+            release = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).stay, 1 - leave, expected, scale)  # noqa: B023
 
     best = min(trials, key=lambda trial: _deviation(trial, onset_rate, mean_length))
     if refuse and not best.helps:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torchrl.envs import TransformedEnv
 
+from mile.calibration import calibrate_takeovers
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.humans import SimulatedHuman
-from mile.takeovers import calibrate_takeovers
 from mile.timing import Accumulating, Believing, Delayed, Sticky
 
 TIMINGS = {
