@@ -75,7 +75,7 @@ def scaled_by(policy: Distribution, log_prob: Float[Tensor, "*batch"]) -> Indepe
     if not is_diagonal_gaussian(policy):
         raise ValueError(
             "a human who acts in proportion to how sure they are needs continuous actions of a diagonal Gaussian, got "
-            f"{policy}; choose human=calibrated, and likelihood=product or joint"
+            f"{type(policy).__name__} distribution; choose human=calibrated, and likelihood=product or joint"
         )
     normal = policy.base_dist
     log_prob = log_prob.unsqueeze(-1)

@@ -92,7 +92,11 @@ class MILE(Method):
             raise ValueError(f"silence_weight must be at least 0, got {silence_weight}")
         if silence_weight and (spread is None or not spread >= 0):
             raise ValueError(f"silence needs the spread of the human's own actions (nats, at least 0), got {spread}")
-        _check_likelihood(likelihood, policy, timing)
+        check_likelihood(likelihood, timing)
+        if likelihood == "scaled" and (isinstance(policy, CategoricalPolicy) or policy.architecture.get("squash")):
+            raise ValueError(
+                "likelihood=scaled needs continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
+            )
         check_hypotheses(timing, policy.architecture)
 
         self.save_hyperparameters(
@@ -234,16 +238,12 @@ class MILE(Method):
         return gap_parts(self.policy(observation), self.mental_model(observation))
 
 
-def _check_likelihood(likelihood: str, policy: Policy, timing: TimingModel) -> None:
-    """Raise ValueError unless a likelihood is known, and goes with the policy's actions and the timing."""
+def check_likelihood(likelihood: str, timing: TimingModel) -> None:
+    """Raise ValueError unless a likelihood of the human's action is known, and goes with a timing."""
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, got '{likelihood}'")
     if likelihood != "product" and not timing.one_decision:
         raise ValueError(
             f"likelihood={likelihood} goes with timing=memoryless and timing=sticky, got {type(timing).__name__}: with "
             "others it is not defined which step's decision an action belongs to; choose likelihood=product"
-        )
-    if likelihood == "scaled" and (isinstance(policy, CategoricalPolicy) or policy.architecture.get("squash")):
-        raise ValueError(
-            "likelihood=scaled needs the continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
         )

@@ -1,11 +1,14 @@
 """Refuses what cannot be run, before anything expensive begins."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+
+from mile.methods.mile import check_likelihood
 
 COUNTS = (  # of which there must be at least 1
     "env.num_envs",
@@ -33,6 +36,7 @@ def check(cfg: DictConfig) -> None:
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     _check_numbers(cfg)
     _check_match(cfg)
+    _check_timing(cfg)
     _check_processes(cfg)
     if cfg.get("hardware") is not None:
         _check_desk(cfg)
@@ -58,6 +62,26 @@ def _check_numbers(cfg: DictConfig) -> None:
     weight = OmegaConf.select(cfg, "method.intervention_weight")
     if weight is not None and not 0 <= weight <= 1:
         raise ValueError(f"method.intervention_weight (λ) must lie in [0, 1], got {weight}")
+
+
+def _check_timing(cfg: DictConfig) -> None:
+    """Refuse a learner's model of humans in time that does not exist, or does not go with the method."""
+    name = cfg.method.get("timing")
+    if name is None:
+        return
+    if "cost" not in cfg.method:
+        raise ValueError(f"method.timing={name} needs a method with an intervention model; choose method=mile")
+    names = [key for key, value in cfg.timings.items() if OmegaConf.is_dict(value)]
+    if name not in names:
+        raise ValueError(f"method.timing must be one of {', '.join(names)}, got '{name}'")
+
+    # numbers out of range, whatever the costs will be
+    for part in (cfg.timings[name], cfg.human.timing):
+        timing = instantiate(part)
+        if isinstance(timing, partial):
+            timing = timing(release_cost=0.0)
+        if part is cfg.timings[name]:
+            check_likelihood(cfg.method.likelihood, timing)
 
 
 def _check_match(cfg: DictConfig) -> None:

@@ -86,7 +86,15 @@ def test_an_environment_is_known_by_its_options_and_a_foreign_one_by_its_source(
 
 
 def test_a_calibration_is_one_only_with_finite_cost_and_scale():
-    good = {"cost": 1.0, "scale": 2.0, "intervention_ratio": 0.2, "floor": 0.1, "auc": 0.9, "metric": "return"}
+    good = {
+        "cost": 1.0,
+        "scale": 2.0,
+        "intervention_ratio": 0.2,
+        "floor": 0.1,
+        "auc": 0.9,
+        "spread": 2.0,
+        "metric": "return",
+    }
     good |= {"return_alone": 1.0, "return_helped": 2.0}
     assert is_calibration(good)
     for bad in ({"cost": float("nan")}, {"scale": 0.0}, {"auc": "high"}, {"metric": "beauty"}):
