@@ -63,7 +63,7 @@ def trained_network(
         Network that returns the logit of p(ν=1), `[*batch, 1]`, for inputs `[*batch, inputs]`.
     """
     width, actual = inputs.shape[-1], intervened.float()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         # network, as large as Table I's policies
         torch.manual_seed(seed)
         network = nn.Sequential(ObservationNormalizer(width), mlp(width, (256, 256), 1))
