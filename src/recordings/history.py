@@ -7,6 +7,7 @@ over these histories of p(ν=1) given the history so far.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -233,7 +234,8 @@ class InTime(Estimator):
 
     def observe(self, step: int, intervened: Tensor) -> None:
         """Tell the model; see `Estimator.observe`."""
-        now, intervened = self._attempts[:, step], intervened.to(self._device)
+        now: Any = self._attempts[:, step]
+        intervened = intervened.to(self._device)
         executed, recorded = now["executed_action"], now["intervened"]
 
         # what the robot would have executed: its action, within the environment's bounds

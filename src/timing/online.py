@@ -41,7 +41,7 @@ class Course:
         """Go on to the next step.
 
         Args:
-            intervened: ν of the present step, `[*batch]`.
+            intervened: Decision ν of the present step, `[*batch]`.
             executed_action: Action that the environment received in it, `[*batch]` or `[*batch, action_dim]`.
         """
         assert self._gap is not None, "a step is observed after its prediction"
@@ -96,7 +96,7 @@ class OnlinePrediction:
         """Go on to the next step.
 
         Args:
-            intervened: ν of the present step, `[*batch]`.
+            intervened: Decision ν of the present step, `[*batch]`.
             executed_action: Action that the environment received in it, `[*batch]` or `[*batch, action_dim]`.
         """
         if self._course is not None:
