@@ -82,7 +82,7 @@ def _along(
 ) -> Tensor:
     """Return the mean prediction over histories whose ν comes from `draw`, given p(ν=1) and the recorded ν."""
     rows, valid = attempt_rows(steps)
-    attempts = steps.select(*USED, strict=False)[rows]
+    attempts: Any = steps.select(*USED, strict=False)[rows]
     estimator.begin(attempts, histories)
     means = []
     for step in range(rows.shape[-1]):
