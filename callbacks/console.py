@@ -3,10 +3,10 @@
 from typing import Any, ClassVar
 
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from mile.callbacks.deployment import DeploymentCallback
 from mile.humans import Person
+from mile.timing.online import OnlinePrediction
 
 
 class ConsoleCallback(Callback):
@@ -27,9 +27,6 @@ class ConsoleCallback(Callback):
         """Have the module's predictions and the progress shown with every step."""
         deployment = next(c for c in trainer.callbacks if isinstance(c, DeploymentCallback))
 
-        def predict(observation: Tensor) -> Tensor:
-            return pl_module.intervention_prob(observation.to(pl_module.device)).cpu()  # pyright: ignore
-
         def progress() -> dict[str, Any]:
             recorded = trainer.datamodule.buffer.recorded(deployment.round)
             return {
@@ -40,7 +37,7 @@ class ConsoleCallback(Callback):
             }
 
         if hasattr(pl_module, "intervention_prob"):
-            self.person.predict = predict
+            self.person.predict = OnlinePrediction(pl_module)  # pyright: ignore
         self.person.progress = progress
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -18,17 +18,19 @@ GAP_PARTS = ("own", "expected")  # of `mile.intervention.gap_parts`
 
 
 class InterventionModelCallback(RoundCallback):
-    """Compares p(ν=1|s) with the interventions of the newest round, which the module has not seen yet.
+    """Compares p(ν=1) with the interventions of the newest round, which the module has not seen yet.
+
+    A module that lives in time predicts each step given ν in the steps before it, as a console shows it.
 
     Logs what `mile.recordings.prediction.prediction_metrics` returns, the floor Φ(−c/σ), and the mean of both parts of
-    the gap where the human intervened and where they did not. TensorBoard gets a histogram of p(ν=1|s), a reliability
-    diagram and a plot of one episode. A module without `intervention_prob(observation)` is ignored; one without
+    the gap where the human intervened and where they did not. TensorBoard gets a histogram of p(ν=1), a reliability
+    diagram and a plot of one episode. A module without `predict(steps)` is ignored; one without
     `gap_parts(observation)`, `cost` and `scale` has no gap.
     """
 
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
         """Compare, and log."""
-        if not hasattr(pl_module, "intervention_prob"):
+        if not hasattr(pl_module, "predict"):
             return
         module: Any = pl_module
         buffer = trainer.datamodule.buffer
@@ -37,8 +39,7 @@ class InterventionModelCallback(RoundCallback):
             return
 
         # predictions
-        observation = steps["observation"].to(pl_module.device)
-        prob = module.intervention_prob(observation).cpu().double()
+        prob = module.predict(steps)
         metrics = {}
         for name, value in prediction_metrics(prob, steps["intervened"]).items():
             metrics[f"prediction/{name}"] = value
@@ -46,6 +47,7 @@ class InterventionModelCallback(RoundCallback):
         # the gap, and where the human intervened
         gap: list[Tensor] = []
         if hasattr(pl_module, "gap_parts"):
+            observation = steps["observation"].to(pl_module.device)
             gap = [part.cpu().double() for part in module.gap_parts(observation)]
             metrics["prediction/floor"] = intervention_floor(module.cost, module.scale)
             for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):

@@ -2,25 +2,31 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from tensordict import TensorDictBase
+from torch import Tensor
 
 from mile.callbacks.rounds import RoundCallback
 from mile.files import read_json, write_text
+from mile.recordings.history import AsBefore, HistoryNetwork, InTime, free_running, online
 from mile.recordings.prediction import learnt_from, never, prediction_metrics
 
 
 class EstimatorCallback(RoundCallback):
-    """Predicts the interventions of each round from the rounds before it, in three ways.
+    """Predicts the interventions of each round from the rounds before it, in several ways.
 
-    "model" is the module's own p(ν=1|s), if it has one; "majority" always predicts no intervention; "network" is
-    trained on the rounds before, and so missing in the first. Each round's metrics are written before it is learnt
-    from.
+    "model" is the module's own prediction, if it has one; "majority" always predicts no intervention. From the second
+    round on there are "network", which is trained on the rounds before; "history", which sees ν of the last steps, too;
+    and "before", by what ν was one step earlier. Those with a memory know ν of the steps before, and predict whole
+    attempts without any of their ν as "model_free", "history_free" and "before_free". Each round's metrics are written
+    before it is learnt from.
 
     Args:
         path: Path of a JSON file {round: {estimator: {metric: value}}}, which is extended if it exists.
-        seed: Seed of the network.
+        seed: Seed of the networks and of the simulated histories.
     """
 
     def __init__(self, path: str | Path, seed: int = 0) -> None:
@@ -34,13 +40,9 @@ class EstimatorCallback(RoundCallback):
         steps = buffer.steps[buffer.rows([number])]
 
         # predictions
-        predictions = {"majority": never(steps)}
-        if hasattr(pl_module, "intervention_prob"):
-            observation = steps["observation"].to(pl_module.device)
-            predictions["model"] = pl_module.intervention_prob(observation).cpu().double()  # pyright: ignore
+        predictions = {"majority": never(steps), **self._of_module(pl_module, steps)}
         if number:
-            before = buffer.steps[buffer.rows(range(number))]
-            predictions["network"] = learnt_from(before, steps, seed=self.seed)
+            predictions |= self._from_earlier_rounds(buffer.steps[buffer.rows(range(number))], steps)
 
         # metrics
         known = read_json(self.path) if self.path.exists() else {}
@@ -49,3 +51,22 @@ class EstimatorCallback(RoundCallback):
             metrics[name] = prediction_metrics(prob, steps["intervened"])
         known[str(number)] = metrics
         write_text(self.path, json.dumps(known, indent=2) + "\n")
+
+    def _of_module(self, module: Any, steps: TensorDictBase) -> dict[str, Tensor]:
+        """Return the module's predictions by name; none if it has none."""
+        if not hasattr(module, "predict"):
+            return {}
+        predictions = {"model": module.predict(steps)}
+        if getattr(module, "needs_attempts", False):
+            model = InTime(module.timing, module.gap, module.cost, module.device)
+            predictions["model_free"] = free_running(model, steps, seed=self.seed)
+        return predictions
+
+    def _from_earlier_rounds(self, earlier: TensorDictBase, steps: TensorDictBase) -> dict[str, Tensor]:
+        """Return the predictions that depend on the rounds before alone, by name."""
+        predictions = {"network": learnt_from(earlier, steps, seed=self.seed)}
+        estimators = {"history": HistoryNetwork(earlier, seed=self.seed), "before": AsBefore(earlier)}
+        for name, estimator in estimators.items():
+            predictions[name] = online(estimator, steps)
+            predictions[f"{name}_free"] = free_running(estimator, steps, seed=self.seed)
+        return predictions

@@ -13,6 +13,7 @@ from torch import Tensor
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.takeover import TakeOver
+from mile.timing.online import OnlinePrediction
 
 Command = Literal["start", "success", "failure", "discard", "pause", "stop"]
 MAX_RENDER_SHARE = 0.5  # share of the time that is spent on pictures: a slow renderer must not slow the robot down
@@ -63,7 +64,8 @@ class Person(Human):
 
     Attributes:
         predict: Function that returns the current model's p(ν=1|s), `[*batch]`, for observations `[*batch,
-            observation_dim]`; its values are recorded. None: there is no prediction.
+            observation_dim]`; its values are recorded. An `OnlinePrediction` hears of every episode and step, too, and
+            returns p(ν=1) given the steps before. None: there is no prediction.
         progress: Function that returns further entries of the status, such as the round.
         watching: Whether the person only watches and cannot take control.
         title: Title that the console shows instead of the round; None: the round is shown.
@@ -91,7 +93,7 @@ class Person(Human):
         self.show_prediction = show_prediction
 
         # set by others
-        self.predict: Callable[[Tensor], Tensor] | None = None
+        self.predict: Callable[[Tensor], Tensor] | OnlinePrediction | None = None
         self.progress: Callable[[], dict[str, Any]] = dict
         self.watching = False
         self.title: str | None = None
@@ -110,6 +112,8 @@ class Person(Human):
         self.step_due = 0.0  # s
         self.picture_due = 0.0  # s
         self.takeover.reset()
+        if isinstance(self.predict, OnlinePrediction):
+            self.predict.begin()
 
     def decide(self, step: TensorDictBase) -> Decision:
         """Show the state, wait until the step is due, and read what the person does; see `Human.decide`.
@@ -149,6 +153,8 @@ class Person(Human):
 
     def judge(self, executed_action: Tensor) -> bool | None:
         """Return the person's verdict; see `Human.judge`."""
+        if isinstance(self.predict, OnlinePrediction):
+            self.predict.observe(torch.tensor([self.takeover.in_control]), executed_action)
         self.last_action = executed_action
         self.step += 1
         self.steps_in_control += self.takeover.in_control

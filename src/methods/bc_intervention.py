@@ -82,3 +82,7 @@ class BCIntervention(Method):
     def intervention_prob(self, observation: Tensor) -> Tensor:
         """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
         return self.head(observation).sigmoid()
+
+    def predict(self, steps: TensorDictBase) -> Tensor:
+        """Return p(ν=1|s), `[steps]` float64, whatever ν was before."""
+        return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()

@@ -169,6 +169,11 @@ class MILE(Method):
         cost = self.timing.step_cost(entries, self.cost)
         return joint_log_likelihood(gap.human, gap.mental_model, human_action, entries["intervened"], cost, self.scale)
 
+    @torch.no_grad()
+    def gap(self, observation: Tensor) -> Gap:
+        """Return what decisions in states depend on, for observations `[*batch, observation_dim]`; for predictions."""
+        return self._gap(observation)
+
     def _gap(self, observation: Tensor) -> Gap:
         """Return the gap between the policy, in the human's place, and what is expected of the robot."""
         policy, expected = self.policy(observation), self.mental_model(observation)

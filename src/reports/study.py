@@ -20,7 +20,13 @@ from mile.reports.intervals import standard_error
 from mile.reports.left_out import left_out_section, print_left_out
 from mile.reports.participants import Participant, read_participants
 
-ESTIMATORS = {"model": "MILE's model", "majority": "majority (never)", "network": "neural network"}
+ESTIMATORS = {
+    "model": "MILE's model",
+    "majority": "majority (never)",
+    "network": "neural network",
+    "history": "neural network with history",
+    "before": "as one step earlier",
+}
 METRICS = ("accuracy", "balanced_accuracy", "auc", "brier")
 COLUMNS = ("participant", "kind", "where", "name", "value")
 MAX_RATING = 10  # answers beyond it are percentages (NASA-TLX)

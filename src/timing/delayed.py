@@ -222,7 +222,7 @@ class Delayed(Sticky):
 
         # this step's decision, of a human who watches
         watching = state["log_watching"] + log_not
-        decided = (state["log_watching"] + log_decide).unsqueeze(-1) + self.delay()
+        decided = (state["log_watching"] + log_decide).unsqueeze(-1) + self.delay().to(log_decide.device)
         pending = torch.logaddexp(decided, state["log_pending"])
 
         # a takeover now, or none
@@ -242,7 +242,7 @@ class Delayed(Sticky):
         total = torch.cat([watching.unsqueeze(-1), nearer], -1).logsumexp(-1)
 
         # elsewhere nothing is pending
-        nothing = self.begin(intervened.shape)
+        nothing = {name: value.to(intervened.device) for name, value in self.begin(intervened.shape).items()}
         silent = ~intervened & ~state["in_control"]
         return {
             "in_control": intervened,

@@ -80,7 +80,7 @@ def test_one_fit_is_all_of_algorithm_1(run):
         "prediction/floor",
         "prediction/accuracy",
         "prediction/auc",
-        "prediction/bce",
+        "prediction/log_likelihood",
     }
     assert [event.step for event in events.Scalars("deployment/return")] == [0, 1]
     steps = buffer.steps[buffer.rows([1])]

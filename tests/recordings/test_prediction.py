@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from tensordict import TensorDict
 
-from mile.recordings.prediction import learnt_from, never, prediction_metrics
+from mile.recordings.prediction import as_often, learnt_from, never, prediction_metrics
 
 
 def test_prediction_metrics_of_a_case_done_by_hand():
@@ -14,6 +16,7 @@ def test_prediction_metrics_of_a_case_done_by_hand():
     assert metrics["auc"] == 1
     assert metrics["balanced_accuracy"] == pytest.approx((1 + 2 / 3) / 2)
     assert metrics["brier"] == pytest.approx((0.01 + 0.36 + 0.04 + 0.16) / 4)
+    assert metrics["log_likelihood"] == pytest.approx(math.log(0.9 * 0.4 * 0.8 * 0.6) / 4)
     assert "auc" not in prediction_metrics(prob, torch.zeros(4, dtype=torch.bool))
 
 
@@ -27,6 +30,19 @@ def test_never_is_right_where_nobody_intervened():
     new = steps(500, 1)
     share = float(new["intervened"].double().mean())
     assert prediction_metrics(never(new), new["intervened"])["accuracy"] == pytest.approx(1 - share)
+
+
+def test_what_was_held_to_be_impossible_counts_100_nats():
+    intervened = torch.tensor([True, False, False, False])
+    prob = torch.tensor([0.0, 0.0, 1.0, 0.5], dtype=torch.float64)
+    metrics = prediction_metrics(prob, intervened)
+    assert metrics["log_likelihood"] == pytest.approx((-100 - 0 - 100 - math.log(2)) / 4)
+    assert prediction_metrics(never(TensorDict({}, [4])), intervened)["log_likelihood"] == -25
+
+
+def test_as_often_is_how_often_it_was_before():
+    before = TensorDict({"intervened": torch.tensor([True, False, False])}, [3])
+    assert as_often(before, TensorDict({}, [2])).tolist() == [0.4, 0.4]
 
 
 def test_the_network_predicts_what_depends_on_the_state_and_only_from_earlier_rounds():
