@@ -125,7 +125,7 @@ class MILE(Method):
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss | LossWithSilence:
         """Return the terms of the loss for recorded steps `[batch_size]`, with `context` if the human lives in time."""
-        gap = self._gap(batch["observation"])
+        gap = self.gap(batch["observation"])
         policy, intervened = gap.human, batch["intervened"]
         context: Any = batch["context"] if self.needs_attempts else {}
         entries = {"intervened": intervened, **context}
@@ -169,12 +169,7 @@ class MILE(Method):
         cost = self.timing.step_cost(entries, self.cost)
         return joint_log_likelihood(gap.human, gap.mental_model, human_action, entries["intervened"], cost, self.scale)
 
-    @torch.no_grad()
     def gap(self, observation: Tensor) -> Gap:
-        """Return what decisions in states depend on, for observations `[*batch, observation_dim]`; for predictions."""
-        return self._gap(observation)
-
-    def _gap(self, observation: Tensor) -> Gap:
         """Return the gap between the policy, in the human's place, and what is expected of the robot."""
         policy, expected = self.policy(observation), self.mental_model(observation)
         if isinstance(self.timing, Believing):
@@ -200,7 +195,7 @@ class MILE(Method):
                 "shorter delay"
             )
         padded, attempts = self._attempts(steps, rows, valid)
-        entries = self.timing.context(lambda: self._gap(padded), attempts, self.cost)
+        entries = self.timing.context(lambda: self.gap(padded), attempts, self.cost)
         flat = {name: value[attempts.valid] for name, value in entries.items()}
         return TensorDict(flat, [len(steps)])
 
@@ -211,7 +206,7 @@ class MILE(Method):
             return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
         rows, valid = attempt_rows(steps)
         padded, attempts = self._attempts(steps, rows, valid)
-        _, log_prob = self.timing.attempt_log_probs(self._gap(padded), attempts, self.cost)
+        _, log_prob = self.timing.attempt_log_probs(self.gap(padded), attempts, self.cost)
         return log_prob[attempts.valid].exp().cpu().double()
 
     def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[Tensor, Attempts]:
