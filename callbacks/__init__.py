@@ -6,6 +6,7 @@ from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
 from mile.callbacks.estimators import EstimatorCallback
 from mile.callbacks.evaluation import EvaluationCallback
+from mile.callbacks.human import HumanCallback
 from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
 from mile.callbacks.rounds import RoundCallback, Rounds
@@ -17,6 +18,7 @@ __all__ = [
     "DeploymentCallback",
     "EstimatorCallback",
     "EvaluationCallback",
+    "HumanCallback",
     "InterventionModelCallback",
     "LearningCallback",
     "RoundCallback",

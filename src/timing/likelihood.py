@@ -1,12 +1,11 @@
 """The likelihood of a human's parameters where the policies are given, in the numbers that a search goes over."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.distributions import Categorical
 
@@ -51,6 +50,15 @@ def timing_parameters(timing: TimingModel) -> dict[str, float]:
         if hasattr(timing, name):
             parameters[name] = float(getattr(timing, name))
     return parameters
+
+
+def with_parameters(timing: Any, parameters: Mapping[str, float]) -> TimingModel:
+    """Return a model in time with other parameters, by name; those that it does not have are left out."""
+    fields = {}
+    for name in timing_parameters(timing):
+        if name in parameters:
+            fields[name] = parameters[name]
+    return replace(timing, **fields) if fields else timing
 
 
 class HumanLikelihood:
@@ -196,11 +204,7 @@ class HumanLikelihood:
 
     def model(self, values: dict[str, float]) -> TimingModel:
         """Return the model in time with these parameters."""
-        timing: Any = self.timing
-        fields = {name: values[name] for name in FIELDS if name in values}
-        if not fields:
-            return timing
-        return replace(timing, **fields)
+        return with_parameters(self.timing, values)
 
 
 def _gaps(gap: Gap, attempts: Attempts, timing: TimingModel, least_scale: float) -> Callable[[float], FixedGap]:
