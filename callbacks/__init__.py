@@ -7,6 +7,7 @@ from mile.callbacks.deployment import DeploymentCallback
 from mile.callbacks.diagnostics import InterventionModelCallback
 from mile.callbacks.estimators import EstimatorCallback
 from mile.callbacks.evaluation import EvaluationCallback
+from mile.callbacks.human import HumanCallback
 from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
 from mile.callbacks.rounds import RoundCallback, Rounds
@@ -19,6 +20,7 @@ __all__ = [
     "DeploymentCallback",
     "EstimatorCallback",
     "EvaluationCallback",
+    "HumanCallback",
     "InterventionModelCallback",
     "LearningCallback",
     "RoundCallback",

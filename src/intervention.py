@@ -66,9 +66,13 @@ def intervention_log_probs(
 
     Source: Sec. IV, Eq. 2 (with σ = 1), App. D for σ.
     """
-    log_weights, z = _standardised_gap(human, mental_model, cost, scale)
-    log_not = _log_expected_phi(log_weights, -z)  # E[1 − Φ(z)] = E[Φ(−z)]
-    log_intervene = _log_expected_phi(log_weights, z)  # Eq. 2
+    return log_expected_phis(*_standardised_gap(human, mental_model, cost, scale))
+
+
+def log_expected_phis(log_weights: Tensor, z: Tensor) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """Return (log p(ν=0|s), log p(ν=1|s)) where z takes the values `[*batch, values]` with these log-weights."""
+    log_not = log_expected_phi(log_weights, -z)  # E[1 − Φ(z)] = E[Φ(−z)]
+    log_intervene = log_expected_phi(log_weights, z)  # Eq. 2
     return log_not, log_intervene
 
 
@@ -90,7 +94,7 @@ def intervention_log_likelihood(
     """
     log_weights, z = _standardised_gap(human, mental_model, cost, scale)
     signed_z = torch.where(intervened.unsqueeze(-1), z, -z)  # [*batch, values]
-    return _log_expected_phi(log_weights, signed_z)
+    return log_expected_phi(log_weights, signed_z)
 
 
 def action_log_phi(
@@ -193,19 +197,22 @@ def _standardised_gap(
     check_cost_and_scale(cost, scale)
     if scale < MIN_LAGUERRE_SCALE and is_diagonal_gaussian(human) and is_gaussian_belief(mental_model):
         return steep_gaussian_standardised_gap(human, mental_model, cost, scale)
-    log_weights, gap = _gap(human, mental_model, float(scale))
+    log_weights, gap = gap_values(human, mental_model, float(scale))
     if isinstance(cost, Tensor):
         cost = cost.unsqueeze(-1).to(gap)  # [*batch, 1]
     return log_weights, (gap - cost) / scale
 
 
-def _log_expected_phi(log_weights: Tensor, z: Tensor) -> Tensor:
+def log_expected_phi(log_weights: Tensor, z: Tensor) -> Tensor:
     """Return log E[Φ(z)], computed in the log-weights' precision; rounding must not make it positive."""
     return (log_weights + log_ndtr(z.to(log_weights))).logsumexp(-1).clamp(max=0).to(z)
 
 
-def _gap(human: Distribution, mental_model: Distribution, scale: float) -> tuple[Tensor, Tensor]:
-    """Return log-weights and values of the gap, in steps that are fine enough for a Φ of this scale."""
+def gap_values(human: Distribution, mental_model: Distribution, scale: float) -> tuple[Tensor, Tensor]:
+    """Return log-weights and values of the gap, `[*batch, values]`, fine enough for a Φ of this scale or a wider one.
+
+    Neither depends on the cost. The scale of Gaussians must be at least `MIN_LAGUERRE_SCALE`.
+    """
     if isinstance(human, Categorical) and isinstance(mental_model, Categorical):
         return _categorical_gap(human, mental_model)
     if is_diagonal_gaussian(human) and is_gaussian_belief(mental_model):

@@ -1,5 +1,6 @@
 """MILE: learn the policy and the human's mental model of it jointly (Sec. IV)."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -20,12 +21,14 @@ from mile.losses import (
 )
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import CategoricalPolicy, Policy
-from mile.timing import Attempts, Believing, Delayed, Gap, Memoryless, TimingModel
+from mile.timing import Attempts, Believing, Delayed, Gap, HumanFit, Memoryless, TimingModel, fit_human
 from mile.timing.attempts import attempt_rows
 from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
+from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.transitions import DEMONSTRATION
 
 LIKELIHOODS = ("product", "joint", "scaled")
+HELD = ("scale",)  # ln π_θ has a scale of its own, which σ cannot be told from
 
 
 class MILE(Method):
@@ -56,6 +59,10 @@ class MILE(Method):
         silence_weight: Weight of the term that clones the robot's action where ν=0 (`mile.losses.with_silence`); the
             paper has none.
         frozen_mental_model: Train only the policy; in the paper both networks learn.
+        learn_cost: Learn the human's parameters, too, in turns with the networks: `cost`, and those of `timing` that
+            `mile.timing.fit_human` can learn, are then where the search starts. The scale is held: the networks could
+            make up for any other one.
+        fit_every: Number of epochs between two fits of the human's parameters; new attempts are also a reason.
         optimizer: Function that makes the optimiser from the parameters of both networks.
 
     Raises:
@@ -78,6 +85,8 @@ class MILE(Method):
         spread: float | None = None,
         silence_weight: float = 0.0,
         frozen_mental_model: bool = False,
+        learn_cost: bool = False,
+        fit_every: int = 20,
         optimizer: MakeOptimizer = ADAM,
     ) -> None:
         super().__init__(policy, optimizer)
@@ -98,6 +107,8 @@ class MILE(Method):
                 "likelihood=scaled needs continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
             )
         check_hypotheses(timing, policy.architecture)
+        if fit_every < 1:
+            raise ValueError(f"fit_every (epochs) must be at least 1, got {fit_every}")
 
         self.save_hyperparameters(
             "cost",
@@ -117,9 +128,17 @@ class MILE(Method):
         self.timing = timing
         self.spread = spread
         self.silence_weight = silence_weight
+        self.learn_cost = learn_cost
+        self.fit_every = fit_every
+        self._steps_fitted = self._next_fit = 0  # steps, and an epoch
 
     @property
     def needs_attempts(self) -> bool:
+        """Whether `context` is to be asked before every epoch."""
+        return self._lives_in_time or self.learn_cost
+
+    @property
+    def _lives_in_time(self) -> bool:
         """Whether a step is learnt from with what `context` says of its attempt."""
         return type(self.timing) is not Memoryless
 
@@ -127,7 +146,7 @@ class MILE(Method):
         """Return the terms of the loss for recorded steps `[batch_size]`, with `context` if the human lives in time."""
         gap = self.gap(batch["observation"])
         policy, intervened = gap.human, batch["intervened"]
-        context: Any = batch["context"] if self.needs_attempts else {}
+        context: Any = batch["context"] if self._lives_in_time else {}
         entries = {"intervened": intervened, **context}
         count = self.count(intervened)
 
@@ -182,6 +201,8 @@ class MILE(Method):
     def context(self, steps: TensorDictBase) -> TensorDict | None:
         """Return what each of the steps `[steps]`, of whole attempts, must know of its attempt; None: nothing.
 
+        The human's parameters are learnt here if they are to be, and it is time.
+
         Raises:
             ValueError: The attempts are not whole, or all of them are shorter than the median delay.
         """
@@ -195,14 +216,28 @@ class MILE(Method):
                 "shorter delay"
             )
         padded, attempts = self._attempts(steps, rows, valid)
+        if self.learn_cost and (len(steps) != self._steps_fitted or self.current_epoch >= self._next_fit):
+            gap = self.gap(padded)
+            fit = fit_human(gap, attempts, self.timing, self.cost, self.scale, hold=HELD, intervals=False)
+            self.cost, self.timing = fit.cost, fit.timing
+            self._steps_fitted, self._next_fit = len(steps), self.current_epoch + self.fit_every
+        if not self._lives_in_time:
+            return None
         entries = self.timing.context(lambda: self.gap(padded), attempts, self.cost)
         flat = {name: value[attempts.valid] for name, value in entries.items()}
         return TensorDict(flat, [len(steps)])
 
+    def fit_human(self, steps: TensorDictBase) -> HumanFit:
+        """Return the human's parameters, with intervals, for the present networks and steps of whole attempts."""
+        with torch.no_grad():
+            observation, attempts = self._attempts(steps, *attempt_rows(steps))
+            gap = self.gap(observation)
+        return fit_human(gap, attempts, self.timing, self.cost, self.scale, hold=HELD)
+
     @torch.no_grad()
     def predict(self, steps: TensorDictBase) -> Tensor:
         """Return p(ν_t=1) given ν before t, `[steps]` float64, for the steps of whole attempts."""
-        if not self.needs_attempts:
+        if not self._lives_in_time:
             return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
         rows, valid = attempt_rows(steps)
         padded, attempts = self._attempts(steps, rows, valid)
@@ -224,6 +259,22 @@ class MILE(Method):
         count = int((steps["round"] == DEMONSTRATION).sum())
         if count:
             raise ValueError(f"MILE learns from deployments alone, got {count} steps of demonstrations; leave them out")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what was learnt of the human; called before a checkpoint is written."""
+        super().on_save_checkpoint(checkpoint)
+        if self.learn_cost:
+            human = {"cost": self.cost, **timing_parameters(self.timing)}
+            checkpoint["human"] = {"parameters": human, "steps_fitted": self._steps_fitted, "next_fit": self._next_fit}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what was learnt of the human; called after a checkpoint has been read."""
+        super().on_load_checkpoint(checkpoint)
+        human: Mapping[str, Any] | None = checkpoint.get("human")
+        if self.learn_cost and human is not None:
+            self.cost = human["parameters"]["cost"]
+            self.timing = with_parameters(self.timing, human["parameters"])
+            self._steps_fitted, self._next_fit = human["steps_fitted"], human["next_fit"]
 
     @torch.no_grad()
     def intervention_prob(self, observation: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from mile.callbacks.human import Estimates, read_human
 from mile.callbacks.study import read_answers
 from mile.datamodules.recorded import open_recording
 from mile.files import damaged, read_json
@@ -24,6 +25,8 @@ class Participant(NamedTuple):
         deployed: Outcome of each round's episodes, by name.
         effort: Effort in each round.
         gain: Success rate of the learnt policy minus that of the initial one; None if the run has not finished.
+        human: Estimate and ends of the 95 % interval of each of the participant's parameters, by name; empty if the run
+            did not learn them.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Participant(NamedTuple):
     deployed: dict[int, dict[str, float]]
     effort: dict[int, Effort]
     gain: float | None
+    human: Estimates
 
 
 def read_participants(sources: Iterable[Path]) -> tuple[list[Participant], list[str]]:
@@ -87,6 +91,7 @@ def _read_participant(folder: Path) -> Participant:
         deployed=deployed,
         effort=effort_by_round,
         gain=gain,
+        human=read_human(folder / "human.json"),
     )
 
 

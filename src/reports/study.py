@@ -4,6 +4,7 @@ mile-report study outputs/user_study_iterative
 """
 
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -82,6 +83,9 @@ def _cells(participant: Participant) -> Iterator[tuple[str, str, str, Any]]:
     for form, answers in participant.answers.items():
         for name, value in answers.items():
             yield "answer", form, name, value
+    for name, numbers in participant.human.items():
+        for what, value in zip(("estimate", "low", "high"), numbers, strict=True):
+            yield "human", name, what, value
 
 
 def metric_by_round(participants: Iterable[Participant], estimator: str, metric: str) -> dict[int, list[float]]:
@@ -155,7 +159,7 @@ def summary(participants: Sequence[Participant]) -> str:
     """Return the study as Markdown.
 
     Each estimator's metrics, mean ± s.e. over participants, in rounds 2 and later if there are some; each participant's
-    effort; ratings.
+    effort; what was learnt of them; ratings.
     """
     lines = [f"# User study: {len(participants)} participants", ""]
 
@@ -169,6 +173,8 @@ def summary(participants: Sequence[Participant]) -> str:
     lines += ["", "| participant | s in control | takeovers | steps each | gain in success | s for each point |"]
     lines += ["|---|---|---|---|---|---|"]
     lines += map(_effort_line, participants)
+
+    lines += _human_lines(participants)
 
     # ratings
     rated = ratings(participants)
@@ -191,6 +197,36 @@ def _metric_cell(participants: Sequence[Participant], estimator: str, metric: st
         if round_means:
             means.append(np.mean(round_means))
     return f"{np.mean(means):.3f} ± {standard_error(means):.3f}" if means else "–"
+
+
+def _human_lines(participants: Sequence[Participant]) -> list[str]:
+    """Return a table of what was learnt of each participant; none if nothing was."""
+    known = [participant for participant in participants if participant.human]
+    if not known:
+        return []
+    names: dict[str, None] = {}  # each once, in order
+    for participant in known:
+        names |= dict.fromkeys(participant.human)
+
+    lines = ["", "Learnt from when each participant took over (nats; delays in steps), with 95 % intervals:", ""]
+    lines += [f"| participant | {' | '.join(name.replace('_', ' ') for name in names)} |"]
+    lines += ["|" + "---|" * (len(names) + 1)]
+    for participant in known:
+        cells = [_estimate_cell(participant.human.get(name)) for name in names]
+        lines.append(f"| {participant.name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _estimate_cell(numbers: tuple[float, float, float] | None) -> str:
+    """Return an estimate with the ends of its interval; a parameter that was held has none."""
+    if numbers is None:
+        return "–"
+    estimate, low, high = numbers
+    if low == high:
+        return f"{estimate:.2f} (held)"
+    below = "−∞" if low == -math.inf else f"{low:.2f}"
+    above = "∞" if high == math.inf else f"{high:.2f}"
+    return f"{estimate:.2f} ({below} to {above})"
 
 
 def _effort_line(participant: Participant) -> str:

@@ -53,7 +53,7 @@ class Believing(Sticky):
 
     def decide(self, state: State, gap: Gap, cost: float | Tensor) -> tuple[LogProbs, State]:
         """Return the probabilities under the present belief; see `TimingModel.decide`."""
-        return _with_belief(gap, state["log_belief"]).log_probs(self.step_cost(state, cost)), state
+        return with_belief(gap, state["log_belief"]).log_probs(self.step_cost(state, cost)), state
 
     def after(self, state: State, gap: Gap, intervened: Tensor, executed: Tensor) -> State:
         """Update the belief by the executed action; see `TimingModel.after`."""
@@ -63,7 +63,7 @@ class Believing(Sticky):
     def attempt_log_probs(self, gap: Gap, attempts: Attempts, cost: float | Tensor) -> LogProbs:
         """Return the probabilities under each step's belief; see `TimingModel.attempt_log_probs`."""
         in_control = before(attempts.intervened)
-        believed = _with_belief(gap, self._beliefs(gap, attempts))
+        believed = with_belief(gap, self._beliefs(gap, attempts))
         return believed.log_probs(self.step_cost({"in_control": in_control}, cost))
 
     def context(self, gap: Callable[[], Gap], attempts: Attempts, cost: float | Tensor) -> dict[str, Tensor]:
@@ -72,7 +72,7 @@ class Believing(Sticky):
 
     def step_log_likelihood(self, gap: Gap, steps: Mapping[str, Tensor], cost: float | Tensor) -> Tensor:
         """Return ln p(ν|s) under the step's belief; see `TimingModel.step_log_likelihood`."""
-        return super().step_log_likelihood(_with_belief(gap, steps["log_belief"]), steps, cost)
+        return super().step_log_likelihood(with_belief(gap, steps["log_belief"]), steps, cost)
 
     def _log_prior(self) -> Tensor:
         return torch.tensor(self.prior, dtype=torch.float64).log()
@@ -100,7 +100,7 @@ class Believing(Sticky):
         return torch.stack(beliefs, -2)
 
 
-def _with_belief(gap: Gap, log_belief: Tensor) -> Gap:
+def with_belief(gap: Gap, log_belief: Tensor) -> Gap:
     """Return the gap to what is expected of the robot under a belief `[*batch, hypotheses]`."""
     hypotheses = gap.mental_model
     weights = log_belief.exp()
