@@ -2,13 +2,14 @@
 
 python benchmarks/coverage.py [--people N] [--model memoryless|sticky|delayed] [--file FILE]
 
-The shipped LunarLander policies, in states that the initial policy met: every fourth of the first 240 steps of an attempt.
-All people meet the same states. Their parameters are drawn from the distributions below; every search starts from the same
-parameters. An interval covers the truth if the likelihood ratio of the truth is at most 3.84; the first 10 people's
-intervals are computed as well, and compared.
+The shipped LunarLander policies, in states that the initial policy met: every fourth of the first 240 steps of an
+attempt. All people meet the same states. Their parameters are drawn from the distributions below; every search starts
+from the same parameters. An interval covers the truth if the likelihood ratio of the truth is at most 3.84; the first
+10 people's intervals are computed as well, and compared.
 """
 
 import argparse
+import itertools
 import math
 import sys
 import time
@@ -26,8 +27,8 @@ from mile.policies import load_policy
 from mile.reports.csv_tables import write_csv
 from mile.timing import Attempts, Delayed, Gap, HumanLikelihood, HumanSearch, Memoryless, Sticky, TimingModel
 from mile.timing.attempts import attempt_rows
-from mile.timing.fit import LIKELIHOOD_RATIO, takeovers
 from mile.timing.fixed_gap import FixedGap, fixed_gap
+from mile.timing.search import LIKELIHOOD_RATIO, takeovers
 
 SEED = 21
 ATTEMPTS, STEPS, EVERY = 30, 60, 4
@@ -111,9 +112,8 @@ def study(model: str, people: int, gap: Gap) -> Iterable[dict[str, Any]]:
 
 def check(search: HumanSearch, truth: dict[str, float], ratios: dict[str, float]) -> None:
     """Say where an interval and the likelihood ratio of the truth disagree."""
-    intervals = search.fit().intervals
     for name, value in truth.items():
-        low, high = intervals[name]
+        low, high = search.interval(name)
         if (low <= value <= high) != (ratios[name] <= LIKELIHOOD_RATIO):
             print(f"{name} {value:.3f}: interval {low:.3f} to {high:.3f}, but ratio {ratios[name]:.3f}", flush=True)
 
@@ -123,7 +123,7 @@ def report(rows: list[dict[str, Any]]) -> None:
     model = rows[0]["model"]
     onsets = np.array([row["onsets"] for row in rows])
     groups = [("all", np.ones(len(rows), bool))]
-    for low, high in zip(FEW[:-1], FEW[1:], strict=True):
+    for low, high in itertools.pairwise(FEW):
         label = f"{low} to {high - 1} onsets" if low else "no onset"
         groups.append((label, (onsets >= low) & (onsets < high)))
     for label, where in groups:

@@ -128,6 +128,8 @@ class MILE(Method):
         self.timing = timing
         self.spread = spread
         self.silence_weight = silence_weight
+
+        # the human's parameters
         self.learn_cost = learn_cost
         self.fit_every = fit_every
         self._steps_fitted = self._next_fit = 0  # steps, and an epoch

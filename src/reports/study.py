@@ -209,8 +209,8 @@ def _human_lines(participants: Sequence[Participant]) -> list[str]:
         names |= dict.fromkeys(participant.human)
 
     lines = ["", "Learnt from when each participant took over (nats; delays in steps), with 95 % intervals:", ""]
-    lines += [f"| participant | {' | '.join(name.replace('_', ' ') for name in names)} |"]
-    lines += ["|" + "---|" * (len(names) + 1)]
+    heads = ["participant", *(name.replace("_", " ") for name in names)]
+    lines += [f"| {' | '.join(heads)} |", f"|{'|'.join(['---'] * len(heads))}|"]
     for participant in known:
         cells = [_estimate_cell(participant.human.get(name)) for name in names]
         lines.append(f"| {participant.name} | {' | '.join(cells)} |")

@@ -1,31 +1,20 @@
 """The parameters of a human in time, learnt from attempts by maximum likelihood, with intervals.
 
-The policies are given, so ν has a smooth likelihood in a few parameters: a mixture of probits, because the action that a
-human would have taken is observed only where they intervene. It is not concave, hence several starts. The ends of an
+The policies are given, so ν has a smooth likelihood in a few parameters: a mixture of probits, because the action that
+a human would have taken is observed only where they intervene. It is not concave, hence several starts. The ends of an
 interval are the values at which the profile likelihood, the largest one over all other parameters, has a likelihood
 ratio of 3.84 to the maximum: the 95 % quantile of χ² with one degree of freedom.
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Bool
-from torch import Tensor
+from mile.timing.likelihood import HumanLikelihood, People, timing_parameters
+from mile.timing.model import Attempts, Gap, TimingModel
+from mile.timing.search import HumanSearch, takeovers
 
-from mile.timing.likelihood import COSTS, LARGEST_SCALE, LOGARITHMIC, HumanLikelihood, People, timing_parameters
-from mile.timing.model import Attempts, Gap, TimingModel, before
-from mile.timing.sticky import Sticky
-
-LIKELIHOOD_RATIO = 3.841458820694124  # 95 % quantile of χ² with one degree of freedom
-SHORT_OF_LIMIT = 0.01  # nats below the limit of a likelihood that rises for ever
-STEP = 1e-5  # of finite differences, in free numbers
-IMPOSSIBLE = -1e10  # nats, for a search: less than any attempt has
 BETTER = 1e-3  # nats by which another maximum must be higher
-START_SCALES = (1.0, 1 / 3, 3.0)  # of the starts
-NUM_SEARCHES = 2  # from the most probable starts
-MAX_DOUBLINGS = 14  # of the distance from the estimate, before an interval counts as open
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,8 @@ def fit_human(
     """Return the parameters of a human that explain their ν best, with 95 % profile-likelihood intervals.
 
     Learnt are `cost` (c_on), `scale` (σ), and where the model has them `release_cost` (c_off, below c_on),
-    `median_delay`, `leak`, `memory` and `cost_per_step`. A delay's spread and longest value and a prior belief are held.
+    `median_delay`, `leak`, `memory` and `cost_per_step`. Held are a delay's spread and its longest value, and the
+    belief that an attempt begins with.
 
     A Gaussian human's σ well below √(d/2) nats, the spread of their own actions in d dimensions, is hardly identified:
     hold it, or give a prior on ln σ. It is not searched below 0.25 nats there, or below the start. With a prior the
@@ -92,281 +82,23 @@ def fit_human(
         ValueError: A parameter to hold is unknown, the start makes no sense, or the gap does not have the shape of the
             attempts.
     """
-    return HumanSearch(HumanLikelihood(gap, attempts, timing, cost, scale, prior=prior, hold=hold)).fit(intervals)
+    likelihood = HumanLikelihood(gap, attempts, timing, cost, scale, prior=prior, hold=hold)
+    search = HumanSearch(likelihood)
 
+    # intervals; anew if a profile has led to a larger likelihood
+    ends: dict[str, tuple[float, float]] = {}
+    level = -math.inf
+    while intervals and search.largest > level + BETTER:
+        level = search.largest
+        for name in likelihood.names:
+            ends[name] = search.interval(name)
 
-class HumanSearch:
-    """Finds the largest likelihood of a human's parameters, and profiles.
-
-    Args:
-        likelihood: Likelihood of the parameters.
-
-    Attributes:
-        best: Parameters of the largest likelihood that is known so far, by name.
-        largest: That likelihood, with the prior's, nats.
-    """
-
-    def __init__(self, likelihood: HumanLikelihood) -> None:
-        self.likelihood = likelihood
-        self._counts = _counts(likelihood.attempts, likelihood.timing)
-        self.best, self.largest = likelihood.start, -math.inf
-        self.search()
-
-    def fit(self, intervals: bool = True) -> HumanFit:
-        """Return the estimate, and intervals if they are wanted; see `fit_human`."""
-        ends: dict[str, tuple[float, float]] = {}
-        level = -math.inf
-        while intervals and self.largest > level + BETTER:  # again, if a profile leads to a larger likelihood
-            level = self.largest
-            for name in self.likelihood.names:
-                ends[name] = self.interval(name)
-
-        values = self._estimate()
-        return HumanFit(
-            cost=values["cost"],
-            scale=values["scale"],
-            timing=self.likelihood.model(values),
-            log_likelihood=self.likelihood.log_likelihood(values),
-            onsets=int(takeovers(self.likelihood.attempts).sum()),
-            intervals=ends,
-        )
-
-    # the largest likelihood
-
-    def search(self) -> None:
-        """Search from several starts."""
-        limit = self.limit("cost")
-        if limit:  # there is no maximum; nothing else matters there
-            far = self.likelihood.start["cost"] + limit * 1e5 * self.likelihood.unit
-            self.best, self.largest = self.maximise({"cost": far}, self.likelihood.start)
-            return
-        starts = sorted(self._starts(), key=self.likelihood, reverse=True)
-        for start in starts[:NUM_SEARCHES]:
-            values, largest = self.maximise({}, start)
-            if largest > self.largest:
-                self.best, self.largest = values, largest
-
-    def maximise(self, pinned: dict[str, float], start: dict[str, float]) -> tuple[dict[str, float], float]:
-        """Return the parameters of a largest likelihood, and the likelihood, where one parameter, or none, is pinned.
-
-        Args:
-            pinned: Value of the pinned parameter, by its name; empty if none is.
-            start: Parameters where the search starts, by name.
-        """
-        from scipy.optimize import minimize  # takes a while
-
-        likelihood = self.likelihood
-        names = likelihood.searched(next(iter(pinned), None))
-        bounds = np.array([likelihood.bounds[name] for name in names]).reshape(-1, 2)
-
-        def loss(numbers: np.ndarray) -> float:
-            value = likelihood(likelihood.values(dict(zip(names, numbers.tolist(), strict=True)), pinned))
-            return -value if value > IMPOSSIBLE else -IMPOSSIBLE
-
-        def loss_and_gradient(numbers: np.ndarray) -> tuple[float, np.ndarray]:
-            here, gradient = loss(numbers), np.zeros_like(numbers)
-            for index in range(len(names)):
-                other = numbers.copy()
-                other[index] += STEP if numbers[index] + STEP <= bounds[index, 1] else -STEP
-                gradient[index] = (loss(other) - here) / (other[index] - numbers[index])
-            return here, gradient
-
-        first = np.array([likelihood.free(name, start) for name in names])
-        first = first.clip(bounds[:, 0], bounds[:, 1])
-        numbers = first
-        if names:
-            numbers = minimize(
-                loss_and_gradient,
-                first,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=bounds,
-                options={"ftol": 1e-9, "gtol": 1e-3, "maxiter": 200},
-            ).x
-        values = likelihood.values(dict(zip(names, numbers.tolist(), strict=True)), pinned)
-        return values, likelihood(values)
-
-    def _starts(self) -> list[dict[str, float]]:
-        """Return parameters to start from: the given ones, and at several scales those with the observed rates of ν."""
-        likelihood = self.likelihood
-        starts = [likelihood.start]
-        for factor in START_SCALES if "scale" in likelihood.names else (1.0,):
-            scale = factor * likelihood.unit
-            start = {**likelihood.start, "scale": scale}
-            for name, (where, share) in self._counts.items():
-                if name in likelihood.names and where.any():
-                    start[name] = self._cost_of(where, share, scale)
-            if "release_cost" in start:
-                start["release_cost"] = min(start["release_cost"], start["cost"] - 0.1 * scale)
-            starts.append(start)
-        return starts
-
-    def _cost_of(self, where: Tensor, share: float, scale: float) -> float:
-        """Return the cost at which the mean p(ν=1) over some steps is the observed share of ν=1, by bisection."""
-        gap = self.likelihood.gap_of(self.likelihood.start.get("memory", 0.0)).at(scale)
-        least = 0.5 / int(where.sum())
-        share = min(max(share, least), 1 - least)
-        reach = 10 * scale + 10.0
-        low, high = float(gap.mean.min()) - reach, float(gap.mean.max()) + reach
-        for _ in range(16):
-            middle = (low + high) / 2
-            if float(gap.log_probs(middle)[1].exp()[where].mean()) > share:
-                low = middle
-            else:
-                high = middle
-        return (low + high) / 2
-
-    # limits: likelihoods without a maximum
-
-    def limit(self, name: str) -> int:
-        """Return 1 or −1 if the likelihood rises for ever with a cost, or with its negative, and 0 otherwise."""
-        if name not in self._counts or name not in self.likelihood.names:
-            return 0
-        if name == "cost" and math.isfinite(self.likelihood.prior.cost[1]):
-            return 0
-        where, share = self._counts[name]
-        if name == "cost":
-            everywhere = bool(self.likelihood.attempts.intervened[self.likelihood.attempts.valid].all())
-            return 1 if share == 0 else -int(everywhere)
-        return -int(share == 1 and bool(where.any()))
-
-    def knows_nothing_of(self, name: str) -> bool:
-        """Return whether the attempts say nothing of a parameter."""
-        if name == "cost":
-            return False
-        if name == "release_cost" and not self._counts["release_cost"][0].any():
-            return True
-        return self.limit("cost") != 0 and not (name == "scale" and math.isfinite(self.likelihood.prior.log_scale[1]))
-
-    def _estimate(self) -> dict[str, float]:
-        """Return the parameters of the largest likelihood; where that is a limit, parameters short of it."""
-        if self.limit("cost"):
-            return self._with_cost(self._cost_short_of_limit(self.limit("cost")))
-        if self.limit("release_cost"):
-            return self.end("release_cost", 1, 2 * SHORT_OF_LIMIT)[1]
-        return self.best
-
-    def _cost_short_of_limit(self, side: int) -> float:
-        """Return the cost nearest to the start at which the likelihood is nearly as large as at an infinite one."""
-        from scipy.optimize import brentq  # takes a while
-
-        start, unit = self.likelihood.start["cost"], self.likelihood.unit
-
-        def missing(cost: float) -> float:
-            return self.largest - self.likelihood(self._with_cost(cost)) - SHORT_OF_LIMIT
-
-        near = far = start
-        step = unit
-        while missing(far) > 0 and step < LARGEST_SCALE * unit:
-            near, far, step = far, far + side * step, 2 * step
-        while near == far or (missing(near) < 0 and step < LARGEST_SCALE * unit):
-            near, far, step = near - side * step, near, 2 * step
-        if missing(near) * missing(far) > 0:
-            return far
-        return brentq(missing, near, far, xtol=1e-3 * unit)
-
-    def _with_cost(self, cost: float) -> dict[str, float]:
-        """Return the parameters of the start with another cost, and with a c_off below it."""
-        values = {**self.likelihood.start, "cost": cost}
-        if "release_cost" in self.likelihood.names:
-            values["release_cost"] = min(values["release_cost"], cost - 0.1 * self.likelihood.unit)
-        return values
-
-    # profiles
-
-    def ratio(self, name: str, value: float, start: dict[str, float] | None = None) -> tuple[float, dict[str, float]]:
-        """Return the likelihood ratio of a parameter's value, and the parameters of that profile, by name.
-
-        The ratio is twice the loss in the largest (penalised) log-likelihood if the parameter is pinned to the value.
-
-        Args:
-            name: Name of the parameter.
-            value: Value of the parameter.
-            start: Parameters where the search starts, by name; None: those of the largest likelihood.
-        """
-        values, largest = self.maximise({name: value}, self.best if start is None else start)
-        ratio = 2 * (self.largest - largest)
-        if largest > self.largest:  # the search has missed it
-            self.best, self.largest = values, largest
-        return ratio, values
-
-    def interval(self, name: str) -> tuple[float, float]:
-        """Return the ends of a parameter's 95 % profile-likelihood interval."""
-        low, high = self.likelihood.ranges[name]
-        if self.knows_nothing_of(name):
-            return low, high
-        limit = self.limit(name)
-        if limit >= 0:
-            low = self.end(name, -1)[0]
-        if limit <= 0:
-            high = self.end(name, 1)[0]
-        return low, high
-
-    def end(self, name: str, side: int, ratio: float = LIKELIHOOD_RATIO) -> tuple[float, dict[str, float]]:
-        """Return the value below or above the estimate that has a likelihood ratio, and the parameters of that profile.
-
-        Args:
-            name: Name of the parameter.
-            side: Side of the estimate: −1 for below, 1 for above.
-            ratio: Likelihood ratio.
-        """
-        from scipy.optimize import brentq  # takes a while
-
-        to, back, bound = self._coordinates(name, side)
-        solution = self.best
-
-        def excess(place: float) -> float:
-            nonlocal solution
-            achieved, solution = self.ratio(name, back(place), solution)
-            return math.sqrt(max(achieved, 0.0)) - math.sqrt(ratio)
-
-        # a place within the interval, then one outside
-        inside = to(self.best[name])
-        step = 0.25
-        if self.limit(name) == -side:
-            inside = to(self.likelihood.start[name])
-            while excess(inside) > 0:
-                inside, step = inside - side * step, 2 * step
-            step = 0.25
-        level = excess(inside) if self.limit(name) else -math.sqrt(ratio)
-        for _ in range(MAX_DOUBLINGS):
-            outside = inside + side * step
-            is_last = side * outside >= side * bound
-            outside = bound if is_last else outside
-            beyond = excess(outside)
-            if beyond >= 0 or is_last:
-                break
-            inside, level, step = outside, beyond, 2 * step
-        if beyond < 0:
-            low, high = self.likelihood.ranges[name]
-            return (high if side > 0 else low), solution
-
-        # the place between
-        place = brentq(excess, inside, outside, xtol=1e-3 * abs(outside - inside))
-        excess(place)
-        return back(place), solution
-
-    def _coordinates(self, name: str, side: int) -> tuple[Callable[[float], float], Callable[[float], float], float]:
-        """Return the functions from a parameter to the number that an end is searched in, and back, and its bound."""
-        bound = self.likelihood.bounds[name][int(side > 0)]
-        if name in LOGARITHMIC:
-            return math.log, math.exp, bound
-        unit = self.likelihood.unit if name in COSTS else 1.0
-        if name in ("cost", "release_cost"):
-            bound = side * LARGEST_SCALE
-        return (lambda value: value / unit), (lambda place: place * unit), bound
-
-
-def takeovers(attempts: Attempts) -> Bool[Tensor, "*batch T"]:
-    """Return where a human took over: ν=1 after ν=0, or in the first step."""
-    return attempts.valid & attempts.intervened & ~before(attempts.intervened)
-
-
-def _counts(attempts: Attempts, timing: TimingModel) -> dict[str, tuple[Tensor, float]]:
-    """Return, for each cost, the steps that are decided by it, and the share of ν=1 in them, by name."""
-    in_control = before(attempts.intervened) & isinstance(timing, Sticky)
-    counts = {}
-    for name, where in (("cost", attempts.valid & ~in_control), ("release_cost", attempts.valid & in_control)):
-        share = float(attempts.intervened[where].double().mean()) if where.any() else 0.5
-        counts[name] = where, share
-    return counts
+    values = search.estimate()
+    return HumanFit(
+        cost=values["cost"],
+        scale=values["scale"],
+        timing=likelihood.model(values),
+        log_likelihood=likelihood.log_likelihood(values),
+        onsets=int(takeovers(likelihood.attempts).sum()),
+        intervals=ends,
+    )

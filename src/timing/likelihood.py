@@ -137,6 +137,8 @@ class HumanLikelihood:
             "memory": (0.0, 1.0),
             "cost_per_step": (0.0, math.inf),
         }
+
+        # of the free numbers
         bounds = {
             "cost": (least_cost, LARGEST_SCALE),
             "scale": (math.log(least_scale), math.log(LARGEST_SCALE * self.unit)),
@@ -166,7 +168,7 @@ class HumanLikelihood:
         return value / self.unit if name == "cost_per_step" else value
 
     def values(self, free: dict[str, float], pinned: dict[str, float]) -> dict[str, float]:
-        """Return the parameters, by name, where some free numbers and the value of one parameter, or none, are known."""
+        """Return the parameters, by name, that some free numbers and the value of one parameter, or none, stand for."""
         values = {**self.start, **pinned}
         for name, number in free.items():
             if name in LOGARITHMIC:

@@ -101,7 +101,7 @@ def test_between_fits_the_human_stays_what_they_were():
 
 def test_bad_input_is_named(tmp_path):
     _, (policy, mental_model), _ = parts("Counting-v0", STICKY)
-    with pytest.raises(ValueError, match="fit_every .* must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"fit_every .* must be at least 1, got 0"):
         MILE(policy, mental_model, 1.0, 2.0, fit_every=0)
     (tmp_path / "human.json").write_text(json.dumps({"cost": 3}))
     with pytest.raises(ValueError, match=r"human.json"):

@@ -148,6 +148,7 @@ DAMAGED = {
     "an answer that is a number": ("answers.jsonl", "5\n"),
     "answers without fields": ("answers.jsonl", '{"form": "consent", "answers": 3}\n'),
     "bytes": ("answers.jsonl", "\x00\n"),
+    "an estimate without its interval": ("human.json", '{"cost": 3}'),
 }
 
 
@@ -201,3 +202,20 @@ def test_what_a_participant_writes_is_no_formula_in_the_table(two, tmp_path):
         rows = [row for row in csv.DictReader(file) if row["where"] == "'=1+1"]
     assert [row["value"] for row in rows] == [*(f"'{text}" for text in PAYLOADS), *HARMLESS, "-7"]
     assert [row["name"] for row in rows] == [*(f"'@{place}" for place in range(len(texts))), "number"]
+
+
+def test_what_was_learnt_of_a_participant_stands_in_the_report_with_open_ends(two, tmp_path):
+    content = {"cost": [2.5, 1.25, None], "scale": [2.0, 2.0, 2.0]}
+    (two / "1" / "human.json").write_text(json.dumps(content))
+    written = study([two], tmp_path / "report")
+    text = written[0].read_text(encoding="utf-8")
+    assert "with 95 % intervals" in text
+    assert "| participant | cost | scale |" in text
+    assert "| 1 | 2.50 (1.25 to ∞) | 2.00 (held) |" in text
+    with written[1].open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "human"]
+    assert [(row["participant"], row["where"], row["name"], row["value"]) for row in rows[:3]] == [
+        ("1", "cost", "estimate", "2.5"),
+        ("1", "cost", "low", "1.25"),
+        ("1", "cost", "high", "inf"),
+    ]
