@@ -25,9 +25,9 @@ from mile.timing import Attempts, Believing, Delayed, Gap, HumanFit, Memoryless,
 from mile.timing.attempts import attempt_rows
 from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
 from mile.timing.likelihood import timing_parameters, with_parameters
+from mile.timing.model import check_likelihood
 from mile.transitions import DEMONSTRATION
 
-LIKELIHOODS = ("product", "joint", "scaled")
 HELD = ("scale",)  # ln π_θ has a scale of its own, which σ cannot be told from
 
 
@@ -289,14 +289,3 @@ class MILE(Method):
     def gap_parts(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two parts of the expected gap, nats, for observations `[*batch, observation_dim]`."""
         return gap_parts(self.policy(observation), self.mental_model(observation))
-
-
-def check_likelihood(likelihood: str, timing: TimingModel) -> None:
-    """Raise ValueError unless a likelihood of the human's action is known, and goes with a timing."""
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, got '{likelihood}'")
-    if likelihood != "product" and not timing.one_decision:
-        raise ValueError(
-            f"likelihood={likelihood} goes with timing=memoryless and timing=sticky, got {type(timing).__name__}: with "
-            "others it is not defined which step's decision an action belongs to; choose likelihood=product"
-        )

@@ -8,7 +8,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from mile.methods.mile import check_likelihood
+from mile.timing.model import check_likelihood
 
 COUNTS = (  # of which there must be at least 1
     "env.num_envs",

@@ -217,7 +217,7 @@ def _gaps(gap: Gap, attempts: Attempts, timing: TimingModel, least_scale: float)
 
     @lru_cache(maxsize=8)
     def believed(memory: float) -> FixedGap:
-        belief = replace(timing, memory=memory).context(gap, attempts, 0.0)["log_belief"]
+        belief = replace(timing, memory=memory).context(lambda: gap, attempts, 0.0)["log_belief"]
         return fixed_gap(with_belief(gap, belief), least_scale)
 
     return believed

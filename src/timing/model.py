@@ -16,6 +16,7 @@ from torch.distributions import Distribution
 from mile.intervention import expected_gap, intervention_log_probs
 
 LogProbs = tuple[Tensor, Tensor]  # (ln p(ν=0), ln p(ν=1)), each of one shape
+LIKELIHOODS = ("product", "joint", "scaled")  # of the human's action, in mile.methods.MILE
 State = dict[str, Tensor]  # entries [*batch] or [*batch, …]: what a human remembers of an attempt
 
 
@@ -156,3 +157,14 @@ def total_log_likelihood(log_probs: LogProbs, intervened: Tensor, valid: Tensor)
     impossible = terms == -torch.inf
     total = torch.where(impossible, 0.0, terms).sum(-1)
     return torch.where(impossible.any(-1), -torch.inf, total)
+
+
+def check_likelihood(likelihood: str, timing: TimingModel) -> None:
+    """Raise ValueError unless a likelihood of the human's action is known, and goes with a timing."""
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, got '{likelihood}'")
+    if likelihood != "product" and not timing.one_decision:
+        raise ValueError(
+            f"likelihood={likelihood} goes with timing=memoryless and timing=sticky, got {type(timing).__name__}: with "
+            "others it is not defined which step's decision an action belongs to; choose likelihood=product"
+        )
