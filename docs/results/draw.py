@@ -287,12 +287,28 @@ def widowx() -> Figure:
     return figure
 
 
+def why() -> Figure:
+    """Draw the methods' success from two humans with Table I's cost and scale, on the same data."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    own = {"MILE, scaled": "C3", "MILE, product": "salmon", "MILE, joint": "mistyrose"}
+    colors = {**own, **{method: METHOD_COLORS[method] for method in CLONING}}
+    titles = {"hesitant": "the released code's human", "Table I's": "the human of the paper's text"}
+    for axes, (human, title) in zip(panels, titles.items(), strict=True):
+        rows = [{**row, "task": TASKS[row["task"]]} for row in table("why") if row["human"] == human]
+        dots(axes, columns(rows, "task", "method", "success"), colors)
+        axes.set(title=title, ylim=(0, 104))
+    panels[0].set_ylabel(PERCENT)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=7)
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all figures."""
     for name in ("lunarlander", "table_one"):
         learnt_beside_references(name).savefig(folder / f"{name}.png", dpi=120)
     comparison = overview, restart, full_batches, equal_steps, ablations
-    for draw in (*comparison, learning_rates, what_undoes_it, meta_world, widowx):
+    for draw in (*comparison, learning_rates, what_undoes_it, meta_world, widowx, why):
         draw().savefig(folder / f"{draw.__name__}.png", dpi=120)
 
 

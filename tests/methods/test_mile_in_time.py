@@ -271,7 +271,7 @@ def test_likelihoods_that_need_one_decision_are_refused_elsewhere_in_one_line(na
     ("settings", "message"),
     [
         ({"likelihood": "neither"}, "must be one of product, joint, scaled"),
-        ({"likelihood": "scaled"}, "needs the continuous actions of a diagonal Gaussian"),
+        ({"likelihood": "scaled"}, "needs continuous actions of a diagonal Gaussian"),
         ({"timing": Sticky(release_cost=COST)}, "must be below the cost of taking over"),
         ({"timing": Believing(0.0, prior=(0.5, 0.5))}, "prior must have 3 weights"),
         ({"silence_weight": 1.0}, "needs the spread"),
