@@ -172,7 +172,7 @@ class HumanLikelihood:
         values = {**self.start, **pinned}
         for name, number in free.items():
             if name in LOGARITHMIC:
-                values[name] = math.exp(number)
+                values[name] = min(math.exp(number), self.ranges[name][1])  # exp(ln 30) is above 30
             elif name == "cost":
                 values[name] = self.start["cost"] + number * self.unit
             elif name != "release_cost":

@@ -257,7 +257,7 @@ class HumanSearch:
         """Return the functions from a parameter to the number that an end is searched in, and back, and its bound."""
         bound = self.likelihood.bounds[name][int(side > 0)]
         if name in LOGARITHMIC:
-            return math.log, math.exp, bound
+            return math.log, (lambda place: min(math.exp(place), self.likelihood.ranges[name][1])), bound
         unit = self.likelihood.unit if name in COSTS else 1.0
         if name in ("cost", "release_cost"):
             bound = side * LARGEST_SCALE

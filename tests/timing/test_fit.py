@@ -188,6 +188,20 @@ def test_models_with_parameters_of_their_own_explain_more_than_the_truth(name):
     assert fit.log_likelihood >= start
 
 
+def test_a_delay_beyond_the_longest_one_is_estimated_as_the_longest():
+    torch.manual_seed(11)
+    human = Categorical(logits=torch.tensor([6.0, 0.0], dtype=torch.float64).expand(ATTEMPTS, T, 2))
+    surprise = torch.zeros(ATTEMPTS, T, 2, dtype=torch.float64)
+    surprise[:, 5:8, 1] = 40.0  # the robot errs for three steps, and the human takes over 30 steps later
+    intervened = torch.zeros(ATTEMPTS, T, dtype=torch.bool)
+    intervened[:, 36] = True
+    gap = Gap(human, Categorical(logits=surprise), 1.0)
+    delayed = type(MODELS["delayed"])(release_cost=-2.0, median_delay=3.0, longest_delay=30)
+    fit = fit_human(gap, attempts_of(intervened), delayed, 3.0, 1.0, hold=["scale", "release_cost"])
+    low, high = fit.intervals["median_delay"]
+    assert 20 < low <= fit.parameters()["median_delay"] <= high <= 30
+
+
 def test_bad_input_is_named():
     gap = constant_gap(3.0)
     attempts = attempts_of(torch.zeros(ATTEMPTS, T, dtype=torch.bool))
