@@ -1,6 +1,5 @@
 """The paper's Fig. 3, 4 and 5 from finished runs."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -13,7 +12,16 @@ from mile.reports.comparison import OURS, Series, better, demonstrations, figure
 from mile.reports.intervals import mean, standard_error
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
 
-COLORS = defaultdict(lambda: "C8", zip(METHODS.values(), ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
+
+class Colors(dict[str, str]):
+    """Colours of methods by name; all unknown ones share one, and are not added."""
+
+    def __missing__(self, method: str) -> str:
+        """Return the colour of unknown methods."""
+        return "C8"
+
+
+COLORS = Colors(zip(METHODS.values(), ("C3", "C6", "C0", "C2", "C1", "C4", "C7"), strict=True))
 
 
 def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
