@@ -150,12 +150,14 @@ def stack_hypotheses(hypotheses: Sequence[Distribution]) -> Distribution:
         TypeError: They are neither all categorical nor all diagonal Gaussians.
     """
     first = hypotheses[0]
-    if all(isinstance(one, Categorical) for one in hypotheses):
-        logits = torch.stack([one.logits for one in hypotheses], -2)  # pyright: ignore
+    if all(isinstance(hypothesis, Categorical) for hypothesis in hypotheses):
+        logits = torch.stack([hypothesis.logits for hypothesis in hypotheses], -2)  # pyright: ignore
         return Categorical(logits=logits, validate_args=False)
-    if all(isinstance(one, Independent) and isinstance(one.base_dist, Normal) for one in hypotheses):
-        means = torch.stack([one.base_dist.mean for one in hypotheses], -2)  # pyright: ignore
-        stds = torch.stack([one.base_dist.stddev for one in hypotheses], -2)  # pyright: ignore
+    if all(
+        isinstance(hypothesis, Independent) and isinstance(hypothesis.base_dist, Normal) for hypothesis in hypotheses
+    ):
+        means = torch.stack([hypothesis.base_dist.mean for hypothesis in hypotheses], -2)  # pyright: ignore
+        stds = torch.stack([hypothesis.base_dist.stddev for hypothesis in hypotheses], -2)  # pyright: ignore
         return Independent(Normal(means, stds, validate_args=False), 1, validate_args=False)
     raise TypeError(f"hypotheses on a robot must be all categorical or all diagonal Gaussians, got {first} and others")
 
