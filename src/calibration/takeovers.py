@@ -22,6 +22,7 @@ from mile.timing.attempts import attempt_rows
 from mile.timing.model import before
 
 MIN_DISTANCE = 1e-3  # scales σ, between the costs of staying in control and of taking over
+LONGEST_STEP = 4.0  # in units of what the model proposes
 MIN_LEAVING = 1e-6  # probability of handing back, of a human who never did
 
 
@@ -73,9 +74,9 @@ def calibrate_takeovers(
     """Find the costs of taking over and of staying in control for an onset rate and a mean length in deployment.
 
     The scale is relative_scale × the interquartile range of the expected gap over the states that the robot visits
-    alone. Each trial deploys the human, and moves both costs to where the model, on the states that were visited then,
-    would have come to the targets; deviations between model and sample are corrected for. Every trial plays the same
-    episodes with the same random draws.
+    alone. Each trial deploys the human, and moves both costs towards where the model, on the states that were visited
+    then, would have come to the targets; deviations between model and sample are corrected for, and steps that go one
+    way grow. Every trial plays the same episodes with the same random draws.
 
     Args:
         env: Environment without an `InterventionTransform`.
@@ -144,6 +145,7 @@ def calibrate_takeovers(
 
     # trials
     trials: list[TakeoverCalibration] = []
+    cost_step, release_step = _Step(), _Step()
     while len(trials) < max_trials:
         trial, human, steps = deploy(cost, min(release, cost - MIN_DISTANCE * scale))
         trials.append(trial)
@@ -155,12 +157,14 @@ def calibrate_takeovers(
         observed, predicted = observed_rates(here[1]), rates(*here, human.timing, cost)  # pyright: ignore
         if observed.onset:
             onset = _corrected(predicted.onset, target.onset, observed.onset)
-            cost = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).onset, onset, expected, scale)  # noqa: B023
+            wanted = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).onset, onset, expected, scale)  # noqa: B023
+            cost += cost_step.towards(wanted - cost)
         else:
             cost -= scale
         if 0 < observed.stay < 1:
             leave = _corrected(1 - predicted.stay, 1 - target.stay, 1 - observed.stay)
-            release = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).stay, 1 - leave, expected, scale)  # noqa: B023
+            wanted = _cost_of(lambda c: rates(*here, timing(release_cost=c), c).stay, 1 - leave, expected, scale)  # noqa: B023
+            release += release_step.towards(wanted - release)
 
     best = min(trials, key=lambda trial: _deviation(trial, onset_rate, mean_length))
     if refuse and not best.helps:
@@ -196,6 +200,26 @@ def _means(prob: Tensor, in_control: Tensor, valid: Tensor) -> Rates:
     return Rates(
         float(watching.mean()) if len(watching) else 0.0, float(controlling.mean()) if len(controlling) else 0.0
     )
+
+
+class _Step:
+    """Step of a search, in units of what the model proposes: it doubles while the steps go one way.
+
+    A human who comes in time meets other states than one who comes too late, so that a model of the states that were
+    visited last proposes too little.
+    """
+
+    def __init__(self) -> None:
+        self.factor, self.last = 1.0, 0.0
+
+    def towards(self, difference: float) -> float:
+        """Return the step where the model proposes a difference."""
+        if difference * self.last > 0:
+            self.factor = min(LONGEST_STEP, 2 * self.factor)
+        elif difference * self.last < 0:
+            self.factor = 0.5
+        self.last = difference
+        return self.factor * difference
 
 
 @torch.no_grad()
