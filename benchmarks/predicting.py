@@ -24,7 +24,6 @@ the seeds excludes 0. All other metrics are reported and decide nothing. The peo
 
 import argparse
 import csv
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from copy import deepcopy
@@ -36,7 +35,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy import stats
-from scipy.optimize import minimize
 from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs import TransformedEnv
@@ -51,7 +49,7 @@ from mile.recordings.prediction import as_often, learnt_from, never, prediction_
 from mile.reports.csv_tables import write_csv
 from mile.reports.intervals import standard_error
 from mile.running.command_line import one_line_errors
-from mile.timing import Attempts, Delayed, Gap, Memoryless, Sticky, TimingModel
+from mile.timing import Attempts, Delayed, Gap, Memoryless, Sticky, TimingModel, fit_human
 from mile.timing.attempts import attempt_rows
 
 ROWS = Path(__file__).parents[1] / "docs" / "results" / "data" / "predicting.csv"
@@ -92,42 +90,6 @@ CONTRASTS = (
 # the human's parameters, learnt
 
 
-def fit(
-    gap: Gap, attempts: Attempts, timing: TimingModel, cost: float, scale: float
-) -> tuple[TimingModel, float, float]:
-    """Return timing, cost and scale of the highest likelihood, by Nelder and Mead from those that are passed."""
-
-    def parameters(x: np.ndarray) -> tuple[TimingModel, float, float]:
-        changes: dict[str, float] = {}
-        if isinstance(timing, Sticky):
-            changes["release_cost"] = float(x[0]) - math.exp(min(x[2], 10))
-        if isinstance(timing, Delayed):
-            changes["median_delay"] = min(math.exp(x[3]), timing.longest_delay)
-        return replace(timing, **changes), float(x[0]), math.exp(min(max(x[1], -3), 10))
-
-    def loss(x: np.ndarray) -> float:
-        model, cost, scale = parameters(x)
-        total = model.log_likelihood(gap._replace(scale=scale), attempts, cost).sum()
-        return -float(total) if total.isfinite() else 1e12
-
-    start = [cost, math.log(scale)]
-    steps = [scale, 0.5]
-    if isinstance(timing, Sticky):
-        start.append(math.log(cost - timing.release_cost))
-        steps.append(0.5)
-    if isinstance(timing, Delayed):
-        start.append(math.log(timing.median_delay))
-        steps.append(0.5)
-
-    # twice, because the simplex may collapse too early
-    x = np.array(start)
-    for _ in range(2):
-        simplex = np.vstack([x, x + np.diag(steps)])
-        options = {"initial_simplex": simplex, "xatol": 1e-2, "fatol": 1e-2, "maxfev": 200}
-        x = minimize(loss, x, method="Nelder-Mead", options=options).x
-    return parameters(x)
-
-
 def gap_of(policy: Policy, mental_model: Policy, scale: float, observation: Tensor) -> Gap:
     observation = observation.double()
     return Gap(policy(observation), mental_model(observation), scale)
@@ -148,8 +110,8 @@ def learnt(timing: TimingModel, policy: Policy, mental_model: Policy, earlier: T
         timing = replace(timing, release_cost=cost - 4 * scale)
     if isinstance(timing, Delayed):
         timing = replace(timing, median_delay=3.0)
-    timing, cost, scale = fit(gap, attempts, timing, cost, scale)
-    return InTime(timing, partial(gap_of, policy, mental_model, scale), cost)
+    human = fit_human(gap, attempts, timing, cost, scale, intervals=False)
+    return InTime(human.timing, partial(gap_of, policy, mental_model, human.scale), human.cost)
 
 
 # one person

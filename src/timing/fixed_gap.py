@@ -64,10 +64,10 @@ class FixedGap:
     def _interpolated(self, b: Tensor) -> LogProbs:
         from scipy.interpolate import CubicSpline  # takes a while
 
-        # a grid that is fine where Φ is steep
+        # a grid that is fine where Φ is steep; of whole steps, so that a likelihood's error is smooth in c and σ
         x = (b / self.scale).asinh()
-        low, high = float(x.min()) - GRID_STEP, float(x.max()) + GRID_STEP
-        grid = torch.linspace(low, high, math.ceil((high - low) / GRID_STEP) + 1, dtype=torch.float64)
+        first, last = math.floor(float(x.min()) / GRID_STEP) - 1, math.ceil(float(x.max()) / GRID_STEP) + 1
+        grid = GRID_STEP * torch.arange(first, last + 1, dtype=torch.float64)
         on_grid = torch.stack(self._on_grid(self.scale * grid.sinh()), -1)
 
         log_probs = torch.from_numpy(CubicSpline(grid.numpy(), on_grid.numpy())(x.numpy())).clamp(max=0)

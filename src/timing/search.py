@@ -15,7 +15,7 @@ LIKELIHOOD_RATIO = 3.841458820694124  # 95 % quantile of χ² with one degree of
 SHORT_OF_LIMIT = 0.01  # nats below the limit of a likelihood that rises for ever
 STEP = 1e-5  # of finite differences, in free numbers
 IMPOSSIBLE = -1e10  # nats, for a search: less than any attempt has
-START_SCALES = (1.0, 1 / 3, 3.0)  # of the starts
+START_SCALES = (1 / 3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the starts; with policies that are wrong σ is large
 FIRST_STEP = 0.25  # from the estimate, in scales of the start for costs
 NUM_SEARCHES = 2  # from the most probable starts
 MAX_DOUBLINGS = 14  # of the distance from the estimate, before an interval counts as open
@@ -64,10 +64,17 @@ class HumanSearch:
 
         likelihood = self.likelihood
         names = likelihood.searched(next(iter(pinned), None))
-        bounds = np.array([likelihood.bounds[name] for name in names]).reshape(-1, 2)
+
+        # costs in scales of this start, so that all numbers are of one order
+        costs = np.array([name in COSTS for name in names])
+        unit = np.where(costs, start["scale"] / likelihood.unit, 1.0)
+        bounds = np.array([likelihood.bounds[name] for name in names]).reshape(-1, 2) / unit[:, None]
+
+        def parameters(numbers: np.ndarray) -> dict[str, float]:
+            return likelihood.values(dict(zip(names, (unit * numbers).tolist(), strict=True)), pinned)
 
         def loss(numbers: np.ndarray) -> float:
-            value = likelihood(likelihood.values(dict(zip(names, numbers.tolist(), strict=True)), pinned))
+            value = likelihood(parameters(numbers))
             return -value if value > IMPOSSIBLE else -IMPOSSIBLE
 
         def loss_and_gradient(numbers: np.ndarray) -> tuple[float, np.ndarray]:
@@ -78,7 +85,7 @@ class HumanSearch:
                 gradient[index] = (loss(other) - here) / (other[index] - numbers[index])
             return here, gradient
 
-        first = np.array([likelihood.free(name, start) for name in names])
+        first = np.array([likelihood.free(name, start) for name in names]) / unit
         first = first.clip(bounds[:, 0], bounds[:, 1])
         numbers = first
         if names:
@@ -90,7 +97,7 @@ class HumanSearch:
                 bounds=bounds,
                 options={"ftol": 1e-9, "gtol": 1e-3, "maxiter": 200},
             ).x
-        values = likelihood.values(dict(zip(names, numbers.tolist(), strict=True)), pinned)
+        values = parameters(numbers)
         return values, likelihood(values)
 
     def _starts(self) -> list[dict[str, float]]:

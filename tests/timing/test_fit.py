@@ -75,6 +75,17 @@ def test_simulated_humans_parameters_are_recovered_from_thirty_attempts(name, ma
     assert abs(np.mean(costs) - cost) < 0.3
 
 
+@pytest.mark.parametrize("name", STARTS)
+def test_a_start_whose_scale_is_fifty_times_too_small_ends_at_the_same_likelihood(name):
+    """As with policies that are not the human's own, where σ has to make up for gaps of hundreds of nats."""
+    torch.manual_seed(0)
+    gap, model = gap_of(name, ATTEMPTS, T, make=categoricals), MODELS[name]
+    attempts = simulate(model, gap, 0.8)
+    near = fit_human(gap, attempts, model, 0.8, SCALE, intervals=False)
+    far = fit_human(gap, attempts, STARTS[name], 0.8, SCALE / 50, intervals=False)
+    assert far.log_likelihood == pytest.approx(near.log_likelihood, abs=0.01)
+
+
 def test_an_interval_holds_the_estimate():
     torch.manual_seed(0)
     gap = gap_of("sticky", ATTEMPTS, T, make=categoricals)
