@@ -228,10 +228,13 @@ class HumanSearch:
 
         to, back, bound = self._coordinates(name, side)
         solution = self.best
+        known: dict[float, tuple[float, dict[str, float]]] = {}  # another search of a place may end elsewhere
 
         def excess(place: float) -> float:
             nonlocal solution
-            achieved, solution = self.ratio(name, back(place), solution)
+            if place not in known:
+                known[place] = self.ratio(name, back(place), solution)
+            achieved, solution = known[place]
             return math.sqrt(max(achieved, 0.0)) - math.sqrt(ratio)
 
         # a place within the interval
