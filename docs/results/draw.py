@@ -303,12 +303,110 @@ def why() -> Figure:
     return figure
 
 
+def humans() -> Figure:
+    """Draw the mean score for each simulated human and method, with colours from bad to good."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    tasks = sorted({row["task"] for row in table("humans")})
+    names = {
+        "MILE + silence": "MILE +\nsilence",
+        "BC intervention": "BC int.",
+        "MILE in time + silence": "in time +\nsilence",
+    }
+    names |= {"MILE in time": "MILE\nin time", "MILE, scaled": "MILE,\nscaled"}
+    for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
+        groups = columns([row for row in table("humans") if row["task"] == task], "human", "method", "score")
+        methods = list(dict.fromkeys(method for group in groups.values() for method in group))
+        means = np.full((len(groups), len(methods)), np.nan)
+        for line, group in enumerate(groups.values()):
+            for method, scores in group.items():
+                means[line, methods.index(method)] = np.mean(scores)
+
+        axes.imshow(means, cmap="RdYlGn", aspect="auto", vmin=0, vmax=250 if task == "lunarlander" else 100)
+        for line, column in zip(*np.nonzero(~np.isnan(means)), strict=True):
+            axes.text(column, line, f"{means[line, column]:.0f}", ha="center", va="center", fontsize=8)
+        axes.set_xticks(range(len(methods)), [names.get(method, method) for method in methods], fontsize=7)
+        axes.set_yticks(range(len(groups)), list(groups), fontsize=8)
+        axes.set_title(f"{TASKS[task]}: {RETURN if task == 'lunarlander' else PERCENT}", fontsize=9)
+    return figure
+
+
+PREDICTIONS = {  # estimators of a figure, and their colours
+    "as before": "0.6",
+    "network": "C0",
+    "network with history": "C9",
+    "network with history, 100 updates": "C2",
+    "memoryless, learnt": "tan",
+    "own model, policies learnt": "salmon",
+    "own model, learnt": "C3",
+    "own model, given": "0.2",
+}
+
+
+def predicting() -> Figure:
+    """Draw the log-likelihood of the next round's ν by estimator, for each person: online and free-running."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    people = list(dict.fromkeys((row["task"], row["person"]) for row in table("predicting")))
+    for axes, (task, person) in zip(figure.subplots(1, len(people), sharey=True), people, strict=True):
+        own = [row for row in table("predicting") if (row["task"], row["person"]) == (task, person)]
+        for mode, offset, alpha in (("online", -0.2, 1.0), ("free-running", 0.2, 0.4)):
+            for place, (estimator, color) in enumerate(PREDICTIONS.items()):
+                by_seed: defaultdict[str, list[float]] = defaultdict(list)
+                for row in own:
+                    if (row["mode"], row["estimator"]) == (mode, estimator):
+                        by_seed[row["seed"]].append(float(row["log_likelihood"]))
+                means = [np.mean(values) for values in by_seed.values()]
+                error = standard_error(means)
+                axes.barh(place + offset, np.mean(means), 0.4, xerr=error, color=color, alpha=alpha, capsize=2)
+        axes.set_title(f"{TASKS[task]}, {person}", fontsize=10)
+        axes.set(xlim=(-1.2, 0), xlabel="log-likelihood per step")
+        axes.set_yticks(range(len(PREDICTIONS)), list(PREDICTIONS), fontsize=8)
+        axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def weight_of_j1() -> Figure:
+    """Draw the success, and the distance from the expert where nobody intervened, by the weight of J1."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    for axes, column in zip(figure.subplots(1, 2), ("success", "expert_after"), strict=True):
+        for number, task in enumerate(("drawer_open", "peg_insert")):
+            rows = [row for row in table("weight_of_j1") if row["task"] == task and row["method"] == "mile"]
+            groups: defaultdict[str, list[float]] = defaultdict(list)
+            for row in rows:
+                if row["variant"] == "as it is":
+                    groups[row["weight"].split(" ")[0]].append(float(row[column]))
+            means = [np.mean(values) for values in groups.values()]
+            errors = [standard_error(values) for values in groups.values()]
+            axes.errorbar(
+                range(len(groups)), means, errors, marker="o", capsize=2, color=f"C{number}", label=TASKS[task]
+            )
+            axes.set_xticks(places, list(groups), fontsize=8)
+            if column == "expert_after":
+                before = np.mean([float(row["expert_before"]) for row in rows])
+                axes.axhline(before, color=color, linestyle=":", label=f"{TASKS[task]}, before")
+        axes.set(xlabel="weight λ of J1", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    figure.axes[0].set_ylabel(PERCENT)
+    figure.axes[1].set_ylabel("‖μ − μ*‖ where nobody intervened")
+    return figure
+
+
 def main(folder: Path) -> None:
     """Draw all figures."""
     for name in ("lunarlander", "table_one"):
         learnt_beside_references(name).savefig(folder / f"{name}.png", dpi=120)
     comparison = overview, restart, full_batches, equal_steps, ablations
-    for draw in (*comparison, learning_rates, what_undoes_it, meta_world, widowx, why):
+    for draw in (
+        *comparison,
+        learning_rates,
+        what_undoes_it,
+        meta_world,
+        widowx,
+        why,
+        humans,
+        predicting,
+        weight_of_j1,
+    ):
         draw().savefig(folder / f"{draw.__name__}.png", dpi=120)
 
 
