@@ -309,10 +309,11 @@ def humans() -> Figure:
     tasks = sorted({row["task"] for row in table("humans")})
     names = {
         "MILE + silence": "MILE +\nsilence",
-        "BC intervention": "BC int.",
+        "MILE in time": "MILE\nin time",
         "MILE in time + silence": "in time +\nsilence",
+        "MILE, scaled": "MILE,\nscaled",
+        "BC intervention": "BC int.",
     }
-    names |= {"MILE in time": "MILE\nin time", "MILE, scaled": "MILE,\nscaled"}
     for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
         groups = columns([row for row in table("humans") if row["task"] == task], "human", "method", "score")
         methods = list(dict.fromkeys(method for group in groups.values() for method in group))
