@@ -303,6 +303,32 @@ def why() -> Figure:
     return figure
 
 
+def weight_of_j1() -> Figure:
+    """Draw the success, and the distance from the expert where nobody intervened, by the weight of J1."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    for axes, column in zip(figure.subplots(1, 2), ("success", "expert_after"), strict=True):
+        for number, task in enumerate(("drawer_open", "peg_insert")):
+            rows = [row for row in table("weight_of_j1") if row["task"] == task and row["method"] == "mile"]
+            groups: defaultdict[str, list[float]] = defaultdict(list)
+            for row in rows:
+                if row["variant"] == "as it is":
+                    groups[row["weight"].split(" ")[0]].append(float(row[column]))
+            means = [np.mean(values) for values in groups.values()]
+            errors = [standard_error(values) for values in groups.values()]
+            color, places = f"C{number}", range(len(groups))
+            axes.errorbar(places, means, errors, marker="o", capsize=2, color=color, label=TASKS[task])
+            axes.set_xticks(places, list(groups), fontsize=8)
+            if column == "expert_after":
+                before = np.mean([float(row["expert_before"]) for row in rows])
+                axes.axhline(before, color=color, linestyle=":", label=f"{TASKS[task]}, before")
+        axes.set(xlabel="weight λ of J1", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    figure.axes[0].set_ylabel(PERCENT)
+    figure.axes[1].set_ylabel("‖μ − μ*‖ where nobody intervened")
+    return figure
+
+
 def humans() -> Figure:
     """Draw the mean score for each simulated human and method, with colours from bad to good."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
@@ -377,6 +403,7 @@ def main(folder: Path) -> None:
         meta_world,
         widowx,
         why,
+        weight_of_j1,
         humans,
         predicting,
     ):
