@@ -109,16 +109,16 @@ class InterventionDataModule(LightningDataModule):
         """
         rank, ranks = self.share()
         generator = self.next_generator()
-        rows, draw, weight = self._weighed()
-        if not len(rows):
+        rows, kept, draw, weight = self._weighed()
+        if not len(kept):
             return
-        context = self._latest_context(rows)
+        context = self._latest_context(rows, len(kept))
 
         joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
-        served = self.batches_per_epoch or math.ceil(len(rows) / joint)
+        served = self.batches_per_epoch or math.ceil(len(kept) / joint)
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
-        for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
-            chosen = shared[own]
+        for shared in itertools.islice(_batches_of(joint, len(kept), draw, generator), served):
+            chosen = kept[shared[own]]
             batch = self._batch(rows, context, chosen)
             self._rows_since += joint
             yield batch if weight is None else batch.set("weight", weight[chosen])
@@ -163,10 +163,10 @@ class InterventionDataModule(LightningDataModule):
         batch = self.steps()[rows[chosen]]
         return batch if context is None else batch.set("context", context[chosen])
 
-    def _latest_context(self, rows: Tensor) -> TensorDict | None:
-        """Return the context of the rows that are served, a new one after each pass over them."""
+    def _latest_context(self, rows: Tensor, count: int) -> TensorDict | None:
+        """Return the context of the rows, a new one after each pass over the `count` of them that are drawn."""
         last = self._kept_context
-        if last is None or len(last) != len(rows) or self._rows_since >= len(rows):
+        if last is None or len(last) != len(rows) or self._rows_since >= count:
             self._kept_context = self._context(rows)
             self._rows_since = 0
         return self._kept_context
@@ -181,10 +181,11 @@ class InterventionDataModule(LightningDataModule):
         context = method.context(self.steps()[rows])
         return None if context is None else context.to(rows.device if not self.on_device else method.device)
 
-    def _weighed(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return the rows that are served, and of each how often it is drawn and its weight in the loss.
+    def _weighed(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return the rows of the episodes that are served, and which of them are drawn, how often, with what weight.
 
-        The answer is kept until the episodes change: the method is asked once a round.
+        The second are numbers of the first, `[drawn]`; how often is of these alone, the weight is of all rows. The
+        answer is kept until the episodes change: the method is asked once a round.
         """
         episodes = self.episodes()
         if self._weighed_episodes != episodes:
@@ -192,25 +193,21 @@ class InterventionDataModule(LightningDataModule):
             self._weighed_episodes = episodes
         return self._weighed_rows
 
-    def _weigh(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _weigh(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         rows, draw, weight = self.buffer.rows(self.rounds), None, None
         method = self.trainer.lightning_module if self.trainer else None
         if len(rows) and isinstance(method, Weighting):
-            steps = self.buffer.steps.select("intervened", "round", "episode")[rows]
+            steps = self.buffer.steps.select("intervened", "round", "episode", ("next", "success"))[rows]
             draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
         if draw is None:
-            return rows, None, weight
+            return rows, torch.arange(len(rows)), None, weight
 
-        # only rows that are drawn at all
-        drawn = draw > 0
-        rows, draw = rows[drawn], draw[drawn]
-        if weight is not None:
-            weight = weight[drawn]
-
-        # equal chances are a plain permutation
-        if not len(rows) or (draw == draw[0]).all():
+        # only rows that are drawn at all; equal chances are a plain permutation
+        kept = (draw > 0).nonzero().squeeze(-1)
+        draw = draw[kept]
+        if not len(kept) or (draw == draw[0]).all():
             draw = None
-        return rows, draw, weight
+        return rows, kept, draw, weight
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the epochs to come: the order of their rows, and what is known of these."""

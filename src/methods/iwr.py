@@ -4,7 +4,8 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.methods.weighted_cloning import WeightedCloning, interventions
+from mile.methods.onsets import interventions
+from mile.methods.weighted_cloning import WeightedCloning
 
 
 class IWR(WeightedCloning):

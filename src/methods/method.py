@@ -78,10 +78,13 @@ class Method(LightningModule, ABC):
         In training on several ranks this is the mean of their numbers. DDP averages the gradients over the ranks; their
         average is then that of the mean over the steps of the joint batch, however these are spread.
         """
-        count = where.sum().float()
+        return self.joint_mean(where.sum().float())
+
+    def joint_mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a scalar over the ranks, without a gradient; alone, the scalar itself."""
         if not self._trainer:
-            return count
-        return self.trainer.strategy.reduce(count, reduce_op="mean")
+            return value
+        return self.trainer.strategy.reduce(value, reduce_op="mean")
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks that are trained, by name."""

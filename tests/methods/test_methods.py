@@ -7,7 +7,7 @@ import torch
 
 from mile.datamodules import InterventionDataModule
 from mile.envs import make_env, make_policy
-from mile.methods import MILE, RLIF, BCIntervention, Method
+from mile.methods import APO, MILE, PPL, RLIF, BCIntervention, Method
 from mile.transitions import DEMONSTRATION
 from tests.methods.training import CLONING, ENVIRONMENTS, make, recorded, train
 from tests.support import same_weights
@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("name", ENVIRONMENTS)
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, MILE])
+@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, MILE, PPL, APO])
 def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
     """Interventions, and demonstrations, are spread unevenly over the ranks; what DDP averages are gradients."""
     # a method, and a joint batch
@@ -26,6 +26,8 @@ def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
         steps["round"][: len(steps) // 3] = DEMONSTRATION
     settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind is MILE else {}
     method = make(kind, env, **settings)
+    if kind is APO:
+        steps["context"] = method.context(steps)
     whole, ranks = gradients(method, steps), steps.chunk(2)
 
     # the numbers of all ranks, and their means
@@ -48,7 +50,8 @@ def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
 
 
 def gradients(method, batch):
-    return torch.autograd.grad(method.loss(batch).loss, list(method.parameters()))
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    return torch.autograd.grad(method.loss(batch).loss, trained)
 
 
 class Listening:
@@ -106,7 +109,7 @@ def test_cloning_goes_by_the_human_where_they_acted_and_by_the_robot_elsewhere(n
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, RLIF])
+@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, PPL, APO, RLIF])
 def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path, kind, name):
     settings = {"kind": kind, "name": name, "demos": 1, "restart": True}
     if kind is RLIF:
@@ -145,11 +148,13 @@ def test_a_method_is_abstract():
         Method(make_policy(make_env("Counting-v0")))
 
 
-@pytest.mark.parametrize("kind", CLONING)
+@pytest.mark.parametrize("kind", [*CLONING, PPL, APO])
 def test_what_the_human_did_not_do_reaches_no_gradient(kind):
     """A robot's step has NaN in the place of a human action."""
     env, steps = recorded("CountingBox-v0")
     assert steps["human_action"].isnan().any()
     method = make(kind, env)
+    if kind is APO:
+        steps["context"] = method.context(steps)
     method.loss(steps).loss.backward()
-    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
+    assert all(parameter.grad.isfinite().all() for parameter in method.policy.parameters())
