@@ -1,7 +1,7 @@
-"""Which steps of recorded attempts are interventions, and which lie just before or just after one began."""
+"""Which steps are interventions, which lie just before or just after an onset, and how to draw half of each kind."""
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from tensordict import TensorDictBase
 from torch import Tensor
 
@@ -46,3 +46,16 @@ def first_of_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, "
     begins[1:] &= ~(intervened[:-1] & same)
     onset = torch.where(begins, index, 0).cummax(0).values
     return intervened & (index - onset < window)
+
+
+def half_interventions(steps: TensorDictBase) -> Float[Tensor, " steps"]:
+    """Return weights by which half of the steps that are drawn are interventions, in expectation.
+
+    They are (N − n) / n for the n interventions of the N steps, and 1 for the others. Where there are only
+    interventions, or none, all weights are 1.
+    """
+    intervened = interventions(steps)
+    total, count = len(intervened), int(intervened.sum())  # N, n
+    if count in (0, total):
+        return torch.ones(total)
+    return torch.where(intervened, (total - count) / count, 1.0)

@@ -7,7 +7,6 @@ import torch
 from scipy.stats import norm
 from tensordict import TensorDict
 
-from mile.envs import make_env
 from mile.methods import APO, PPL, HGDAgger
 from mile.methods.apo import desirability
 from mile.methods.onsets import before_interventions, first_of_interventions
@@ -98,7 +97,7 @@ def test_apo_by_hand(name):
     method = make(APO, env, beta=0.4, window=1)
     with torch.no_grad():
         for weight in method.policy.parameters():
-            weight += 0.1 * torch.randn(weight.shape)
+            weight.add_(0.1 * torch.randn(weight.shape))
     steps["context"] = method.context(steps)
 
     # the reference point, over all states
@@ -112,7 +111,8 @@ def test_apo_by_hand(name):
         if not sign:
             continue
         action = step["human_action"] if step["intervened"] else step["robot_action"]
-        ratio = method.policy(step["observation"]).log_prob(action) - method.reference(step["observation"]).log_prob(action)
+        policy, reference = method.policy(step["observation"]), method.reference(step["observation"])
+        ratio = policy.log_prob(action) - reference.log_prob(action)
         terms.append(1 - torch.sigmoid(sign * (0.4 * ratio - shift)))
     torch.testing.assert_close(method.loss(steps).loss, torch.stack(terms).mean())
 

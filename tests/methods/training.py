@@ -10,11 +10,12 @@ from mile.collection import collect_episodes
 from mile.datamodules import InterventionDataModule, ReplayDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.ingredients.demonstrations import expert_episode
-from mile.methods import IWR, RLIF, HGDAgger, Sirius
+from mile.methods import EIL, HACO, IWR, PVP, RLIF, HGDAgger, Sirius
 from mile.transitions import DEMONSTRATION
 from tests.support import EveryThird, quiet_trainer
 
 CLONING = [HGDAgger, IWR, Sirius]
+BOUNDED = [EIL, HACO, PVP, RLIF]  # methods that need bounded continuous actions
 ENVIRONMENTS = ["Counting-v0", "CountingBox-v0"]  # discrete and continuous actions
 
 
@@ -67,6 +68,6 @@ def train(folder, kind, name="Counting-v0", human=None, rounds=2, stop_after=Non
 
     # fit
     trainer = quiet_trainer(deployment)
-    method = make(kind, env, squash=is_replay and "Box" in name)
+    method = make(kind, env, squash=kind in BOUNDED and "Box" in name)
     trainer.fit(method, datamodule=module, ckpt_path=ckpt_path, weights_only=True)
     return method, trainer
