@@ -1,5 +1,6 @@
 """One LightningModule a file: MILE, and what it is compared with."""
 
+from mile.methods.advantage import AdvantageConditioned
 from mile.methods.apo import APO
 from mile.methods.bc_intervention import BCIntervention
 from mile.methods.eil import EIL
@@ -10,7 +11,22 @@ from mile.methods.method import Method
 from mile.methods.mile import MILE
 from mile.methods.ppl import PPL
 from mile.methods.pvp import PVP
+from mile.methods.residual import Residual
 from mile.methods.rlif import RLIF
 from mile.methods.sirius import Sirius
 
-__all__ = ["APO", "EIL", "HACO", "IWR", "MILE", "PPL", "PVP", "RLIF", "BCIntervention", "HGDAgger", "Method", "Sirius"]
+__all__ = [
+    "APO",
+    "EIL",
+    "HACO",
+    "IWR",
+    "MILE",
+    "PPL",
+    "PVP",
+    "RLIF",
+    "BCIntervention",
+    "HGDAgger",
+    "Method",
+    "Residual",
+    "Sirius",
+]
