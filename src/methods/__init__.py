@@ -24,6 +24,7 @@ __all__ = [
     "PPL",
     "PVP",
     "RLIF",
+    "AdvantageConditioned",
     "BCIntervention",
     "HGDAgger",
     "Method",

@@ -44,6 +44,7 @@ class ValueNetwork(nn.Module):
         self.network = mlp(shape["observation_dim"], shape["hidden_dims"], 1)
 
     def forward(self, observation: Tensor) -> Tensor:
+        """Return the values of observations `[*batch, observation_dim]`."""
         return self.network(self.normalizer(observation)).squeeze(-1)
 
 
@@ -100,7 +101,7 @@ class AdvantageConditioned(Method):
 
     @torch.no_grad()
     def context(self, steps: TensorDictBase) -> TensorDict:
-        """Return value and quality (1 or −1) of each of the steps `[steps]` of whole attempts, by the present values."""
+        """Return value and quality, 1 or −1, of each of the steps `[steps]` of whole attempts."""
         rows, valid = attempt_rows(steps)
         success = steps["next", "success"][rows] & valid
         returns = steps_to_success(success, valid, self.failure_steps)

@@ -5,7 +5,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mile.losses import InterventionLoss
+from mile.losses import InterventionLoss, action_nll
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import ResidualPolicy
 from mile.transitions import DEMONSTRATION
@@ -14,9 +14,9 @@ from mile.transitions import DEMONSTRATION
 class Residual(Method):
     """Learns what the human's action adds to that of the frozen initial policy, and when a human intervenes.
 
-    Where the human acted, a mixture of Gaussians learns a_h less the frozen policy's action; discrete actions (ours): a_h
-    by logits that are added to the frozen ones. A head learns to predict ν in all deployed steps. In deployment the
-    residual acts where the head predicts ν=1.
+    Where the human acted, a mixture of Gaussians learns a_h less the frozen policy's action; for discrete actions
+    (ours) logits that are added to the frozen ones learn a_h. A head learns to predict ν in all deployed steps. In
+    deployment the residual acts where the head predicts ν=1.
 
     Args:
         policy: Policy to learn, made from the initial one by `ResidualPolicy.of`.
@@ -50,11 +50,8 @@ class Residual(Method):
         # how: the frozen policy's action is subtracted from the human's
         target = batch["human_action"]
         if not self.policy.is_discrete:
-            target = torch.where(acted.unsqueeze(-1), target - self.policy.base_action(observation), 0.0)
-        log_prob = self.policy.residual(observation).log_prob(
-            target.clamp_min(0) if self.policy.is_discrete else target
-        )
-        policy_loss = -torch.where(acted, log_prob, 0.0).sum() / self.count(acted).clamp_min(1e-9)
+            target = target - self.policy.base_action(observation)
+        policy_loss = action_nll(self.policy.residual(observation), target, acted, self.count(acted))
 
         return InterventionLoss(intervention_loss + policy_loss, intervention_loss, policy_loss)
 

@@ -79,7 +79,7 @@ class ResidualPolicy(Policy):
         return frozen.logits if self.is_discrete else mode(frozen)
 
     def residual(self, observation: Tensor) -> Distribution:
-        """Return the distribution of a human's action less the frozen one; of discrete actions, of the human's action."""
+        """Return the distribution of a human's action less the frozen one; or of a human's discrete action."""
         base = self.base_action(observation)
         output = self.network(torch.cat([self.normalizer(observation), base], -1))
         if self.is_discrete:
