@@ -26,6 +26,7 @@ class ConditionedPolicy(Policy):
         super().__init__(observation_dim, action_dim, hidden_dims, 1, base=dict(base))
         shape = {**base["architecture"], "observation_dim": observation_dim + 1}
         self.network: Any = build({**base, "architecture": shape})
+        self.is_discrete = self.network.is_discrete
 
     @classmethod
     def of(cls, base: Policy) -> "ConditionedPolicy":

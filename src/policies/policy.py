@@ -27,9 +27,11 @@ class Policy(nn.Module, ABC):
     Attributes:
         architecture: Arguments of the constructor, which a checkpoint stores to build the policy again.
         sees: Entry of a step that the policy acts on: "observation"; or "state", where a simulated human sees more.
+        is_discrete: Whether actions are numbers of a list.
     """
 
     sees: str = "observation"
+    is_discrete: bool = False
 
     def __init_subclass__(cls) -> None:
         """Make a kind of policy known by its name, by which `build` and checkpoints make it again."""

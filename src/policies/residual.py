@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
-from mile.policies.categorical import CategoricalPolicy
 from mile.policies.networks import mlp
 from mile.policies.policy import Policy, build
 from mile.policies.sampling import mode
@@ -42,7 +41,7 @@ class ResidualPolicy(Policy):
         components: int = 5,
     ) -> None:
         frozen = build(base)
-        is_discrete = isinstance(frozen, CategoricalPolicy)
+        is_discrete = frozen.is_discrete
         super().__init__(
             observation_dim,
             action_dim,
