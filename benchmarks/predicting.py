@@ -77,17 +77,17 @@ PEOPLE = (
 )
 CONTRASTS = (
     ("own model, learnt", "network with history"),
+    ("own model, learnt", "network with history, 100 updates"),
     ("own model, learnt", "memoryless, learnt"),
     ("own model, given", "own model, learnt"),
     ("own model, policies learnt", "network with history"),
+    ("own model, policies learnt", "network with history, 100 updates"),
+    ("own model, policies learnt", "as before"),
     ("own model, policies learnt", "memoryless, policies learnt"),
     ("network with history", "network"),
     ("own model, learnt", "as before"),
     ("network with history", "as before"),
 )
-
-
-# the human's parameters, learnt
 
 
 def gap_of(policy: Policy, mental_model: Policy, scale: float, observation: Tensor) -> Gap:
@@ -112,9 +112,6 @@ def learnt(timing: TimingModel, policy: Policy, mental_model: Policy, earlier: T
         timing = replace(timing, median_delay=3.0)
     human = fit_human(gap, attempts, timing, cost, scale, intervals=False)
     return InTime(human.timing, partial(gap_of, policy, mental_model, human.scale), human.cost)
-
-
-# one person
 
 
 class Bench:

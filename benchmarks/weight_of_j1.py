@@ -152,9 +152,9 @@ class Recording:
         return 100 * evaluate_policy(self.parts.env, policy, EPISODES, EVALUATION_SEED).success_rate
 
 
-def experiment(task: str, seed: int, folder: Path) -> Any:
-    """Compose the config of an experiment."""
-    overrides = [f"experiment={task}", f"seed={seed}", "method=mile", f"output_dir={folder}"]
+def experiment(task: str, seed: int, folder: Path, *more: str) -> Any:
+    """Compose the config of an experiment, with more overrides."""
+    overrides = [f"experiment={task}", f"seed={seed}", "method=mile", f"output_dir={folder}", *more]
     with initialize_config_module("mile.configs", version_base=None):
         cfg = compose("train", overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)

@@ -203,7 +203,13 @@ class Faults:
         while not (run / "config.yaml").exists():
             check(first.poll() is None, "the first run ended early")
             time.sleep(POLL_PERIOD)
-        self.refused(run, "another run is at work")
+
+        # the first waits, so that it is at work when the second begins, however slow the machine is
+        first.send_signal(signal.SIGSTOP)
+        try:
+            self.refused(run, "another run is at work")
+        finally:
+            first.send_signal(signal.SIGCONT)
         _, errors = first.communicate()
         check(first.returncode == 0, errors)
         self.finish(run)  # it has nothing left to do

@@ -309,10 +309,11 @@ def humans() -> Figure:
     tasks = sorted({row["task"] for row in table("humans")})
     names = {
         "MILE + silence": "MILE +\nsilence",
-        "BC intervention": "BC int.",
+        "MILE in time": "MILE\nin time",
         "MILE in time + silence": "in time +\nsilence",
+        "MILE, scaled": "MILE,\nscaled",
+        "BC intervention": "BC int.",
     }
-    names |= {"MILE in time": "MILE\nin time", "MILE, scaled": "MILE,\nscaled"}
     for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
         groups = columns([row for row in table("humans") if row["task"] == task], "human", "method", "score")
         methods = list(dict.fromkeys(method for group in groups.values() for method in group))
@@ -364,33 +365,6 @@ def predicting() -> Figure:
     return figure
 
 
-def weight_of_j1() -> Figure:
-    """Draw the success, and the distance from the expert where nobody intervened, by the weight of J1."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    for axes, column in zip(figure.subplots(1, 2), ("success", "expert_after"), strict=True):
-        for number, task in enumerate(("drawer_open", "peg_insert")):
-            rows = [row for row in table("weight_of_j1") if row["task"] == task and row["method"] == "mile"]
-            groups: defaultdict[str, list[float]] = defaultdict(list)
-            for row in rows:
-                if row["variant"] == "as it is":
-                    groups[row["weight"].split(" ")[0]].append(float(row[column]))
-            means = [np.mean(values) for values in groups.values()]
-            errors = [standard_error(values) for values in groups.values()]
-            axes.errorbar(
-                range(len(groups)), means, errors, marker="o", capsize=2, color=f"C{number}", label=TASKS[task]
-            )
-            axes.set_xticks(places, list(groups), fontsize=8)
-            if column == "expert_after":
-                before = np.mean([float(row["expert_before"]) for row in rows])
-                axes.axhline(before, color=color, linestyle=":", label=f"{TASKS[task]}, before")
-        axes.set(xlabel="weight λ of J1", ylim=(0, None))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-    figure.axes[0].set_ylabel(PERCENT)
-    figure.axes[1].set_ylabel("‖μ − μ*‖ where nobody intervened")
-    return figure
-
-
 def main(folder: Path) -> None:
     """Draw all figures."""
     for name in ("lunarlander", "table_one"):
@@ -405,7 +379,6 @@ def main(folder: Path) -> None:
         why,
         humans,
         predicting,
-        weight_of_j1,
     ):
         draw().savefig(folder / f"{draw.__name__}.png", dpi=120)
 

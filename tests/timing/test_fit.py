@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from scipy.stats import chi2
 from torch.distributions import Categorical
 
-from mile.timing import Attempts, Gap, Memoryless, People, Sticky, fit_human
+from mile.timing import Attempts, Gap, HumanLikelihood, HumanSearch, Memoryless, People, Sticky, fit_human
 from mile.timing.fixed_gap import fixed_gap
 from tests.timing.people import COST, MODELS, SCALE, categoricals, gap_of, gaussians
 from tests.timing.test_models import at
@@ -111,6 +111,23 @@ def test_the_ends_of_an_interval_have_a_likelihood_ratio_of_384():
 
     for end in fit.intervals["cost"]:
         assert 2 * (fit.log_likelihood - profile(end)) == pytest.approx(3.84, abs=0.05)
+
+
+def test_a_place_of_a_profile_is_searched_once(monkeypatch):
+    """Another search of it may end in another maximum, on the other side of the interval's end."""
+    torch.manual_seed(0)
+    gap = gap_of("memoryless", ATTEMPTS, T, make=categoricals)
+    attempts = simulate(Memoryless(), gap, 0.8)
+    search = HumanSearch(HumanLikelihood(gap, attempts, Memoryless(), 0.8, SCALE))
+    ratio, places = search.ratio, []
+
+    def noted(name, value, start=None):
+        places.append(value)
+        return ratio(name, value, start)
+
+    monkeypatch.setattr(search, "ratio", noted)
+    search.end("cost", 1)
+    assert len(places) == len(set(places))
 
 
 def test_with_a_constant_gap_the_estimate_is_that_of_a_binomial_share():
