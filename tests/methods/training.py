@@ -10,12 +10,14 @@ from mile.collection import collect_episodes
 from mile.datamodules import InterventionDataModule, ReplayDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.ingredients.demonstrations import expert_episode
-from mile.methods import EIL, HACO, IWR, PVP, RLIF, HGDAgger, Sirius
+from mile.methods import EIL, HACO, IWR, PVP, RLIF, AdvantageConditioned, HGDAgger, Residual, Sirius
+from mile.policies import ConditionedPolicy, ResidualPolicy
 from mile.transitions import DEMONSTRATION
 from tests.support import EveryThird, quiet_trainer
 
 CLONING = [HGDAgger, IWR, Sirius]
 BOUNDED = [EIL, HACO, PVP, RLIF]  # methods that need bounded continuous actions
+STARTS = {AdvantageConditioned: ConditionedPolicy.of, Residual: partial(ResidualPolicy.of, components=2)}
 ENVIRONMENTS = ["Counting-v0", "CountingBox-v0"]  # discrete and continuous actions
 
 
@@ -32,6 +34,7 @@ def make(kind, env, seed=0, squash=False, **settings):
     torch.manual_seed(seed)
     options = {"squash": True} if squash else {}
     policy = make_policy(env, hidden_dims=(8,), **options)
+    policy = STARTS.get(kind, lambda policy: policy)(policy)
     return kind(policy, optimizer=partial(torch.optim.Adam, lr=1e-2), **settings)
 
 
