@@ -20,7 +20,7 @@ from mile.methods import (
     Method,
     Residual,
 )
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, no_action
 from tests.methods.training import BOUNDED, CLONING, ENVIRONMENTS, make, recorded, train
 from tests.support import same_weights
 
@@ -28,7 +28,9 @@ BOTH = pytest.mark.parametrize("name", ENVIRONMENTS)
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, MILE, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned])
+@pytest.mark.parametrize(
+    "kind", [*CLONING, BCIntervention, MILE, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned]
+)
 def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
     """Interventions, and demonstrations, are spread unevenly over the ranks; what DDP averages are gradients."""
     if kind is HACO and "Box" in name:
@@ -93,6 +95,33 @@ class Answering:
     def reduce(self, count, reduce_op):
         assert reduce_op == "mean"
         return next(self.means)
+
+
+@BOTH
+@pytest.mark.parametrize("intervened", [True, False])
+@pytest.mark.parametrize("kind", [PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned])
+def test_where_all_or_nothing_is_intervention_all_is_finite(name, kind, intervened):
+    env, steps = recorded(name)
+    steps["intervened"].fill_(intervened)
+    steps["human_action"] = steps["executed_action"] if intervened else no_action(steps["robot_action"])
+    method = make(kind, env, squash=kind in BOUNDED and "Box" in name)
+    if getattr(kind, "needs_attempts", None) is True:
+        steps["context"] = method.context(steps)
+    weights = method.sampling_weights(steps)
+    assert weights is None or (weights.isfinite() & (weights >= 0)).all()
+
+    # the terms that have nothing to learn from are 0
+    terms = method.loss(steps)._asdict()
+    of_humans = {"policy_loss", "preference_loss", "human_loss", "proxy_loss", "advantage"}
+    if not intervened and kind is not AdvantageConditioned:
+        assert [name for name in of_humans & set(terms) if terms[name] != 0] == []
+    if intervened and kind is EIL:
+        assert terms["good_loss"] == 0
+
+    assert all(value.isfinite() for value in terms.values())
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    for gradient in torch.autograd.grad(terms["loss"], trained, allow_unused=True, materialize_grads=True):
+        assert gradient.isfinite().all()
 
 
 @BOTH
