@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
+from mile.timing.attempts import check_attempts
 
 
 @runtime_checkable
@@ -178,7 +179,9 @@ class InterventionDataModule(LightningDataModule):
             return None
         if not len(rows):
             return None
-        context = method.context(self.steps()[rows])
+        steps = self.steps()[rows]
+        check_attempts(steps)
+        context = method.context(steps)
         return None if context is None else context.to(rows.device if not self.on_device else method.device)
 
     def _weighed(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:

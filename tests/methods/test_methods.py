@@ -124,6 +124,18 @@ def test_where_all_or_nothing_is_intervention_all_is_finite(name, kind, interven
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", [APO, EIL, HACO, PVP, AdvantageConditioned])
+def test_a_recording_torn_into_single_steps_is_refused(tmp_path, kind):
+    env, steps = recorded("Counting-v0")
+    method = make(kind, env)
+    data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", 16)
+    data.trainer = SimpleNamespace(lightning_module=method, global_rank=0, world_size=1)
+    torn = steps[steps["episode"] == 0][::2]
+    data.buffer.append(torn)
+    with pytest.raises(ValueError, match="whole attempts are needed, got step 2 of episode 0"):
+        next(data.batches())
+
+
 @BOTH
 def test_where_all_is_intervention_the_losses_are_the_same(name):
     env, steps = recorded(name)
