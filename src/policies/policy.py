@@ -61,6 +61,10 @@ class Policy(nn.Module, ABC):
     def forward(self, observation: Tensor) -> Distribution:
         """Return the distribution over actions for observations `[*batch, observation_dim]`."""
 
+    def features(self, observation: Tensor) -> Tensor:
+        """Return the last hidden layer, `[*batch, width]`, for observations `[*batch, observation_dim]`."""
+        return self.network[:-1](self.normalizer(observation))
+
     def act(self, observation: Tensor, noise: Tensor | None = None, deterministic: bool = True) -> Tensor:
         """Return actions: the distribution's mode, or a sample of it.
 
