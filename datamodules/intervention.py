@@ -110,16 +110,16 @@ class InterventionDataModule(LightningDataModule):
         """
         rank, ranks = self.share()
         generator = self.next_generator()
-        rows, kept, draw, weight = self._weighed()
-        if not len(kept):
+        rows, eligible, draw, weight = self._weighed()
+        if not len(eligible):
             return
-        context = self._latest_context(rows, len(kept))
+        context = self._latest_context(rows, len(eligible))
 
         joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
-        served = self.batches_per_epoch or math.ceil(len(kept) / joint)
+        served = self.batches_per_epoch or math.ceil(len(eligible) / joint)
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
-        for shared in itertools.islice(_batches_of(joint, len(kept), draw, generator), served):
-            chosen = kept[shared[own]]
+        for shared in itertools.islice(_batches_of(joint, len(eligible), draw, generator), served):
+            chosen = eligible[shared[own]]
             batch = self._batch(rows, context, chosen)
             self._rows_since += joint
             yield batch if weight is None else batch.set("weight", weight[chosen])
@@ -206,11 +206,11 @@ class InterventionDataModule(LightningDataModule):
             return rows, torch.arange(len(rows)), None, weight
 
         # only rows that are drawn at all; equal chances are a plain permutation
-        kept = (draw > 0).nonzero().squeeze(-1)
-        draw = draw[kept]
-        if not len(kept) or (draw == draw[0]).all():
+        eligible = (draw > 0).nonzero().squeeze(-1)
+        draw = draw[eligible]
+        if not len(eligible) or (draw == draw[0]).all():
             draw = None
-        return rows, kept, draw, weight
+        return rows, eligible, draw, weight
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the epochs to come: the order of their rows, and what is known of these."""

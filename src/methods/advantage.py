@@ -113,8 +113,8 @@ class AdvantageConditioned(Method):
     def loss(self, batch: TensorDictBase) -> AdvantageLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         observation, quality = batch["observation"], batch["context", "quality"]
-        told = torch.where(torch.rand_like(quality) < self.dropout, 0.0, quality)
-        policy_loss = -self.policy.told(observation, told).log_prob(action_taken(batch)).mean()
+        label = torch.where(torch.rand_like(quality) < self.dropout, 0.0, quality)
+        policy_loss = -self.policy.told(observation, label).log_prob(action_taken(batch)).mean()
         value_loss = mse_loss(self.value(observation), batch["context", "value"])
         return AdvantageLoss(policy_loss + value_loss, policy_loss, value_loss)
 

@@ -107,14 +107,14 @@ class EIL(Method):
     def loss(self, batch: TensorDictBase) -> CostLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         observation, quality = batch["observation"], batch["context", "quality"]
-        taken = self.cost(observation, action_taken(batch))
+        cost = self.cost(observation, action_taken(batch))
 
         # what nobody objected to, and what somebody did
-        good_loss = torch.where(quality == Quality.GOOD, relu(taken + self.margin), 0.0).mean()
-        bad_loss = torch.where(quality == Quality.BAD, relu(self.margin - taken), 0.0).mean()
+        good_loss = torch.where(quality == Quality.GOOD, relu(cost + self.margin), 0.0).mean()
+        bad_loss = torch.where(quality == Quality.BAD, relu(self.margin - cost), 0.0).mean()
 
         # the human's action against others
-        excess = relu(taken.unsqueeze(0) - self._costs_of_others(batch) + self.margin).sum(0)
+        excess = relu(cost.unsqueeze(0) - self._costs_of_others(batch) + self.margin).sum(0)
         human_loss = torch.where(quality == Quality.INTERVENTION, excess, 0.0).mean()
 
         actor_loss = self._actor_loss(observation)

@@ -88,9 +88,9 @@ class HACO(Method):
 
     def loss(self, batch: TensorDictBase) -> ComparisonLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, taken, took_over = batch["observation"], action_taken(batch), interventions(batch)
-        cost = takeover_cost(taken, batch["robot_action"], batch["context", "onset"])
-        values = self.critic(observation, taken)  # [critics, batch_size]
+        observation, action, took_over = batch["observation"], action_taken(batch), interventions(batch)
+        cost = takeover_cost(action, batch["robot_action"], batch["context", "onset"])
+        values = self.critic(observation, action)  # [critics, batch_size]
 
         # the human's action against the robot's
         gain = (values - self.critic(observation, batch["robot_action"])).sum(0)
@@ -104,11 +104,11 @@ class HACO(Method):
 
         # continuous ones: two critics, and an actor
         with torch.no_grad():
-            action, log_prob = self._draw(batch["next", "observation"])
+            next_action, log_prob = self._draw(batch["next", "observation"])
         entropy = -self.log_temperature.exp().detach() * log_prob
-        td_loss = 0.5 * (values - self.critic.target(batch, action, entropy)).square().sum(0).mean()
-        costs = self.takeover_critic(observation, taken)[0]
-        takeover_loss = 0.5 * (costs - (cost + self.takeover_critic.target(batch, action))).square().mean()
+        td_loss = 0.5 * (values - self.critic.target(batch, next_action, entropy)).square().sum(0).mean()
+        costs = self.takeover_critic(observation, action)[0]
+        takeover_loss = 0.5 * (costs - (cost + self.takeover_critic.target(batch, next_action))).square().mean()
         actor_loss = self._actor_loss(observation, self.takeover_critic)
         loss = td_loss - self.human_weight * advantage + takeover_loss + actor_loss
         return ComparisonLoss(loss, td_loss, advantage, takeover_loss, actor_loss)

@@ -85,8 +85,8 @@ class PVP(Method):
 
     def loss(self, batch: TensorDictBase) -> ValueLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, taken = batch["observation"], action_taken(batch)
-        values = self.critic(observation, taken)  # [critics, batch_size]
+        observation, action = batch["observation"], action_taken(batch)
+        values = self.critic(observation, action)  # [critics, batch_size]
 
         # TD errors, not across an onset
         error = 0.5 * (values - self.critic.target(batch)).square().sum(0)

@@ -169,7 +169,9 @@ def test_cloning_goes_by_the_human_where_they_acted_and_by_the_robot_elsewhere(n
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned, RLIF])
+@pytest.mark.parametrize(
+    "kind", [*CLONING, BCIntervention, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned, RLIF]
+)
 def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path, kind, name):
     settings = {"kind": kind, "name": name, "demos": 1, "restart": True}
     if kind is RLIF:
