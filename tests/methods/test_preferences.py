@@ -7,6 +7,7 @@ import torch
 from scipy.stats import norm
 from tensordict import TensorDict
 
+from mile.envs.replay import Replay
 from mile.methods import APO, PPL, HGDAgger
 from mile.methods.apo import desirability
 from mile.methods.onsets import before_interventions, first_of_interventions
@@ -76,6 +77,30 @@ def test_ppl_without_the_robots_action_prefers_as_cloning_does(name):
     clone = make(HGDAgger, env)
     other = torch.cat([g.flatten() for g in torch.autograd.grad(clone.loss(steps).loss, clone.policy.parameters())])
     assert float(torch.cosine_similarity(own, other, dim=0)) == pytest.approx(1, abs=1e-5)
+
+
+@BOTH
+def test_ppl_prefers_the_human_in_the_states_that_the_robot_was_about_to_reach(name):
+    """Against one predicted state at a time."""
+    env, steps = recorded(name)
+    method = make(PPL, env, beta=0.3, robot_weight=0.5, horizon=2, replay=Replay(name, 0))
+    steps["context"] = method.context(steps)
+    assert steps["context", "reached"].any(-1).equal(steps["intervened"])
+
+    preference = []
+    for step in steps:
+        for state, reached in zip(step["context", "states"], step["context", "reached"], strict=True):
+            if reached:
+                policy = method.policy(state)
+                log_human, log_robot = policy.log_prob(step["human_action"]), policy.log_prob(step["robot_action"])
+                preference.append(torch.nn.functional.softplus(-0.3 * (log_human - 0.5 * log_robot)))
+    torch.testing.assert_close(method.loss(steps).preference_loss, torch.stack(preference).mean())
+
+
+def test_ppl_needs_a_replay_to_predict():
+    env, _ = recorded("Counting-v0")
+    with pytest.raises(ValueError, match=r"^horizon \(states\) must be at least 0, and above 0 there must be a replay"):
+        make(PPL, env, horizon=2)
 
 
 # APO
