@@ -7,7 +7,6 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from mile.envs.replay import Replay
-
 from mile.losses import action_nll, valid_action
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.methods.onsets import interventions

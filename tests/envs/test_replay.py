@@ -47,7 +47,8 @@ def test_another_seed_is_not_what_was_recorded(recording):
     name, steps = recording
     where = torch.zeros(len(steps), dtype=torch.bool)
     where[5] = True
-    with pytest.raises(ValueError, match=f"episode 3 of '{name}' with seed 9 is not what was recorded: step 5 differs"):
+    message = f"episode 3 of '{name}' with seed 9 is not what was recorded: step 5 differs"
+    with pytest.raises(ValueError, match=message):
         Replay(name, 9).ahead(steps, where, HORIZON)
 
 
