@@ -18,6 +18,8 @@ from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
 from mile.timing.attempts import check_attempts
 
+WEIGHED = ("intervened", "round", "episode", ("next", "success"))  # what weights may depend on
+
 
 @runtime_checkable
 class Weighting(Protocol):
@@ -50,6 +52,8 @@ class InterventionDataModule(LightningDataModule):
     e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
     A `Contextual` one is asked for what it knows of the whole attempts, which batches serve as `context`: when a round
     begins, and anew with the first epoch after each pass over the rows, because the answer depends on the networks.
+
+    A method is served the entries that it declares as `reads`, and no others.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
     batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
@@ -144,16 +148,25 @@ class InterventionDataModule(LightningDataModule):
         return sorted(episode for episode in self.buffer.episodes if chosen is None or episode.round in chosen)
 
     def steps(self) -> TensorDict:
-        """Return all recorded steps without pictures and times: from disk, or the copy on the trainer's device.
+        """Return all recorded steps, with what the method reads: from disk, or the copy on the trainer's device.
 
-        Nobody learns from pictures and times, and times are float64, which not every device has.
+        A module that does not say what it `reads` gets all but pictures and times, which are float64, as not every
+        device has.
         """
-        recorded: Any = self.buffer.steps.exclude("frame", ("next", "frame"), "timestamp")
+        reads = self._reads()
+        recorded: Any = self.buffer.steps
+        recorded = (
+            recorded.exclude("frame", ("next", "frame"), "timestamp") if reads is None else recorded.select(*reads)
+        )
         if not self.on_device:
             return recorded
         if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
+
+    def _reads(self) -> tuple[str | tuple[str, str], ...] | None:
+        """Return the entries of a step that the method reads, as it declares; None: it does not say."""
+        return getattr(self.trainer.lightning_module, "reads", None) if self.trainer else None
 
     def served(self, rows: Tensor, stride: int = 1) -> TensorDict:
         """Return some rows of whole attempts, every `stride`-th of them, as the method is served them."""
@@ -200,7 +213,9 @@ class InterventionDataModule(LightningDataModule):
         rows, draw, weight = self.buffer.rows(self.rounds), None, None
         method = self.trainer.lightning_module if self.trainer else None
         if len(rows) and isinstance(method, Weighting):
-            steps = self.buffer.steps.select("intervened", "round", "episode", ("next", "success"))[rows]
+            reads = self._reads()
+            weighed = [key for key in WEIGHED if reads is None or key in reads]
+            steps = self.buffer.steps.select(*weighed)[rows]
             draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
         if draw is None:
             return rows, torch.arange(len(rows)), None, weight

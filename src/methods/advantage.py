@@ -69,6 +69,7 @@ class AdvantageConditioned(Method):
     Source: the idea of "π*0.6: a VLA that learns from experience" (RECAP), 2025.
     """
 
+    reads = (*Method.reads, ("next", "success"))
     needs_attempts = True
     policy: ConditionedPolicy
 

@@ -40,6 +40,7 @@ class APO(Method):
     Ethayarajh et al., "KTO: Model alignment as prospect theoretic optimization", ICML 2024.
     """
 
+    reads = (*Method.reads, ("next", "success"))
     needs_attempts = True
 
     def __init__(self, policy: Policy, beta: float = 0.1, window: int = 5, optimizer: MakeOptimizer = ADAM) -> None:

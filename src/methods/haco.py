@@ -54,6 +54,7 @@ class HACO(Method):
     Source: Li et al., "Efficient learning of safe driving policy via human-AI copilot optimization", ICLR 2022.
     """
 
+    reads = (*Method.reads, ("next", "observation"), ("next", "terminated"))
     needs_attempts = True
 
     def __init__(

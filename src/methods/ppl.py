@@ -50,6 +50,8 @@ class PPL(Method):
     Source: Zhang et al., "Predictive preference learning from human interventions", NeurIPS 2025.
     """
 
+    reads = (*Method.reads, "executed_action")  # by which an attempt is played again
+
     def __init__(
         self,
         policy: Policy,

@@ -54,6 +54,7 @@ class PVP(Method):
     Source: Peng et al., "Learning from active human involvement through proxy value propagation", NeurIPS 2023.
     """
 
+    reads = (*Method.reads, ("next", "observation"), ("next", "terminated"))
     needs_attempts = True
 
     def __init__(

@@ -20,7 +20,7 @@ from mile.methods import (
     Method,
     Residual,
 )
-from mile.transitions import DEMONSTRATION, no_action
+from mile.transitions import DEMONSTRATION, ENTRIES, no_action
 from tests.methods.training import BOUNDED, CLONING, ENVIRONMENTS, make, recorded, train
 from tests.support import same_weights
 
@@ -122,6 +122,31 @@ def test_where_all_or_nothing_is_intervention_all_is_finite(name, kind, interven
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     for gradient in torch.autograd.grad(terms["loss"], trained, allow_unused=True, materialize_grads=True):
         assert gradient.isfinite().all()
+
+
+EVERY = [MILE, BCIntervention, *CLONING, RLIF, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind is not RLIF])
+def test_a_method_is_served_what_it_declares_and_nothing_more(tmp_path, kind):
+    env, steps = recorded("Counting-v0")
+    settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind is MILE else {}
+    data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", 16)
+    method = make(kind, env, **settings)
+    data.trainer = SimpleNamespace(lightning_module=method, global_rank=0, world_size=1)
+    for number in range(4):
+        data.buffer.append(steps[steps["episode"] == number])
+
+    batch = next(data.batches())
+    own = {key for key in batch.keys(True, True) if key[0] != "context" and key != "weight"}
+    assert own == set(kind.reads)
+    assert method.loss(batch).loss.isfinite()
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_nobody_is_handed_the_reward_or_what_only_a_simulation_knows(kind):
+    assert set(kind.reads) <= set(ENTRIES)
+    assert not {("next", "reward"), "intervention_prob", "timestamp"} & set(kind.reads)
 
 
 @pytest.mark.parametrize("kind", [APO, EIL, HACO, PVP, AdvantageConditioned])
