@@ -44,8 +44,8 @@ class Replay:
         Raises:
             ValueError: The environment has no simulator to copy, or does not repeat what was recorded.
         """
-        observation = steps["observation"].cpu()
-        states = observation.new_zeros(len(steps), horizon, observation.shape[-1])
+        observation: Tensor = steps["observation"].cpu()
+        states = torch.zeros(len(steps), horizon, observation.shape[-1], dtype=observation.dtype)
         reached = torch.zeros(len(steps), horizon, dtype=torch.bool)
         starts = (torch.arange(len(steps)) - steps["step"].cpu()).tolist()  # rows of the attempts' first steps
         for row in where.cpu().nonzero().squeeze(-1).tolist():
@@ -78,7 +78,7 @@ class Replay:
         for action in steps["executed_action"][start:row]:
             observed = env.step(self._action(action))[0]["observation"]
 
-        recorded = steps["observation"][row].cpu().numpy()
+        recorded: Any = steps["observation"][row].cpu().numpy()
         if not np.allclose(observed, recorded, atol=TOLERANCE):
             raise ValueError(
                 f"episode {episode} of '{self.name}' with seed {self.schedule.seed} is not what was recorded: step "

@@ -42,6 +42,7 @@ class APO(Method):
 
     reads = (*Method.reads, ("next", "success"))
     needs_attempts = True
+    reference_round: Tensor
 
     def __init__(self, policy: Policy, beta: float = 0.1, window: int = 5, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__(policy, optimizer)

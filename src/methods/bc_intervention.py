@@ -31,7 +31,7 @@ class InterventionHead(nn.Module):
         return self.network(self.normalizer(observation))
 
 
-class SharedTrunkHead(nn.Linear):
+class SharedTrunkHead(nn.Module):
     """Predicts ν from the last hidden layer of the policy, which learns from ν, too.
 
     Args:
@@ -39,11 +39,12 @@ class SharedTrunkHead(nn.Linear):
     """
 
     def __init__(self, policy: Policy) -> None:
-        super().__init__(policy.architecture["hidden_dims"][-1], 1)
+        super().__init__()
+        self.output = nn.Linear(policy.architecture["hidden_dims"][-1], 1)
 
     def forward(self, policy: Policy, observation: Tensor) -> Tensor:
         """Return the logit of p(ν=1|s), `[*batch, 1]`, for observations `[*batch, observation_dim]`."""
-        return super().forward(policy.features(observation))
+        return self.output(policy.features(observation))
 
 
 class BCIntervention(Method):

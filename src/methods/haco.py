@@ -98,7 +98,7 @@ class HACO(Method):
         advantage = torch.where(took_over, gain, 0.0).mean()
 
         # discrete actions: the cost is a reward
-        zero = observation.new_zeros(())
+        zero = torch.zeros((), device=observation.device)
         if self.takeover_critic is None:
             td_loss = 0.5 * (values - (self.critic.target(batch) - cost)).square().sum(0).mean()
             return ComparisonLoss(td_loss - self.human_weight * advantage, td_loss, advantage, zero, zero)
@@ -129,7 +129,7 @@ class HACO(Method):
         of_temperature = -(self.log_temperature * (log_prob.detach() + target_entropy)).mean()
         return of_policy + of_temperature
 
-    def on_train_batch_end(self, outputs: Tensor, batch: TensorDictBase, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: TensorDictBase, batch_idx: int) -> None:
         """Move the target networks; called after each step of the optimiser."""
         self.critic.update_average()
         if self.takeover_critic is not None:

@@ -1,6 +1,6 @@
 """PVP: the human's actions are worth +1, the robot's that they replaced −1, and the values travel back in time."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -111,6 +111,6 @@ class PVP(Method):
             return observation.new_zeros(())
         return -self.critic.fixed(observation, mode(self.policy(observation)))[0].mean()
 
-    def on_train_batch_end(self, outputs: Tensor, batch: TensorDictBase, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: TensorDictBase, batch_idx: int) -> None:
         """Move the target networks; called after each step of the optimiser."""
         self.critic.update_average()

@@ -81,7 +81,7 @@ class Critic(nn.Module):
                 one's, as in double Q-learning.
             bonus: Value of the next action beside Q.
         """
-        following = batch["next"]
+        following: Any = batch["next"]
         observation = following["observation"]
         average: Any = self.average.module
         if action is None:
