@@ -72,7 +72,7 @@ class LearningCallback(RoundCallback):
         gradients = term_gradients(cast(Method, pl_module), steps)
         for (term, network), parts in gradients.items():
             metrics[f"gradient/{term}/{network}"] = float(get_total_norm(parts))
-        if ("policy_loss", "policy") in gradients:
+        if {("intervention_loss", "policy"), ("policy_loss", "policy")} <= gradients.keys():
             intervention = flatten(gradients["intervention_loss", "policy"])
             cloning = flatten(gradients["policy_loss", "policy"])
             metrics["gradient/cosine"] = float(torch.cosine_similarity(intervention, cloning, dim=0))
@@ -127,8 +127,11 @@ def term_gradients(method: Method, steps: TensorDictBase) -> dict[tuple[str, str
     del terms["loss"]
     gradients = {}
     for term, value in terms.items():
+        if not value.requires_grad:  # such as an actor's, where actions are discrete
+            continue
         for name, network in method.networks().items():
+            weights = [weight for weight in network.parameters() if weight.requires_grad]
             gradients[term, name] = torch.autograd.grad(
-                value, list(network.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
+                value, weights, retain_graph=True, allow_unused=True, materialize_grads=True
             )
     return gradients

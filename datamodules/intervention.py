@@ -16,6 +16,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
+from mile.timing.attempts import check_attempts
+
+WEIGHED = ("intervened", "round", "episode", ("next", "success"))  # what weights may depend on
 
 
 @runtime_checkable
@@ -49,6 +52,8 @@ class InterventionDataModule(LightningDataModule):
     e depends on (seed, e) alone. A `Weighting` module can have some steps drawn more often than others, or not at all.
     A `Contextual` one is asked for what it knows of the whole attempts, which batches serve as `context`: when a round
     begins, and anew with the first epoch after each pass over the rows, because the answer depends on the networks.
+
+    A method is served the entries that it declares as `reads`, and no others.
 
     In a distributed run every rank has a buffer of its own, with the same episodes, and the ranks share each joint
     batch: W ranks learn from the rows that a single process with batches W times as large would learn from.
@@ -109,16 +114,16 @@ class InterventionDataModule(LightningDataModule):
         """
         rank, ranks = self.share()
         generator = self.next_generator()
-        rows, draw, weight = self._weighed()
-        if not len(rows):
+        rows, eligible, draw, weight = self._weighed()
+        if not len(eligible):
             return
-        context = self._latest_context(rows)
+        context = self._latest_context(rows, len(eligible))
 
         joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
-        served = self.batches_per_epoch or math.ceil(len(rows) / joint)
+        served = self.batches_per_epoch or math.ceil(len(eligible) / joint)
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
-        for shared in itertools.islice(_batches_of(joint, len(rows), draw, generator), served):
-            chosen = shared[own]
+        for shared in itertools.islice(_batches_of(joint, len(eligible), draw, generator), served):
+            chosen = eligible[shared[own]]
             batch = self._batch(rows, context, chosen)
             self._rows_since += joint
             yield batch if weight is None else batch.set("weight", weight[chosen])
@@ -143,16 +148,25 @@ class InterventionDataModule(LightningDataModule):
         return sorted(episode for episode in self.buffer.episodes if chosen is None or episode.round in chosen)
 
     def steps(self) -> TensorDict:
-        """Return all recorded steps without pictures and times: from disk, or the copy on the trainer's device.
+        """Return all recorded steps, with what the method reads: from disk, or the copy on the trainer's device.
 
-        Nobody learns from pictures and times, and times are float64, which not every device has.
+        A module that does not say what it `reads` gets all but pictures and times, which are float64, as not every
+        device has.
         """
-        recorded: Any = self.buffer.steps.exclude("frame", ("next", "frame"), "timestamp")
+        reads = self._reads()
+        recorded: Any = self.buffer.steps
+        recorded = (
+            recorded.exclude("frame", ("next", "frame"), "timestamp") if reads is None else recorded.select(*reads)
+        )
         if not self.on_device:
             return recorded
         if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
+
+    def _reads(self) -> tuple[str | tuple[str, str], ...] | None:
+        """Return the entries of a step that the method reads, as it declares; None: it does not say."""
+        return getattr(self.trainer.lightning_module, "reads", None) if self.trainer else None
 
     def served(self, rows: Tensor, stride: int = 1) -> TensorDict:
         """Return some rows of whole attempts, every `stride`-th of them, as the method is served them."""
@@ -163,10 +177,10 @@ class InterventionDataModule(LightningDataModule):
         batch = self.steps()[rows[chosen]]
         return batch if context is None else batch.set("context", context[chosen])
 
-    def _latest_context(self, rows: Tensor) -> TensorDict | None:
-        """Return the context of the rows that are served, a new one after each pass over them."""
+    def _latest_context(self, rows: Tensor, count: int) -> TensorDict | None:
+        """Return the context of the rows, a new one after each pass over the `count` of them that are drawn."""
         last = self._kept_context
-        if last is None or len(last) != len(rows) or self._rows_since >= len(rows):
+        if last is None or len(last) != len(rows) or self._rows_since >= count:
             self._kept_context = self._context(rows)
             self._rows_since = 0
         return self._kept_context
@@ -178,13 +192,16 @@ class InterventionDataModule(LightningDataModule):
             return None
         if not len(rows):
             return None
-        context = method.context(self.steps()[rows])
+        steps = self.steps()[rows]
+        check_attempts(steps)
+        context = method.context(steps)
         return None if context is None else context.to(rows.device if not self.on_device else method.device)
 
-    def _weighed(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return the rows that are served, and of each how often it is drawn and its weight in the loss.
+    def _weighed(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return the rows of the episodes that are served, and which of them are drawn, how often, with what weight.
 
-        The answer is kept until the episodes change: the method is asked once a round.
+        The second are numbers of the first, `[drawn]`; how often is of these alone, the weight is of all rows. The
+        answer is kept until the episodes change: the method is asked once a round.
         """
         episodes = self.episodes()
         if self._weighed_episodes != episodes:
@@ -192,25 +209,23 @@ class InterventionDataModule(LightningDataModule):
             self._weighed_episodes = episodes
         return self._weighed_rows
 
-    def _weigh(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _weigh(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         rows, draw, weight = self.buffer.rows(self.rounds), None, None
         method = self.trainer.lightning_module if self.trainer else None
         if len(rows) and isinstance(method, Weighting):
-            steps = self.buffer.steps.select("intervened", "round", "episode")[rows]
+            reads = self._reads()
+            weighed = [key for key in WEIGHED if reads is None or key in reads]
+            steps = self.buffer.steps.select(*weighed)[rows]
             draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
         if draw is None:
-            return rows, None, weight
+            return rows, torch.arange(len(rows)), None, weight
 
-        # only rows that are drawn at all
-        drawn = draw > 0
-        rows, draw = rows[drawn], draw[drawn]
-        if weight is not None:
-            weight = weight[drawn]
-
-        # equal chances are a plain permutation
-        if not len(rows) or (draw == draw[0]).all():
+        # only rows that are drawn at all; equal chances are a plain permutation
+        eligible = (draw > 0).nonzero().squeeze(-1)
+        draw = draw[eligible]
+        if not len(eligible) or (draw == draw[0]).all():
             draw = None
-        return rows, draw, weight
+        return rows, eligible, draw, weight
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides the epochs to come: the order of their rows, and what is known of these."""

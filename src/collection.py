@@ -146,7 +146,7 @@ def _deploy(env: EnvBase, policy: Policy, deterministic: bool) -> RobotPolicy:
     """
     kind, observation_dim, action_dim = policy_kind(env, policy.sees)
     own_dims = policy.architecture["observation_dim"], policy.architecture["action_dim"]
-    if not isinstance(policy, kind) or own_dims != (observation_dim, action_dim):
+    if policy.is_discrete != kind.is_discrete or own_dims != (observation_dim, action_dim):
         raise ValueError(
             f"the environment needs a {kind.__name__} with observation_dim {observation_dim} and action_dim "
             f"{action_dim}, got a {type(policy).__name__} with {own_dims[0]} and {own_dims[1]}"

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.special import log_ndtr
 
+from mile.preference import preference_log_prob
 from mile.quadrature import (
     MIN_LAGUERRE_SCALE,
     gaussian_gap,
@@ -112,7 +113,7 @@ def action_log_phi(
     Source: Sec. IV, Eq. 1.
     """
     _, expected = gap_parts(human, mental_model)
-    return log_ndtr((human.log_prob(action) - expected - cost) / scale)
+    return preference_log_prob(human.log_prob(action), expected, cost, scale, link="probit")
 
 
 def gap_parts(

@@ -51,10 +51,16 @@ def action_nll(
             several that share a batch divides by the mean of their numbers: the mean of their losses, and of their
             gradients, is then that of the whole batch.
     """
-    log_prob = policy.log_prob(_valid_action(policy, human_action, intervened))  # [*batch]
+    log_prob = policy.log_prob(valid_action(policy, human_action, intervened))  # [*batch]
 
     count = intervened.sum() if num_interventions is None else num_interventions
     return -torch.where(intervened, log_prob, 0.0).sum() / torch.where(count > 0, count, 1)
+
+
+def valid_action(policy: Distribution, human_action: Tensor, intervened: Bool[Tensor, "*batch"]) -> Tensor:
+    """Return valid actions everywhere, so that no NaN enters a gradient: zeros where ν=0."""
+    mask = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))  # [*batch], or [*batch, 1]
+    return torch.where(mask, human_action, torch.zeros_like(human_action))
 
 
 # two other likelihoods of the human's action
@@ -103,16 +109,10 @@ def joint_log_likelihood(
 
     Source: Sec. IV, Eq. 1.
     """
-    action = _valid_action(policy, human_action, intervened)
+    action = valid_action(policy, human_action, intervened)
     of_action = action_log_phi(policy, mental_model, action, cost, scale)
     of_state = intervention_log_likelihood(policy, mental_model, intervened, cost, scale)
     return torch.where(intervened, of_action, of_state)
-
-
-def _valid_action(policy: Distribution, human_action: Tensor, intervened: Tensor) -> Tensor:
-    """Return valid actions everywhere, so that no NaN enters a gradient: zeros where ν=0."""
-    mask = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))  # [*batch], or [*batch, 1]
-    return torch.where(mask, human_action, torch.zeros_like(human_action))
 
 
 # the loss for discrete actions (Eq. 3), and for continuous ones (Eq. 5)

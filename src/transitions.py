@@ -84,6 +84,13 @@ def acted(human_action: Tensor) -> Tensor:
     return human_action != NO_ACTION
 
 
+def action_taken(steps: TensorDictBase) -> Tensor:
+    """Return the human's action where they acted, and the robot's own elsewhere, in the form of both."""
+    acted, robot_action = steps["intervened"], steps["robot_action"]
+    mask = acted.reshape(acted.shape + (1,) * (robot_action.dim() - acted.dim()))
+    return torch.where(mask, steps["human_action"], robot_action)
+
+
 def for_torchrl(steps: TensorDictBase, reward: Tensor) -> TensorDict:
     """Return recorded steps `[steps]` in the form of TorchRL's losses.
 

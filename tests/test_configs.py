@@ -81,7 +81,7 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
         if name not in DEFAULTS
     ]
     + [f"method.timing={name}" for name in ("sticky", "delayed", "accumulating", "believing")]
-    + ["likelihood=joint"],
+    + ["likelihood=joint", "method=ppl method.horizon=2", "method=bc_intervention method.shared_trunk=true"],
 )
 def test_every_other_choice_runs(tmp_path, choice):
     more = []
@@ -91,7 +91,7 @@ def test_every_other_choice_runs(tmp_path, choice):
         more = [*PEOPLE[choice], *SCRIPT]  # a person who only presses start
     if choice in {"human=scripted", "human=scripted_wrong", "callbacks=study"}:
         more = ["+participant=1", "human.calibrate.target_ratio=0.9"]
-    rows = train(smoke(tmp_path, "experiment=lunarlander", choice, *more))
+    rows = train(smoke(tmp_path, "experiment=lunarlander", *choice.split(), *more))
     assert all(len(row.returns) == 2 for row in rows.values())
 
 

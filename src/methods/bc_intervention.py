@@ -5,7 +5,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mile.losses import InterventionLoss, action_nll
+from mile.losses import InterventionLoss, action_nll, extended_cross_entropy, weighted_sum
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import Policy
 from mile.policies.networks import ObservationNormalizer, mlp
@@ -26,11 +26,25 @@ class InterventionHead(nn.Module):
         self.normalizer.load_state_dict(policy.normalizer.state_dict())
         self.network = mlp(shape["observation_dim"], shape["hidden_dims"], 1)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Return the logit of p(ν=1|s), `[*batch]`, for observations `[*batch, observation_dim]`."""
-        logit = self.network(self.normalizer(observation)).squeeze(-1)
-        # bfloat16 is for the network alone
-        return logit.to(torch.promote_types(logit.dtype, torch.float32))
+    def forward(self, policy: Policy, observation: Tensor) -> Tensor:
+        """Return the logit of p(ν=1|s), `[*batch, 1]`, for observations `[*batch, observation_dim]`."""
+        return self.network(self.normalizer(observation))
+
+
+class SharedTrunkHead(nn.Module):
+    """Predicts ν from the last hidden layer of the policy, which learns from ν, too.
+
+    Args:
+        policy: Policy whose hidden layers are shared.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.output = nn.Linear(policy.architecture["hidden_dims"][-1], 1)
+
+    def forward(self, policy: Policy, observation: Tensor) -> Tensor:
+        """Return the logit of p(ν=1|s), `[*batch, 1]`, for observations `[*batch, observation_dim]`."""
+        return self.output(policy.features(observation))
 
 
 class BCIntervention(Method):
@@ -40,9 +54,14 @@ class BCIntervention(Method):
     head learns to predict 0, and the policy learns nothing. The policy clones demonstrations as well; the head ignores
     them, because nobody decided whether to intervene in them.
 
+    With a network of its own for the head, ν changes nothing in the policy: its loss is HG-DAgger's. The paper's words
+    can be read as one network, too. With `shared_trunk`, the head is one more output of the policy's network. Discrete
+    actions and "no intervention" are the classes of one softmax then, whose cross-entropy is minimised (as in Eq. 3).
+
     Args:
         policy: Policy π_θ, at first the initial policy.
-        intervention_weight: Weight λ of the head's BCE, in [0, 1].
+        intervention_weight: Weight λ of the head's BCE, in [0, 1]; of no account for the classes of one softmax.
+        shared_trunk: Predict ν from the policy's last hidden layer.
         optimizer: Function that makes the optimiser from the parameters of both networks.
 
     Raises:
@@ -51,13 +70,20 @@ class BCIntervention(Method):
     Source: Sec. V, "Baselines".
     """
 
-    def __init__(self, policy: Policy, intervention_weight: float = 0.5, optimizer: MakeOptimizer = ADAM) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        intervention_weight: float = 0.5,
+        shared_trunk: bool = False,
+        optimizer: MakeOptimizer = ADAM,
+    ) -> None:
         super().__init__(policy, optimizer)
         if not 0 <= intervention_weight <= 1:
             raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
-        self.save_hyperparameters("intervention_weight")
-        self.head = InterventionHead(policy)
+        self.save_hyperparameters("intervention_weight", "shared_trunk")
+        self.head = SharedTrunkHead(policy) if shared_trunk else InterventionHead(policy)
         self.intervention_weight = intervention_weight
+        self.shared_trunk = shared_trunk
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
@@ -65,23 +91,28 @@ class BCIntervention(Method):
         deployed = batch["round"] != DEMONSTRATION
 
         # when: BCE of ν, the mean over deployed steps
-        bce = binary_cross_entropy_with_logits(self.head(observation), intervened.float(), reduction="none")
+        bce = binary_cross_entropy_with_logits(self.logit(observation), intervened.float(), reduction="none")
         count = self.count(deployed)
         intervention_loss = torch.where(deployed, bce, 0.0).sum() / torch.where(count > 0, count, 1)
 
         # how: NLL of the human's actions
-        policy_loss = action_nll(
-            self.policy(observation), batch["human_action"], intervened, num_interventions=self.count(intervened)
-        )
+        num_interventions = self.count(intervened)
+        policy_loss = action_nll(self.policy(observation), batch["human_action"], intervened, num_interventions)
 
-        weight = self.intervention_weight
-        loss = weight * intervention_loss + (1 - weight) * policy_loss
-        return InterventionLoss(loss, intervention_loss, policy_loss)
+        if self.shared_trunk and self.policy.is_discrete:
+            return extended_cross_entropy(intervention_loss, policy_loss, num_interventions / intervened.numel())
+        return weighted_sum(intervention_loss, policy_loss, self.intervention_weight)
+
+    def logit(self, observation: Tensor) -> Tensor:
+        """Return the logit of p(ν=1|s), `[*batch]`, for observations `[*batch, observation_dim]`."""
+        logit = self.head(self.policy, observation).squeeze(-1)
+        # bfloat16 is for the network alone
+        return logit.to(torch.promote_types(logit.dtype, torch.float32))
 
     @torch.no_grad()
     def intervention_prob(self, observation: Tensor) -> Tensor:
         """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
-        return self.head(observation).sigmoid()
+        return self.logit(observation).sigmoid()
 
     def predict(self, steps: TensorDictBase) -> Tensor:
         """Return p(ν=1|s), `[steps]` float64, whatever ν was before."""

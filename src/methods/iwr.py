@@ -1,10 +1,10 @@
 """IWR: draw as many steps of the human as of the robot."""
 
-import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.methods.weighted_cloning import WeightedCloning, interventions
+from mile.methods.onsets import half_interventions
+from mile.methods.weighted_cloning import WeightedCloning
 
 
 class IWR(WeightedCloning):
@@ -18,12 +18,5 @@ class IWR(WeightedCloning):
     """
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor:
-        """Return (N − n) / n for the n interventions of the N steps, and 1 for the others, `[steps]`.
-
-        Where there are only interventions, or none, all weights are 1.
-        """
-        intervened = interventions(steps)
-        total, count = len(intervened), int(intervened.sum())  # N, n
-        if count in (0, total):
-            return torch.ones(total)
-        return torch.where(intervened, (total - count) / count, 1.0)
+        """Return (N − n) / n for the n interventions of the N steps, and 1 for the others, `[steps]`."""
+        return half_interventions(steps)

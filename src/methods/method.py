@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 
 from mile.policies import Policy
 
+Entry = str | tuple[str, str]
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 ADAM: MakeOptimizer = partial(Adam, lr=1e-4)
 
@@ -37,7 +38,13 @@ class Method(LightningModule, ABC):
     Args:
         policy: Policy π_θ, at first the initial policy.
         optimizer: Function that makes the optimiser from the parameters of all networks.
+
+    Attributes:
+        reads: Entries of a recorded step that it is served, of `mile.transitions.ENTRIES`. No method reads the
+            environment's reward, or the probability that a simulated human intervenes with.
     """
+
+    reads: tuple[Entry, ...] = ("observation", "robot_action", "human_action", "intervened", "round", "episode", "step")
 
     def __init__(self, policy: Policy, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__()
@@ -78,10 +85,13 @@ class Method(LightningModule, ABC):
         In training on several ranks this is the mean of their numbers. DDP averages the gradients over the ranks; their
         average is then that of the mean over the steps of the joint batch, however these are spread.
         """
-        count = where.sum().float()
+        return self.joint_mean(where.sum().float())
+
+    def joint_mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a scalar over the ranks, without a gradient; alone, the scalar itself."""
         if not self._trainer:
-            return count
-        return self.trainer.strategy.reduce(count, reduce_op="mean")
+            return value
+        return self.trainer.strategy.reduce(value, reduce_op="mean")
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks that are trained, by name."""

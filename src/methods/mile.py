@@ -72,6 +72,8 @@ class MILE(Method):
     Source: Sec. IV, App. A (Algorithm 1, LEARNING).
     """
 
+    reads = (*Method.reads, "executed_action")  # what a believing human has seen
+
     def __init__(
         self,
         policy: Policy,

@@ -40,6 +40,15 @@ class RLIF(Method):
     Source: Luo et al., "RLIF: Interactive imitation learning as reinforcement learning", ICLR 2024.
     """
 
+    reads = (
+        *Method.reads,
+        "executed_action",
+        ("next", "observation"),
+        ("next", "terminated"),
+        ("next", "truncated"),
+        ("next", "success"),
+    )
+
     def __init__(
         self,
         policy: Policy,

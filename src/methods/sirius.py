@@ -7,7 +7,8 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from mile.methods.method import ADAM, MakeOptimizer
-from mile.methods.weighted_cloning import WeightedCloning, interventions
+from mile.methods.onsets import before_interventions, interventions
+from mile.methods.weighted_cloning import WeightedCloning
 from mile.policies import Policy
 from mile.transitions import DEMONSTRATION
 
@@ -71,15 +72,7 @@ def step_classes(steps: TensorDictBase, window: int) -> Tensor:
         steps: Whole episodes, in order, `[steps]`.
         window: Number of steps before an onset.
     """
-    # index of the next intervention; out of every window's reach if there is none
-    intervened, index = interventions(steps), torch.arange(len(steps))
-    beyond = 2 * len(steps) + window
-    following = torch.where(intervened, index, beyond).flip(0).cummin(0).values.flip(0)
-
-    # near it, and in its episode
-    partner = following.clamp_max(len(steps) - 1)
-    same_episode = (steps["round"][partner] == steps["round"]) & (steps["episode"][partner] == steps["episode"])
-    before = (following - index <= window) & same_episode
+    intervened, before = interventions(steps), before_interventions(steps, window)
 
     # classes: a later line overrides an earlier one
     classes = torch.where(before, StepClass.PRE_INTERVENTION, StepClass.ROBOT)

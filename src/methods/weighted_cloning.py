@@ -1,11 +1,9 @@
 """The base of HG-DAgger, IWR and Sirius: behaviour cloning, of some steps more than of others."""
 
-import torch
 from tensordict import TensorDictBase
-from torch import Tensor
 
 from mile.methods.method import Loss, Method
-from mile.transitions import DEMONSTRATION
+from mile.transitions import action_taken
 
 
 class WeightedCloning(Method):
@@ -16,16 +14,7 @@ class WeightedCloning(Method):
 
     def loss(self, batch: TensorDictBase) -> Loss:
         """Return the loss for recorded steps `[batch_size]`; the entry `weight`, if there is one, is w."""
-        policy = self.policy(batch["observation"])
-        mask = batch["intervened"].reshape(-1, *(1,) * len(policy.event_shape))  # [batch_size], or [batch_size, 1]
-        action = torch.where(mask, batch["human_action"], batch["robot_action"])
-
-        nll = -policy.log_prob(action)  # [batch_size]
+        nll = -self.policy(batch["observation"]).log_prob(action_taken(batch))  # [batch_size]
         if "weight" in batch.keys():
             nll = nll * batch["weight"]
         return Loss(nll.mean())
-
-
-def interventions(steps: TensorDictBase) -> Tensor:
-    """Return where a human took over from the robot, `[steps]` bool; in a demonstration nobody does."""
-    return steps["intervened"] & (steps["round"] != DEMONSTRATION)

@@ -2,14 +2,18 @@
 
 from mile.policies.categorical import CategoricalPolicy
 from mile.policies.checkpoint import CheckpointError, describe_checkpoint, find_checkpoint, load_policy, save_policy
+from mile.policies.conditioned import ConditionedPolicy
 from mile.policies.gaussian import GaussianPolicy
 from mile.policies.policy import Policy
+from mile.policies.residual import ResidualPolicy
 
 __all__ = [
     "CategoricalPolicy",
     "CheckpointError",
+    "ConditionedPolicy",
     "GaussianPolicy",
     "Policy",
+    "ResidualPolicy",
     "describe_checkpoint",
     "find_checkpoint",
     "load_policy",

@@ -24,6 +24,8 @@ class CategoricalPolicy(Policy):
     Source: Sec. IV, the Boltzmann human below Eq. 1.
     """
 
+    is_discrete = True
+
     def __init__(
         self,
         observation_dim: int,

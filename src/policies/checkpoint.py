@@ -11,12 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from mile.files import write_bytes, write_text
-from mile.policies.categorical import CategoricalPolicy
-from mile.policies.gaussian import GaussianPolicy
-from mile.policies.policy import Policy
+from mile.policies.policy import KINDS, Policy
 
 REQUIRED = {"policy", "architecture", "environment", "sha256"}  # entries of the JSON
-KINDS: dict[str, type[Policy]] = {"CategoricalPolicy": CategoricalPolicy, "GaussianPolicy": GaussianPolicy}
 
 
 class CheckpointError(ValueError):
@@ -40,8 +37,7 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
 
     content = save({name: tensor.contiguous() for name, tensor in policy.state_dict().items()})
     description = {
-        "policy": type(policy).__name__,
-        "architecture": policy.architecture,
+        **policy.describe(),
         "environment": environment,
         "sees": policy.sees,
         **facts,

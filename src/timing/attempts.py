@@ -18,6 +18,21 @@ def attempt_rows(steps: TensorDictBase) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: An attempt is not there from its first step on, without a gap.
     """
+    begins = check_attempts(steps)
+    first = begins.nonzero().squeeze(-1)
+    length = torch.cat([first[1:], first.new_tensor([len(steps)])]) - first
+    offset = torch.arange(int(length.max()) if len(length) else 0)
+    valid = offset < length.unsqueeze(-1)
+    rows = first.unsqueeze(-1) + torch.minimum(offset, length.unsqueeze(-1) - 1)
+    return rows, valid
+
+
+def check_attempts(steps: TensorDictBase) -> Tensor:
+    """Return which of the steps are an attempt's first one, `[steps]` bool.
+
+    Raises:
+        ValueError: An attempt is not there from its first step on, without a gap.
+    """
     number, step = torch.stack([steps["round"], steps["episode"]], -1).cpu(), steps["step"].cpu()
     begins = step == 0
     follows = torch.zeros_like(begins)
@@ -26,13 +41,8 @@ def attempt_rows(steps: TensorDictBase) -> tuple[Tensor, Tensor]:
     if torn.any():
         row = int(torn.nonzero()[0])
         raise ValueError(
-            f"a model of humans in time needs whole attempts, got step {int(step[row])} of episode "
-            f"{int(number[row, 1])} without the step before; choose method.timing=memoryless, or whole episodes"
+            f"whole attempts are needed, got step {int(step[row])} of episode {int(number[row, 1])} without the step "
+            "before; learn from whole episodes, or choose a method (of MILE method.timing=memoryless) that learns from "
+            "single steps"
         )
-
-    first = begins.nonzero().squeeze(-1)
-    length = torch.cat([first[1:], first.new_tensor([len(step)])]) - first
-    offset = torch.arange(int(length.max()) if len(length) else 0)
-    valid = offset < length.unsqueeze(-1)
-    rows = first.unsqueeze(-1) + torch.minimum(offset, length.unsqueeze(-1) - 1)
-    return rows, valid
+    return begins

@@ -166,6 +166,28 @@ def test_the_head_learns_when_the_human_intervenes():
     assert ((prob > 0.5) == steps["intervened"]).double().mean() > 0.95
 
 
+@BOTH
+def test_with_a_shared_trunk_the_policy_learns_from_nu(name):
+    env, steps = recorded(name)
+    method = make(BCIntervention, env, shared_trunk=True)
+    method.loss(steps).intervention_loss.backward()
+    moved = {key for key, weight in method.policy.named_parameters() if weight.grad is not None}
+    assert moved == {"network.0.weight", "network.0.bias"}  # the hidden layer, not the outputs
+    assert len(list(method.head.parameters())) == 2
+
+
+def test_with_a_shared_trunk_no_intervention_is_one_more_class():
+    """Against the cross-entropy of torch, over the actions and the class "none"."""
+    env, steps = recorded("Counting-v0")
+    method = make(BCIntervention, env, shared_trunk=True)
+    observation, intervened = steps["observation"], steps["intervened"]
+    logits = method.policy(observation).logits + method.logit(observation).unsqueeze(-1)
+    classes = torch.cat([logits, torch.zeros(len(steps), 1)], -1)
+    none = logits.shape[-1]
+    labels = torch.where(intervened, steps["human_action"], none)
+    torch.testing.assert_close(method.loss(steps).loss, torch.nn.functional.cross_entropy(classes, labels))
+
+
 # RLIF
 
 

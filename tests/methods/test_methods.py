@@ -7,25 +7,50 @@ import torch
 
 from mile.datamodules import InterventionDataModule
 from mile.envs import make_env, make_policy
-from mile.methods import MILE, RLIF, BCIntervention, Method
-from mile.transitions import DEMONSTRATION
-from tests.methods.training import CLONING, ENVIRONMENTS, make, recorded, train
+from mile.methods import (
+    APO,
+    EIL,
+    HACO,
+    MILE,
+    PPL,
+    PVP,
+    RLIF,
+    AdvantageConditioned,
+    BCIntervention,
+    Method,
+    Residual,
+)
+from mile.transitions import DEMONSTRATION, ENTRIES, no_action
+from tests.methods.training import BOUNDED, CLONING, ENVIRONMENTS, make, recorded, train
 from tests.support import same_weights
 
 BOTH = pytest.mark.parametrize("name", ENVIRONMENTS)
 
 
-@BOTH
-@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, MILE])
-def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
+SHARED = [
+    (kind, name)
+    for kind in [*CLONING, BCIntervention, MILE, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned]
+    for name in ENVIRONMENTS
+    if (kind, name) != (HACO, "CountingBox-v0")  # its actor draws other actions on each rank
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), SHARED)
+def test_two_ranks_minimise_the_loss_of_their_joint_batch(kind, name):
     """Interventions, and demonstrations, are spread unevenly over the ranks; what DDP averages are gradients."""
     # a method, and a joint batch
     env, steps = recorded(name)
+    settings = {}
+    if kind is MILE:
+        settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0}
+    if kind is AdvantageConditioned:
+        settings = {"dropout": 0.0}  # it is drawn anew on each rank
+    method = make(kind, env, squash=kind in BOUNDED and "Box" in name, **settings)
+    if getattr(kind, "needs_attempts", None) is True:
+        steps["context"] = method.context(steps)
     steps = steps[steps["intervened"].sort(stable=True).indices][len(steps) % 2 :]
     if kind is BCIntervention:
         steps["round"][: len(steps) // 3] = DEMONSTRATION
-    settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind is MILE else {}
-    method = make(kind, env, **settings)
     whole, ranks = gradients(method, steps), steps.chunk(2)
 
     # the numbers of all ranks, and their means
@@ -48,7 +73,8 @@ def test_two_ranks_minimise_the_loss_of_their_joint_batch(name, kind):
 
 
 def gradients(method, batch):
-    return torch.autograd.grad(method.loss(batch).loss, list(method.parameters()))
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    return torch.autograd.grad(method.loss(batch).loss, trained)
 
 
 class Listening:
@@ -71,6 +97,70 @@ class Answering:
     def reduce(self, count, reduce_op):
         assert reduce_op == "mean"
         return next(self.means)
+
+
+@BOTH
+@pytest.mark.parametrize("intervened", [True, False])
+@pytest.mark.parametrize("kind", [PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned])
+def test_where_all_or_nothing_is_intervention_all_is_finite(name, kind, intervened):
+    env, steps = recorded(name)
+    steps["intervened"].fill_(intervened)
+    steps["human_action"] = steps["executed_action"] if intervened else no_action(steps["robot_action"])
+    method = make(kind, env, squash=kind in BOUNDED and "Box" in name)
+    if getattr(kind, "needs_attempts", None) is True:
+        steps["context"] = method.context(steps)
+    weights = method.sampling_weights(steps)
+    assert weights is None or (weights.isfinite() & (weights >= 0)).all()
+
+    # the terms that have nothing to learn from are 0
+    terms = method.loss(steps)._asdict()
+    of_humans = {"policy_loss", "preference_loss", "human_loss", "proxy_loss", "advantage"}
+    if not intervened and kind is not AdvantageConditioned:
+        assert [name for name in of_humans & set(terms) if terms[name] != 0] == []
+    if intervened and kind is EIL:
+        assert terms["good_loss"] == 0
+
+    assert all(value.isfinite() for value in terms.values())
+    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    for gradient in torch.autograd.grad(terms["loss"], trained, allow_unused=True, materialize_grads=True):
+        assert gradient.isfinite().all()
+
+
+EVERY = [MILE, BCIntervention, *CLONING, RLIF, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind is not RLIF])
+def test_a_method_is_served_what_it_declares_and_nothing_more(tmp_path, kind):
+    env, steps = recorded("Counting-v0")
+    settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind is MILE else {}
+    data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", 16)
+    method = make(kind, env, **settings)
+    data.trainer = SimpleNamespace(lightning_module=method, global_rank=0, world_size=1)
+    for number in range(4):
+        data.buffer.append(steps[steps["episode"] == number])
+
+    batch = next(data.batches())
+    own = {key for key in batch.keys(True, True) if key[0] != "context" and key != "weight"}
+    assert own == set(kind.reads)
+    assert method.loss(batch).loss.isfinite()
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_nobody_is_handed_the_reward_or_what_only_a_simulation_knows(kind):
+    assert set(kind.reads) <= set(ENTRIES)
+    assert not {("next", "reward"), "intervention_prob", "timestamp"} & set(kind.reads)
+
+
+@pytest.mark.parametrize("kind", [APO, EIL, HACO, PVP, AdvantageConditioned])
+def test_a_recording_torn_into_single_steps_is_refused(tmp_path, kind):
+    env, steps = recorded("Counting-v0")
+    method = make(kind, env)
+    data = InterventionDataModule(tmp_path / "buffer", "Counting-v0", 16)
+    data.trainer = SimpleNamespace(lightning_module=method, global_rank=0, world_size=1)
+    torn = steps[steps["episode"] == 0][::2]
+    data.buffer.append(torn)
+    with pytest.raises(ValueError, match="whole attempts are needed, got step 2 of episode 0"):
+        next(data.batches())
 
 
 @BOTH
@@ -106,7 +196,9 @@ def test_cloning_goes_by_the_human_where_they_acted_and_by_the_robot_elsewhere(n
 
 
 @BOTH
-@pytest.mark.parametrize("kind", [*CLONING, BCIntervention, RLIF])
+@pytest.mark.parametrize(
+    "kind", [*CLONING, BCIntervention, PPL, APO, EIL, HACO, PVP, Residual, AdvantageConditioned, RLIF]
+)
 def test_a_resumed_run_gives_the_same_weights_bit_for_bit(tmp_path, kind, name):
     settings = {"kind": kind, "name": name, "demos": 1, "restart": True}
     if kind is RLIF:
@@ -145,11 +237,11 @@ def test_a_method_is_abstract():
         Method(make_policy(make_env("Counting-v0")))
 
 
-@pytest.mark.parametrize("kind", CLONING)
+@pytest.mark.parametrize("kind", [*CLONING, PPL, APO, EIL, HACO, PVP])
 def test_what_the_human_did_not_do_reaches_no_gradient(kind):
     """A robot's step has NaN in the place of a human action."""
     env, steps = recorded("CountingBox-v0")
     assert steps["human_action"].isnan().any()
-    method = make(kind, env)
+    method = make(kind, env, squash=kind in BOUNDED)
     method.loss(steps).loss.backward()
-    assert all(parameter.grad.isfinite().all() for parameter in method.parameters())
+    assert all(parameter.grad.isfinite().all() for parameter in method.policy.parameters())

@@ -297,7 +297,7 @@ def test_torn_attempts_and_delays_beyond_every_attempt_are_refused_in_one_line(r
     env, data = recordings["CountingBox-v0"]
     steps = data.buffer.steps[: len(data.buffer)]
     for timing, recording, message in (
-        (TIMINGS["delayed"], steps[1:], "needs whole attempts"),
+        (TIMINGS["delayed"], steps[1:], "whole attempts are needed"),
         (Delayed(0.0, median_delay=100.0, longest_delay=200), steps, "no attempt has more than"),
     ):
         with pytest.raises(ValueError, match=message) as error:

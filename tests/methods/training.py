@@ -10,11 +10,14 @@ from mile.collection import collect_episodes
 from mile.datamodules import InterventionDataModule, ReplayDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.ingredients.demonstrations import expert_episode
-from mile.methods import IWR, RLIF, HGDAgger, Sirius
+from mile.methods import EIL, HACO, IWR, PVP, RLIF, AdvantageConditioned, HGDAgger, Residual, Sirius
+from mile.policies import ConditionedPolicy, ResidualPolicy
 from mile.transitions import DEMONSTRATION
 from tests.support import EveryThird, quiet_trainer
 
 CLONING = [HGDAgger, IWR, Sirius]
+BOUNDED = [EIL, HACO, PVP, RLIF]  # methods that need bounded continuous actions
+STARTS = {AdvantageConditioned: ConditionedPolicy.of, Residual: partial(ResidualPolicy.of, components=2)}
 ENVIRONMENTS = ["Counting-v0", "CountingBox-v0"]  # discrete and continuous actions
 
 
@@ -31,6 +34,7 @@ def make(kind, env, seed=0, squash=False, **settings):
     torch.manual_seed(seed)
     options = {"squash": True} if squash else {}
     policy = make_policy(env, hidden_dims=(8,), **options)
+    policy = STARTS.get(kind, lambda policy: policy)(policy)
     return kind(policy, optimizer=partial(torch.optim.Adam, lr=1e-2), **settings)
 
 
@@ -67,6 +71,6 @@ def train(folder, kind, name="Counting-v0", human=None, rounds=2, stop_after=Non
 
     # fit
     trainer = quiet_trainer(deployment)
-    method = make(kind, env, squash=is_replay and "Box" in name)
+    method = make(kind, env, squash=kind in BOUNDED and "Box" in name)
     trainer.fit(method, datamodule=module, ckpt_path=ckpt_path, weights_only=True)
     return method, trainer

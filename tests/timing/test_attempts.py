@@ -64,7 +64,9 @@ def test_attempts_of_the_same_episode_in_two_rounds_and_of_the_same_number_twice
     ],
 )
 def test_torn_attempts_are_refused_in_one_line(attempts, step, episode):
-    with pytest.raises(ValueError, match=f"whole attempts, got step {step} of episode {episode} without") as error:
+    with pytest.raises(
+        ValueError, match=f"whole attempts are needed, got step {step} of episode {episode} without"
+    ) as error:
         attempt_rows(recording(*attempts))
     assert "\n" not in str(error.value)
-    assert "choose method.timing=memoryless" in str(error.value)
+    assert "method.timing=memoryless" in str(error.value)
