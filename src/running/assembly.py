@@ -186,12 +186,12 @@ def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: Simulated
 
 
 def make_timing(cfg: DictConfig, human: SimulatedHuman, cost: float, scale: float) -> TimingModel:
-    """Build the learner's model of the human in time: the human's own if it is of that kind."""
+    """Build the learner's model of the human in time, of `timings`; a human of that kind lends their release cost."""
     timing = instantiate(cfg.timings[cfg.method.timing])
     if not isinstance(timing, partial):
         return timing
     if type(human.timing) is timing.func:
-        return human.timing
+        return timing(release_cost=human.timing.release_cost)
     return timing(release_cost=cost - cfg.timings.release_margin * scale)
 
 

@@ -19,7 +19,7 @@ LEARNING = SIMULATION | {"lightning", "tensorboard", "matplotlib", "minari", "h5
 PROGRAMS = LEARNING | {"rich", "hydra", "omegaconf", "yaml", "filelock"}
 LAYERS = [
     (("files",), set()),
-    (("quadrature", "intervention", "losses", "timing", "transitions", "policies"), MATHEMATICS),
+    (("quadrature", "preference", "intervention", "losses", "timing", "transitions", "policies"), MATHEMATICS),
     (("humans", "envs"), SIMULATION | CONSOLES),
     (("collection", "evaluation", "calibration", "rl", "ingredients"), SIMULATION),
     (("recordings",), SIMULATION | {"matplotlib"}),

@@ -1,4 +1,4 @@
-"""Callbacks name what they need of an experiment."""
+"""What an experiment is made of: callbacks name what they need, a learner may be wrong about its human."""
 
 from dataclasses import fields
 from inspect import signature
@@ -8,7 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 import mile.callbacks
-from mile.running.assembly import Assembly, make_callbacks
+from mile.running.assembly import Assembly, make_callbacks, make_timing
+from mile.timing import Believing, Memoryless
+from tests.support import composed
 
 PARTS = {field.name for field in fields(Assembly)}
 
@@ -45,3 +47,17 @@ def test_a_misspelt_option_of_a_callback_is_an_error(parts):
 def test_a_callback_that_needs_a_person_is_left_out_without_one(parts):
     options = {"_target_": "mile.callbacks.ConsoleCallback"}
     assert make_callbacks(OmegaConf.create({"console": options}), parts, {}) == []
+
+
+def test_a_learner_may_be_wrong_about_what_its_human_believes():
+    human = SimpleNamespace(timing=Believing(release_cost=3.0, prior=(0.8, 0.1, 0.1)))
+    wrong = ["method.timing=believing", "timings.believing.prior=[0.1,0.1,0.8]"]
+    timing = make_timing(composed("train", "experiment=lunarlander", *wrong), human, 9.0, 1.0)
+    assert list(timing.prior) == [0.1, 0.1, 0.8]
+    assert timing.release_cost == 3.0  # which nobody could guess
+
+    # of a human of another kind it is put below the cost of taking over
+    timing = make_timing(
+        composed("train", "experiment=lunarlander", *wrong), SimpleNamespace(timing=Memoryless()), 9.0, 1.0
+    )
+    assert timing.release_cost == 9.0 - 4.0
