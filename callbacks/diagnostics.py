@@ -34,7 +34,7 @@ class InterventionModelCallback(RoundCallback):
             return
         module: Any = pl_module
         buffer = trainer.datamodule.buffer
-        steps = trainer.datamodule.steps()[buffer.rows([number])].cpu()
+        steps = buffer.steps[buffer.rows([number])]  # all entries, not those alone that the method reads
         if not len(steps):  # demonstrations alone: nobody could intervene
             return
 
