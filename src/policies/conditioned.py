@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 
 from mile.policies.policy import Policy, build
 
-GOOD, UNKNOWN = 1.0, 0.0  # what a policy is told; −1 is bad
+GOOD = 1.0  # what a policy is told; −1 is bad, 0 where nobody says
 
 
 class ConditionedPolicy(Policy):
