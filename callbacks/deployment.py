@@ -18,11 +18,13 @@ from mile.datamodules.sharing import share_episodes
 from mile.envs import schedule_of
 from mile.evaluation import Evaluation, summarize
 from mile.files import read_json
+from mile.humans.oversight import Oversight
 from mile.policies import Policy
 from mile.recordings.effort import effort
 from mile.transitions import DEMONSTRATION
 
-OUTCOME = ("round", "episode", "step", "timestamp", "intervened", ("next", "reward"), ("next", "success"))
+OUTCOME = ("round", "episode", "step", "timestamp", "intervened", "asked", ("next", "reward"), ("next", "success"))
+PICTURES = ("frame", ("next", "frame"))
 
 
 class DeploymentCallback(RoundCallback):
@@ -44,6 +46,7 @@ class DeploymentCallback(RoundCallback):
         deterministic: Whether the robot takes its most probable action; otherwise it samples.
         before_round: Function that is called before every round but the first, with the policy to deploy and the
             outcomes of the rounds before.
+        oversight: What decides in `env` which robots the human attends; it learns before every round but the first.
         match: Folder of a finished run; rounds stop once this run has as many intervention steps as that one.
 
     Attributes:
@@ -58,7 +61,7 @@ class DeploymentCallback(RoundCallback):
     Source: Algorithm 1.
     """
 
-    NEEDS: ClassVar = {"env": "supervised", "before_round": "before_round"}
+    NEEDS: ClassVar = {"env": "supervised", "before_round": "before_round", "oversight": "oversight"}
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class DeploymentCallback(RoundCallback):
         seed: int = 0,
         deterministic: bool = True,
         before_round: Callable[[Policy, Sequence[Evaluation]], None] | None = None,
+        oversight: Oversight | None = None,
         match: str | Path | None = None,
     ) -> None:
         if episodes_per_round is not None and episodes_per_round < 1:
@@ -81,6 +85,7 @@ class DeploymentCallback(RoundCallback):
         self.seed = seed
         self.deterministic = deterministic
         self.before_round = before_round
+        self.oversight = oversight
         self.target = None if match is None else _interventions_of(Path(match))
         self.initial: dict[str, Any] = {}
         self.round = 0
@@ -152,6 +157,9 @@ class DeploymentCallback(RoundCallback):
         missing = sorted(set(range(self.round * k, (self.round + 1) * k)) - buffer.recorded(self.round))
         if missing and self.round and self.before_round is not None:
             self.before_round(policy, self.outcomes)
+        if missing and self.round and self.oversight is not None:
+            earlier = buffer.rows(range(DEMONSTRATION, self.round))
+            self.oversight.learn(pl_module, buffer.steps.exclude(*PICTURES)[earlier])  # pyright: ignore
 
         # this rank's share of it
         own = self._share(missing, trainer)

@@ -15,7 +15,7 @@ from tensordict import TensorDict, TensorDictBase
 from mile.datamodules.log import Episode, extend_log, read_log
 from mile.datamodules.schema import FORMAT, BufferError, Entries, check_entries, entry_name, read_schema
 from mile.files import refuse_links, whole_lines, write_text
-from mile.transitions import check_transitions
+from mile.transitions import LATER, check_transitions
 
 
 class InterventionBuffer:
@@ -141,6 +141,10 @@ class InterventionBuffer:
         entries: Entries = {}
         for name in sorted(arrays):
             entries[name] = arrays[name].dtype.str, list(arrays[name].shape[1:])
+        for name in LATER.keys() - (self.entries or entries).keys():
+            if (arrays.pop(name) != LATER[name]).any():
+                raise BufferError(f"'{self.folder}' was begun without '{name}', which is new; choose another folder")
+            del entries[name]
         self._check_entries(entries)
 
         checksum = 0
@@ -259,6 +263,8 @@ class InterventionBuffer:
         if self.episodes:
             for name in self.entries:
                 steps.set(tuple(name.split("/")), torch.from_numpy(self._array(name)))
+            for name in LATER.keys() - self.entries.keys():  # an earlier recording
+                steps.set(name, torch.full([len(self)], LATER[name]))
         return steps
 
 

@@ -11,13 +11,26 @@ from gymnasium import spaces
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from mile.transitions import DEMONSTRATION, check_transitions, no_action
+from mile.transitions import DEMONSTRATION, LATER, check_transitions, no_action
 
 # entries that other projects' recordings do not have
-OWN = ("robot_action", "human_action", "intervened", "intervention_prob", "round", "episode", "step", "timestamp")
+OWN = (
+    "robot_action",
+    "human_action",
+    "intervened",
+    "attended",
+    "asked",
+    "intervention_prob",
+    "round",
+    "episode",
+    "step",
+    "timestamp",
+)
 ACTIONS = ("executed_action", "robot_action", "human_action")
 SCALARS = {  # entries of one number a step, and the types of these in a recording
     "intervened": torch.bool,
+    "attended": torch.bool,
+    "asked": torch.bool,
     "intervention_prob": torch.float32,
     "round": torch.int64,
     "episode": torch.int64,
@@ -54,6 +67,7 @@ def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any,
     steps = {
         "robot_action": executed.clone(),
         "human_action": torch.where(by_human, executed, no_action(executed)),
+        **{name: torch.full([length], value) for name, value in LATER.items()},
         "intervention_prob": torch.full([length], torch.nan),
         "round": torch.full([length], DEMONSTRATION),
         "episode": torch.full([length], number),
@@ -247,11 +261,12 @@ def shifted(values: np.ndarray) -> np.ndarray:
 
 
 def all_own(entries: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of `OWN` if all are there, and none otherwise.
+    """Return the entries of `OWN` if all are there that every recording of ours has, and none otherwise.
 
     Other projects call something else "step" or "episode".
     """
-    return {key: entries[key] for key in OWN} if set(OWN) <= entries.keys() else {}
+    is_ours = set(OWN) - LATER.keys() <= entries.keys()
+    return {key: entries[key] for key in OWN if key in entries} if is_ours else {}
 
 
 @contextmanager

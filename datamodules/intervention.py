@@ -18,7 +18,7 @@ from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
 from mile.timing.attempts import check_attempts
 
-WEIGHED = ("intervened", "round", "episode", ("next", "success"))  # what weights may depend on
+WEIGHED = ("intervened", "attended", "asked", "round", "episode", ("next", "success"))  # what weights may depend on
 
 
 @runtime_checkable

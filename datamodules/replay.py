@@ -10,7 +10,7 @@ from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
 from mile.datamodules.intervention import InterventionDataModule
-from mile.transitions import DEMONSTRATION, for_torchrl
+from mile.transitions import DEMONSTRATION, attended, decided, for_torchrl
 
 
 class ReplayDataModule(InterventionDataModule):
@@ -60,17 +60,19 @@ class ReplayDataModule(InterventionDataModule):
             yield torch.cat(parts, 1)  # pyright: ignore
 
     def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
-        """Return a replay buffer of recorded steps, rewarded by interventions."""
+        """Return a replay buffer of the recorded steps that a human attended, rewarded by interventions."""
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
         steps: Any = self.steps()[rows].cpu()
         transitions = for_torchrl(steps, intervention_rewards(steps))
         transitions["next", "success"] = steps["next", "success"]
-        replay.extend(transitions)
+        replay.extend(transitions[attended(steps)])  # pyright: ignore
         return replay
 
 
 def intervention_rewards(steps: TensorDictBase) -> Tensor:
     """Return −1 for the step just before the first one of each intervention, 0 elsewhere, `[steps]`.
+
+    An intervention that was asked for is no reproach.
 
     Args:
         steps: Whole episodes, in order, `[steps]`.
@@ -78,6 +80,6 @@ def intervention_rewards(steps: TensorDictBase) -> Tensor:
     Source: Luo et al., "RLIF: Interactive imitation learning as reinforcement learning", ICLR 2024.
     """
     intervened = steps["intervened"]
-    onset = intervened[1:] & ~intervened[:-1]
+    onset = intervened[1:] & ~intervened[:-1] & decided(steps)[1:]
     same = (steps["round"][1:] == steps["round"][:-1]) & (steps["episode"][1:] == steps["episode"][:-1])
     return -torch.cat([onset & same, torch.zeros(1, dtype=torch.bool)]).float()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mile.files import read_json
-from mile.transitions import ENTRIES, OPTIONAL
+from mile.transitions import ENTRIES, LATER, OPTIONAL
 
 Entry = tuple[str, list[int]]  # NumPy type and shape of one step
 Entries = dict[str, Entry]  # by name, as "next/reward"
@@ -51,8 +51,8 @@ def check_entries(entries: Entries, place: str) -> Entries:
     Raises:
         BufferError: An entry is unknown or missing, or its type or shape is not one of numbers.
     """
-    required = set(map(entry_name, ENTRIES))
-    optional = set(map(entry_name, OPTIONAL))
+    required = set(map(entry_name, ENTRIES.keys() - LATER.keys()))
+    optional = set(map(entry_name, OPTIONAL)) | LATER.keys()
 
     # names
     if unknown := sorted(entries.keys() - required - optional):

@@ -199,4 +199,5 @@ def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: in
         steps["human_action"] = no_action(action)
         steps["executed_action"] = outcome.get("executed_action", env.action_spec_unbatched.project(action))
         steps["intervention_prob"] = torch.zeros(length)
+        steps["attended"] = steps["asked"] = torch.zeros(length, dtype=torch.bool)
     return TensorDict(steps, [length])

@@ -13,6 +13,7 @@ from torchrl.envs import EnvBase
 
 from mile.collection import collect_episodes
 from mile.policies import Policy
+from mile.transitions import asked, onsets
 
 Result = TypeVar("Result")
 
@@ -26,12 +27,14 @@ class Evaluation:
         successes: Whether each episode solved the task, `[episodes]` bool.
         lengths: Number of steps of each episode, `[episodes]`.
         interventions: Number of steps of each episode in which the human acted, `[episodes]`.
+        requests: Number of times in each episode that a gate asked the human to act, `[episodes]`; None: there is none.
     """
 
     returns: Tensor
     successes: Tensor
     lengths: Tensor
     interventions: Tensor
+    requests: Tensor | None = None
 
     @property
     def mean_return(self) -> float:
@@ -84,7 +87,8 @@ class Evaluation:
 
     def summary(self) -> dict[str, float | int | list[float] | None]:
         """Return the figures that are stored with checkpoints and shown in tables."""
-        return {
+        asked = {} if self.requests is None else {"requests": int(self.requests.sum())}
+        return asked | {
             "episodes": len(self.returns),
             "mean_return": self.mean_return,
             "return_interval": list(self.interval()) if len(self.returns) > 1 else None,
@@ -121,11 +125,13 @@ def summarize(steps: TensorDictBase) -> Evaluation:
     def total(values: Tensor) -> Tensor:
         return torch.zeros(len(lengths), dtype=torch.float64).index_add_(0, index, values.double())
 
+    begins = onsets(asked(steps), steps["step"]) if "asked" in steps.keys() else None
     return Evaluation(
         returns=total(steps["next", "reward"]).float(),
         successes=total(steps["next", "success"]) > 0,
         lengths=lengths,
         interventions=total(steps["intervened"]).long(),
+        requests=total(begins).long() if begins is not None and begins.any() else None,
     )
 
 

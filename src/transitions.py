@@ -17,6 +17,8 @@ ENTRIES = {
     "human_action": "like robot_action, what the human did; NaN (discrete: -1) where they did not act",
     "intervened": "[] bool, ν",
     "executed_action": "like robot_action, what the environment got, after clipping",
+    "attended": "[] bool, whether a human could have intervened",
+    "asked": "[] bool, whether a gate had asked a human to act",
     "intervention_prob": "[], p(ν=1|s), of a simulated human; with a person the learner's prediction, NaN without one",
     ("next", "observation"): "[observation_dim], of the following step",
     ("next", "reward"): "[], the environment's own, for evaluation only",
@@ -34,6 +36,8 @@ REPORTED = {
     "state": "[state_dim], what the simulated human sees, where that is not the observation; NaN where nobody knows",
     "frame": "[mile.envs.frames.FRAME_BYTES] uint8, the picture, as JPEG",
 }
+# entries that earlier recordings lack, and what was true of them
+LATER = {"attended": True, "asked": False}
 OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED}
 
 FINITE = ("observation", ("next", "observation"), "robot_action", "executed_action", ("next", "reward"))
@@ -47,7 +51,7 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     """Return the steps unchanged if they are as described here.
 
     Raises:
-        TransitionError: An entry is missing or unknown, a number is not finite, or human_action contradicts ν.
+        TransitionError: An entry is missing or unknown, a number is not finite, or entries contradict each other.
     """
     if not len(steps):
         raise TransitionError("at least one step is expected, got none")
@@ -66,6 +70,10 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
             first = infinite.nonzero()[0, 0]
             raise TransitionError(f"'{key}' must be finite, got {steps[key][first].tolist()} at step {first}")
 
+    # ν, and who could have caused it
+    if (steps["intervened"] & ~steps["attended"]).any() or (steps["asked"] & ~steps["attended"]).any():
+        raise TransitionError("'intervened' and 'asked' may be true only where 'attended' is")
+
     # human_action and ν
     if not torch.equal(acted(steps["human_action"]), steps["intervened"]):
         raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
@@ -82,6 +90,35 @@ def acted(human_action: Tensor) -> Tensor:
     if human_action.dtype.is_floating_point:
         return ~human_action.isnan().any(-1)
     return human_action != NO_ACTION
+
+
+def attended(steps: TensorDictBase) -> Tensor:
+    """Return where a human could have intervened, `[*batch]` bool: everywhere, if the steps do not say."""
+    return steps.get("attended", torch.ones_like(steps["intervened"]))
+
+
+def asked(steps: TensorDictBase) -> Tensor:
+    """Return where a gate had asked a human to act, `[*batch]` bool: nowhere, if the steps do not say."""
+    return steps.get("asked", torch.zeros_like(steps["intervened"]))
+
+
+def onsets(where: Tensor, step: Tensor) -> Tensor:
+    """Return where a run of steps with a condition begins, `[steps]` bool.
+
+    Args:
+        where: Whether the condition holds, `[steps]`, of whole episodes, each in order.
+        step: Number of the step within its episode, `[steps]`.
+    """
+    before = torch.cat([torch.zeros_like(where[:1]), where[:-1]]) & (step > 0)
+    return where & ~before
+
+
+def decided(steps: TensorDictBase) -> Tensor:
+    """Return where a human decided whether to intervene, `[*batch]` bool: they attended, and nobody had asked them.
+
+    Only there does ν=0 say that they agreed, and ν=1 that they did not.
+    """
+    return attended(steps) & ~asked(steps)
 
 
 def action_taken(steps: TensorDictBase) -> Tensor:

@@ -8,6 +8,7 @@ from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
 from mile.humans import Decision, Human
+from mile.humans.oversight import Attention, Oversight
 from mile.transitions import no_action
 
 
@@ -21,34 +22,34 @@ class InterventionTransform(Transform):
     * `human_action`: the human's action, NaN (discrete: −1) where they did not act;
     * `executed_action`: the action that the environment received, clipped to its action space; or, where the
       environment reports it, the action that it really executed;
-    * `intervention_prob` `[*batch]`: p(ν=1|s).
+    * `intervention_prob` `[*batch]`: p(ν=1|s);
+    * `attended` `[*batch]`: whether the human could have intervened;
+    * `asked` `[*batch]`: whether they were asked to act.
 
     A human may also end the episode: it is then terminated, and a success or a failure by their verdict.
 
     Args:
         human: Human who decides from their observation of the state alone. (A simulated human may observe more than
             the robot.) None: nobody is there, and the environment gets the robot's action as it is.
+        oversight: What decides which copies the human attends, and where they are asked to act; None: they attend all.
 
     Example:
         >>> env = TransformedEnv(make_env("lunarlander"), InterventionTransform(human))
     """
 
-    WRITTEN = ("intervened", "human_action", "executed_action", "intervention_prob")
+    WRITTEN = ("intervened", "human_action", "executed_action", "intervention_prob", "attended", "asked")
 
-    def __init__(self, human: Human | None) -> None:
+    def __init__(self, human: Human | None, oversight: Oversight | None = None) -> None:
         super().__init__(in_keys=["observation"], out_keys=list(self.WRITTEN))
         self.human = human
+        self.oversight = oversight
         self._written: dict[str, Tensor] = {}
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
         # the decision
         robot_action = tensordict["action"]
-        if self.human is None:
-            nothing = torch.zeros(self.parent.batch_size)
-            decision = Decision(nothing.bool(), robot_action, nothing)
-        else:
-            entries = tensordict.select(self.human.sees, "human_noise", strict=False)  # never the robot's action
-            decision = self.human.decide(entries)
+        attention = self._attention(tensordict)
+        decision = self._decide(tensordict, attention)
 
         # execute the human's action where they intervene, the robot's elsewhere
         human_action = decision.action.to(robot_action.dtype)
@@ -62,8 +63,31 @@ class InterventionTransform(Transform):
             "human_action": human_action,
             "executed_action": executed,
             "intervention_prob": decision.intervention_prob.float(),
+            "attended": attention.attended,
+            "asked": attention.asked,
         }
+        if self.oversight is not None:
+            self.oversight.after(decision.intervened, robot_action, decision.action)
         return tensordict if self.human is None else tensordict.set("action", executed)
+
+    def _attention(self, tensordict: TensorDictBase) -> Attention:
+        """Return what is wanted of the human."""
+        if self.oversight is not None:
+            return self.oversight.direct(tensordict)
+        nowhere = torch.zeros(self.parent.batch_size, dtype=torch.bool)
+        everywhere = torch.full_like(nowhere, self.human is not None)
+        return Attention(attended=everywhere, asked=nowhere)
+
+    def _decide(self, tensordict: TensorDictBase, attention: Attention) -> Decision:
+        """Return the human's decision; nobody decides to leave the robot alone."""
+        if self.human is None:
+            nothing = torch.zeros(self.parent.batch_size)
+            return Decision(nothing.bool(), tensordict["action"], nothing)
+        entries = tensordict.select(self.human.sees, "human_noise", strict=False)  # never the robot's action
+        if self.oversight is not None:
+            entries.update(attention._asdict())
+        decision = self.human.decide(entries)
+        return decision._replace(intervened=decision.intervened & attention.attended)
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         if "executed_action" in next_tensordict.keys():
@@ -78,13 +102,15 @@ class InterventionTransform(Transform):
         return next_tensordict.update(self._written)
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        if self.human is not None:
-            copies = tensordict.get("_reset", None)  # [*batch, 1], or None: all
-            self.human.begin(None if copies is None else copies.reshape(self.parent.batch_size))
+        copies = tensordict.get("_reset", None)  # [*batch, 1], or None: all
+        copies = None if copies is None else copies.reshape(self.parent.batch_size)
+        for listener in (self.human, self.oversight):
+            if listener is not None:
+                listener.begin(copies)
         return tensordict_reset.update(self._entries().zero())
 
     def transform_observation_spec(self, observation_spec: TensorSpec) -> TensorSpec:
-        """Add the four entries of `WRITTEN`."""
+        """Add the entries of `WRITTEN`."""
         assert isinstance(observation_spec, Composite)
         observation_spec.update(self._entries())
         return observation_spec
@@ -96,5 +122,7 @@ class InterventionTransform(Transform):
             human_action=Unbounded(shape=action.shape, dtype=action.dtype),
             executed_action=action.clone(),
             intervention_prob=Unbounded(shape=batch),
+            attended=Binary(shape=batch, dtype=torch.bool),
+            asked=Binary(shape=batch, dtype=torch.bool),
             shape=batch,
         )

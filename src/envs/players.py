@@ -134,6 +134,7 @@ class MultiProcess:
                 "processes; choose collector=single"
             )
         human = None if transform is None else transform.human
+        oversight = None if transform is None else transform.oversight
         self._check_resources()
 
         try:
@@ -156,6 +157,7 @@ class MultiProcess:
             # send the robot, the human and the shares, then play
             self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
             self.collector.map_fn("env.transform.__setattr__", [("human", human)] * self.num_workers)
+            self.collector.map_fn("env.transform.__setattr__", [("oversight", oversight)] * self.num_workers)
             self.collector.map_fn("env.schedule.start", shares)
             self.collector.map_fn("reset")
             for batch in self.batches:

@@ -107,6 +107,8 @@ class SimulatedHuman(nn.Module, Human):
         noise = step.get("human_noise", None)
         threshold = torch.rand_like(prob) if noise is None else noise[..., 0]
         intervened = threshold < prob
+        if "attended" in step.keys():  # they do what they are asked for
+            intervened = (intervened | step["asked"]) & step["attended"]
         self._moment = Moment(gap, intervened)
         action = draw(self._actions(gap.human, log_prob), None if noise is None else noise[..., 1:])
         return Decision(intervened=intervened, action=action, intervention_prob=prob)

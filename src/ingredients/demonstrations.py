@@ -113,6 +113,7 @@ def demonstrate(
     steps: Any = whole[whole["step"] < max_steps]
     steps["human_action"] = scripted.clean_actions(steps)
     steps["intervened"] = torch.ones_like(steps["intervened"])
+    steps["attended"] = torch.ones_like(steps["intervened"])
     return steps
 
 
@@ -152,4 +153,5 @@ def expert_episode(env: EnvBase, expert: Policy, number: int, seed: int) -> Tens
     steps = collect_episodes(env, expert, [number], seed=seed, deterministic=False, deployment_round=DEMONSTRATION)
     steps["human_action"] = steps["robot_action"].clone()
     steps["intervened"] = torch.ones_like(steps["intervened"])
+    steps["attended"] = torch.ones_like(steps["intervened"])
     return steps

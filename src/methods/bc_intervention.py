@@ -9,7 +9,7 @@ from mile.losses import InterventionLoss, action_nll, extended_cross_entropy, we
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import Policy
 from mile.policies.networks import ObservationNormalizer, mlp
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, decided
 
 
 class InterventionHead(nn.Module):
@@ -88,9 +88,9 @@ class BCIntervention(Method):
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         observation, intervened = batch["observation"], batch["intervened"]
-        deployed = batch["round"] != DEMONSTRATION
+        deployed = (batch["round"] != DEMONSTRATION) & decided(batch)
 
-        # when: BCE of ν, the mean over deployed steps
+        # when: BCE of ν, the mean over deployed steps in which the human decided
         bce = binary_cross_entropy_with_logits(self.logit(observation), intervened.float(), reduction="none")
         count = self.count(deployed)
         intervention_loss = torch.where(deployed, bce, 0.0).sum() / torch.where(count > 0, count, 1)

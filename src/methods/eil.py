@@ -14,15 +14,16 @@ from mile.methods.onsets import before_interventions, first_of_interventions
 from mile.policies import GaussianPolicy, Policy
 from mile.policies.sampling import mode
 from mile.rl.rlpd import QNetwork
-from mile.transitions import action_taken
+from mile.transitions import action_taken, attended, decided
 
 
 class Quality(IntEnum):
-    """The three sets of steps."""
+    """The three sets of steps, and those that belong to none: the robot's that no human attended."""
 
     GOOD = 0
     BAD = 1
     INTERVENTION = 2
+    UNATTENDED = 3
 
 
 class CostLoss(NamedTuple):
@@ -148,6 +149,7 @@ def qualities(steps: TensorDictBase, window: int) -> Tensor:
         steps: Whole attempts, one after another, `[steps]`.
         window: Number of steps before and after an onset that are bad.
     """
-    bad = before_interventions(steps, window) | first_of_interventions(steps, window)
-    quality = torch.where(steps["intervened"], Quality.INTERVENTION, Quality.GOOD)
+    bad = before_interventions(steps, window) | (first_of_interventions(steps, window) & decided(steps))
+    quality = torch.where(attended(steps), Quality.GOOD, Quality.UNATTENDED)
+    quality = torch.where(steps["intervened"], Quality.INTERVENTION, quality)
     return torch.where(bad, Quality.BAD, quality)

@@ -11,7 +11,7 @@ from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.methods.onsets import first_of_interventions, half_interventions, interventions
 from mile.policies import Policy
 from mile.rl.critic import Critic
-from mile.transitions import action_taken
+from mile.transitions import action_taken, decided
 
 
 class ComparisonLoss(NamedTuple):
@@ -35,7 +35,7 @@ class ComparisonLoss(NamedTuple):
 class HACO(Method):
     """Values the human's actions above the robot's that they replaced, and avoids to be taken over.
 
-    The step in which an intervention begins costs 1 − cos(a_h, a_r). Half of a batch are interventions, in expectation.
+    The step in which an intervention begins that nobody had asked for costs 1 − cos(a_h, a_r). Half of a batch are interventions, in expectation.
 
     Continuous actions: soft actor-critic without a reward, whose actor's loss adds a second critic's estimate of the
     costs to come. Discrete ones (ours): deep Q-learning in which an onset costs 1 if the human acted otherwise.
@@ -90,7 +90,7 @@ class HACO(Method):
     def loss(self, batch: TensorDictBase) -> ComparisonLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         observation, action, took_over = batch["observation"], action_taken(batch), interventions(batch)
-        cost = takeover_cost(action, batch["robot_action"], batch["context", "onset"])
+        cost = takeover_cost(action, batch["robot_action"], batch["context", "onset"] & decided(batch))
         values = self.critic(observation, action)  # [critics, batch_size]
 
         # the human's action against the robot's

@@ -5,18 +5,19 @@ from torch import Tensor
 
 from mile.methods.onsets import half_interventions
 from mile.methods.weighted_cloning import WeightedCloning
+from mile.transitions import attended
 
 
 class IWR(WeightedCloning):
     """Intervention-weighted regression: clones all steps, interventions and others half and half in expectation.
 
     The human's action is cloned in steps with ν=1, which make up half of each batch in expectation. The robot's own
-    action is cloned in steps with ν=0, which share the other half with the demonstrations. In demonstrations the
-    human's action is cloned, but they do not count as interventions.
+    action is cloned in steps with ν=0 that a human attended, which share the other half with the demonstrations. In
+    demonstrations the human's action is cloned, but they do not count as interventions.
 
     Source: Mandlekar et al., "Human-in-the-loop imitation learning using remote teleoperation", 2020.
     """
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor:
-        """Return (N − n) / n for the n interventions of the N steps, and 1 for the others, `[steps]`."""
-        return half_interventions(steps)
+        """Return m / n for the n interventions, 1 for the m other steps that were attended, 0 for all others, `[steps]`."""
+        return half_interventions(steps, attended(steps))

@@ -44,7 +44,17 @@ class Method(LightningModule, ABC):
             environment's reward, or the probability that a simulated human intervenes with.
     """
 
-    reads: tuple[Entry, ...] = ("observation", "robot_action", "human_action", "intervened", "round", "episode", "step")
+    reads: tuple[Entry, ...] = (
+        "observation",
+        "robot_action",
+        "human_action",
+        "intervened",
+        "attended",
+        "asked",
+        "round",
+        "episode",
+        "step",
+    )
 
     def __init__(self, policy: Policy, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ from mile.timing.attempts import attempt_rows
 from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
 from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.timing.model import check_likelihood
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, attended, decided
 
 HELD = ("scale",)  # ln π_θ has a scale of its own, which σ cannot be told from
 
@@ -35,8 +35,8 @@ class MILE(Method):
     """Explains when and how a human intervened by the policy π_θ, in the human's place, and a mental model π̂_ξ.
 
     A step with ν=1 trains both networks to predict the intervention, and the policy to act as the human did. A step
-    with ν=0 trains both networks to predict that the human does not intervene. Demonstrations are refused, because
-    nobody decided whether to intervene in them.
+    with ν=0 trains both networks to predict that the human does not intervene. Where a human did not attend or was
+    asked to act, ν trains nothing. Demonstrations are refused, because nobody decided whether to intervene in them.
 
     The loss is the extended cross-entropy (Eq. 3) where the policy is categorical and the λ-weighted sum of BCE and
     NLL (Eq. 5) otherwise. Where the human lives in time, the BCE becomes the negative log-likelihood of ν in whole
@@ -154,8 +154,9 @@ class MILE(Method):
         entries = {"intervened": intervened, **context}
         count = self.count(intervened)
 
-        # when, J₁, and how, J₂
-        intervention_loss = -self._log_likelihood(gap, batch["human_action"], entries).mean()
+        # when, J₁, where the human decided, and how, J₂
+        log_likelihood = self._log_likelihood(gap, batch["human_action"], entries)
+        intervention_loss = -torch.where(decided(batch), log_likelihood, 0.0).mean()
         shown_by = policy
         if self.likelihood == "scaled":
             _, log_prob = gap.log_probs(self.timing.step_cost(entries, self.cost))
@@ -172,7 +173,7 @@ class MILE(Method):
 
         # silence
         assert self.spread is not None
-        silent = (~intervened).float()
+        silent = (~intervened & attended(batch)).float()
         if "content" in context:
             silent = context["content"]
         return with_silence(
@@ -258,11 +259,17 @@ class MILE(Method):
         """Return None: all steps are drawn equally often.
 
         Raises:
-            ValueError: There are demonstrations among the steps, in which nobody decided whether to intervene.
+            ValueError: There are demonstrations among the steps, in which nobody decided whether to intervene; or the
+                human lives in time, and did not decide in every step.
         """
         count = int((steps["round"] == DEMONSTRATION).sum())
         if count:
             raise ValueError(f"MILE learns from deployments alone, got {count} steps of demonstrations; leave them out")
+        if self.needs_attempts and not decided(steps).all():
+            raise ValueError(
+                "a human who lives in time must have decided in every step, got steps that nobody attended or that a "
+                "gate had asked for; choose timing=memoryless and learn_cost=false"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what was learnt of the human; called before a checkpoint is written."""

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, attended, decided
 
 
 def interventions(steps: TensorDictBase) -> Bool[Tensor, " steps"]:
@@ -16,7 +16,8 @@ def interventions(steps: TensorDictBase) -> Bool[Tensor, " steps"]:
 def before_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " steps"]:
     """Return which of the robot's steps are among the last ones before an intervention.
 
-    They lie in the same attempt, and reach back to an earlier intervention at most.
+    They lie in the same attempt, and reach back to an earlier intervention at most. A human attended them, and decided
+    to intervene for themselves: an intervention that was asked for says nothing of the steps before.
 
     Args:
         steps: Whole attempts, one after another, `[steps]`.
@@ -30,7 +31,7 @@ def before_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " s
     # near it, and in its attempt
     partner = following.clamp_max(len(steps) - 1)
     same = (steps["round"][partner] == steps["round"]) & (steps["episode"][partner] == steps["episode"])
-    return ~intervened & (following - index <= window) & same
+    return ~intervened & attended(steps) & (following - index <= window) & same & decided(steps)[partner]
 
 
 def first_of_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " steps"]:
@@ -48,14 +49,18 @@ def first_of_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, "
     return intervened & (index - onset < window)
 
 
-def half_interventions(steps: TensorDictBase) -> Float[Tensor, " steps"]:
+def half_interventions(steps: TensorDictBase, others: Tensor | None = None) -> Float[Tensor, " steps"]:
     """Return weights by which half of the steps that are drawn are interventions, in expectation.
 
-    They are (N − n) / n for the n interventions of the N steps, and 1 for the others. Where there are only
-    interventions, or none, all weights are 1.
+    They are m / n for the n interventions, and 1 for the m others. Where there are only interventions, or none, all
+    weights are 1.
+
+    Args:
+        steps: Recorded steps, `[steps]`.
+        others: Which of the other steps are drawn at all, `[steps]`; None: all.
     """
     intervened = interventions(steps)
-    total, count = len(intervened), int(intervened.sum())  # N, n
-    if count in (0, total):
-        return torch.ones(total)
-    return torch.where(intervened, (total - count) / count, 1.0)
+    others = ~intervened if others is None else others & ~intervened
+    count, rest = int(intervened.sum()), int(others.sum())  # n, m
+    weight = rest / count if count and rest else 1.0
+    return torch.where(intervened, weight, others.float())

@@ -8,14 +8,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from mile.losses import InterventionLoss, action_nll
 from mile.methods.method import ADAM, MakeOptimizer, Method
 from mile.policies import ResidualPolicy
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, decided
 
 
 class Residual(Method):
     """Learns what the human's action adds to that of the frozen initial policy, and when a human intervenes.
 
     Where the human acted, a mixture of Gaussians learns a_h less the frozen policy's action; for discrete actions
-    (ours) logits that are added to the frozen ones learn a_h. A head learns to predict ν in all deployed steps. In
+    (ours) logits that are added to the frozen ones learn a_h. A head learns to predict ν in all deployed steps in which the human decided. In
     deployment the residual acts where the head predicts ν=1.
 
     Args:
@@ -40,7 +40,7 @@ class Residual(Method):
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
         observation, acted = batch["observation"], batch["intervened"]
-        deployed = batch["round"] != DEMONSTRATION
+        deployed = (batch["round"] != DEMONSTRATION) & decided(batch)
 
         # when
         logit = self.policy.intervention_logit(observation)

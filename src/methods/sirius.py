@@ -10,16 +10,17 @@ from mile.methods.method import ADAM, MakeOptimizer
 from mile.methods.onsets import before_interventions, interventions
 from mile.methods.weighted_cloning import WeightedCloning
 from mile.policies import Policy
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, attended
 
 
 class StepClass(IntEnum):
-    """The four classes of steps that Sirius weighs differently."""
+    """The classes of steps that Sirius weighs differently; it has the first four."""
 
     DEMONSTRATION = 0
     INTERVENTION = 1
     PRE_INTERVENTION = 2
     ROBOT = 3
+    UNATTENDED = 4
 
 
 class Sirius(WeightedCloning):
@@ -27,7 +28,8 @@ class Sirius(WeightedCloning):
 
     The human's action is cloned in steps with ν=1, which get `intervention_share` of the total weight. The robot's own
     action is cloned in steps with ν=0: those just before an intervention get `pre_intervention_share`, all others the
-    rest. Demonstrations are cloned with the share that they have of the steps.
+    rest. Steps with ν=0 that no human attended get nothing. Demonstrations are cloned with the share that they have of
+    the steps.
 
     Args:
         policy: Policy π_θ, at first the initial policy.
@@ -57,8 +59,8 @@ class Sirius(WeightedCloning):
     def loss_weights(self, steps: TensorDictBase) -> Tensor:
         """Return the weight of each step's class, `[steps]`."""
         classes = step_classes(steps, self.pre_intervention_steps)
-        shares = torch.bincount(classes, minlength=len(StepClass)).double() / len(classes)  # [4]
-        weights = class_weights(shares, self.intervention_share, self.pre_intervention_share)  # [4]
+        shares = torch.bincount(classes, minlength=len(StepClass)).double() / len(classes)  # [classes]
+        weights = class_weights(shares, self.intervention_share, self.pre_intervention_share)
         return weights[classes].float()
 
 
@@ -76,13 +78,17 @@ def step_classes(steps: TensorDictBase, window: int) -> Tensor:
 
     # classes: a later line overrides an earlier one
     classes = torch.where(before, StepClass.PRE_INTERVENTION, StepClass.ROBOT)
+    classes[~attended(steps)] = StepClass.UNATTENDED
     classes[intervened] = StepClass.INTERVENTION
     classes[steps["round"] == DEMONSTRATION] = StepClass.DEMONSTRATION
     return classes
 
 
 def class_weights(shares: Tensor, intervention_share: float, pre_intervention_share: float) -> Tensor:
-    """Return the weight of each `StepClass` `[4]` from its share of the steps; a class that is absent gets 0."""
-    target = torch.tensor([shares[0], intervention_share, pre_intervention_share, 0.0], dtype=shares.dtype)
+    """Return the weight of each `StepClass` from its share of the steps; a class that is absent gets 0."""
+    target = torch.zeros_like(shares)
+    target[StepClass.DEMONSTRATION] = shares[StepClass.DEMONSTRATION]
+    target[StepClass.INTERVENTION] = intervention_share
+    target[StepClass.PRE_INTERVENTION] = pre_intervention_share
     target[StepClass.ROBOT] = (1 - target.sum()).clamp_min(0)
     return torch.where(shares > 0, target / shares, 0.0)

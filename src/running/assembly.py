@@ -20,6 +20,7 @@ from mile.datamodules.recorded import take_recording
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation
 from mile.humans import Person, SimulatedHuman, Spectator
+from mile.humans.oversight import Oversight
 from mile.ingredients.demonstrations import expert_episode
 from mile.methods import Method
 from mile.policies import Policy
@@ -43,6 +44,7 @@ class Assembly:
         person: Person at a console, who supervises instead of the simulated human; None without one.
         data: Recorded steps.
         method: Method that learns.
+        oversight: What decides which robots the human attends, and when they are asked to act; None: they attend all.
         before_round: Function that is called before every round but the first, with the policy and the outcomes of the
             rounds before; None for none.
         make_pictured_env: Function that makes an environment of one copy with pictures.
@@ -56,6 +58,7 @@ class Assembly:
     initial: Policy
     human: SimulatedHuman
     person: Person | None
+    oversight: Oversight | None
     data: InterventionDataModule
     method: Method
     before_round: Callable[[Policy, Sequence[Evaluation]], None] | None
@@ -83,8 +86,10 @@ def environments(cfg: DictConfig) -> Iterator[tuple[ScheduledEnv, ScheduledEnv]]
             yield env, env
             return
         options = {"collector": player}
+        if cfg.fleet is not None:
+            options = {"collector": None, "num_envs": cfg.fleet}
         if cfg.human.person:
-            options = {"collector": None, "num_envs": 1, "render_mode": "rgb_array"}
+            options = {"collector": None, "num_envs": cfg.fleet or 1, "render_mode": "rgb_array"}
         with closing(instantiate(cfg.env, **{"collector": None, **options})) as watched:
             yield env, watched
 
@@ -105,7 +110,8 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
     person = make_person(cfg, watched) if cfg.human.person else None
     human = make_human(cfg, env, initial, output)
-    supervised = TransformedEnv(watched, InterventionTransform(person or human))
+    oversight = instantiate(cfg.gate if cfg.fleet is None else cfg.attention)
+    supervised = TransformedEnv(watched, InterventionTransform(person or human, oversight))
     supervisor = "a simulated human" if person is None else "a person"
     print(
         f"ready: the initial policy acts in {env.name}, supervised by {supervisor} (cost {human.cost:.2f}, "
@@ -133,6 +139,7 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
         initial=initial,
         human=human,
         person=person,
+        oversight=oversight,
         data=data,
         method=method,
         before_round=before_round,

@@ -16,6 +16,8 @@ COUNTS = (  # of which there must be at least 1
     "callbacks.deployment.episodes_per_round",
     "callbacks.deployment.epochs_per_round",
     "callbacks.evaluation.num_episodes",
+    "gate.budget",
+    "attention.dwell",
     "callbacks.evaluation.every_n_epochs",
     "calibration.num_episodes",
     "data.batch_size",
@@ -38,6 +40,7 @@ def check(cfg: DictConfig) -> None:
     _check_match(cfg)
     _check_timing(cfg)
     _check_processes(cfg)
+    _check_oversight(cfg)
     if cfg.get("hardware") is not None:
         _check_desk(cfg)
 
@@ -105,6 +108,40 @@ def _check_processes(cfg: DictConfig) -> None:
         raise ValueError(
             f"trainer.accelerator={wanted} needs a GPU that PyTorch can use, there is none; use trainer=cpu"
         )
+
+
+def _check_oversight(cfg: DictConfig) -> None:
+    """Refuse gates and fleets that cannot be."""
+    if cfg.gate is None and cfg.fleet is None:
+        return
+    if cfg.gate is not None and cfg.fleet is not None:
+        raise ValueError("in a fleet the human decides when they act, with a gate the robot; choose gate=human")
+
+    # what they need
+    wanted, chosen = ("a gate", cfg.gate) if cfg.fleet is None else ("a fleet", cfg.attention)
+    if cfg.data["from"] is not None:
+        raise ValueError(f"{wanted} needs a deployment, and data.from={cfg.data['from']} is a recording; leave out one")
+    score = chosen.get("score")
+    if score is not None and score._target_.endswith("InterventionProbability") and "cost" not in cfg.method:
+        raise ValueError(f"{wanted} that goes by the learnt p(ν=1|s) needs MILE's mental model; choose method=mile")
+    learns = cfg.fleet is None or score is not None
+    if learns and cfg.callbacks.deployment.num_rounds < 2:
+        raise ValueError(
+            f"{wanted} learns whom to help when from a first round without it; give "
+            "callbacks.deployment.num_rounds=2 or more"
+        )
+    if cfg.fleet is not None:
+        _check_fleet(cfg)
+
+
+def _check_fleet(cfg: DictConfig) -> None:
+    """Refuse fleets of too few robots, and one human in several places."""
+    if cfg.fleet < 2:
+        raise ValueError(f"a fleet has at least 2 robots, got fleet={cfg.fleet}; leave it out for one")
+    if cfg.get("hardware") is not None:
+        raise ValueError(f"fleet={cfg.fleet} needs simulators, and a desk has one arm; leave out fleet or hardware")
+    if not is_one_process(cfg.trainer):
+        raise ValueError(f"fleet={cfg.fleet} has one human, in one process; choose trainer=cpu or trainer=gpu")
 
 
 def _check_desk(cfg: DictConfig) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from torchrl.envs import EnvBase
+from torchrl.envs import EnvBase, TransformedEnv
 
+from mile.envs import InterventionTransform
 from mile.evaluation import Evaluation, evaluate_policy
 from mile.files import read_json, write_text
 from mile.humans import SimulatedHuman
@@ -41,7 +42,8 @@ def reference_lines(cfg: DictConfig, parts: Assembly) -> dict[str, Evaluation]:
     if references is None:
         references = {"initial policy": _line(cfg, parts, parts.env, parts.initial)}
         if parts.person is None:
-            references["with interventions"] = _line(cfg, parts, parts.supervised, parts.initial, parts.human)
+            watched = TransformedEnv(parts.simulators, InterventionTransform(parts.human))  # who attends every step
+            references["with interventions"] = _line(cfg, parts, watched, parts.initial, parts.human)
         if not parts.at_desk:
             references["expert (sampled)"] = _line(cfg, parts, parts.env, parts.human.expert, deterministic=False)
     rank_zero_only(write_references)(output, references)
@@ -105,11 +107,12 @@ def _is_evaluation(num_episodes: int, rows: Any) -> bool:
     """Return whether a value from a file is an evaluation of so many episodes."""
     outcome = _as_evaluation(rows)
     columns = asdict(outcome).values()
-    return all(column.shape == (num_episodes,) and column.isfinite().all() for column in columns)
+    present = [column for column in columns if column is not None]
+    return all(column.shape == (num_episodes,) and column.isfinite().all() for column in present)
 
 
 def _as_lists(outcome: Evaluation) -> dict[str, list[Any]]:
-    return {name: values.tolist() for name, values in asdict(outcome).items()}
+    return {name: values.tolist() for name, values in asdict(outcome).items() if values is not None}
 
 
 def _as_evaluation(rows: Mapping[str, list[Any]]) -> Evaluation:

@@ -9,7 +9,7 @@ from mile.methods.eil import Quality, qualities
 from tests.methods.training import ENVIRONMENTS, make, recorded
 from tests.support import marked
 
-GOOD, BAD, HUMAN = Quality
+GOOD, BAD, HUMAN, _ = Quality
 
 
 def test_the_sets_of_steps():

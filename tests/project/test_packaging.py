@@ -21,7 +21,7 @@ LAYERS = [
     (("files",), set()),
     (("quadrature", "preference", "intervention", "losses", "timing", "transitions", "policies"), MATHEMATICS),
     (("humans", "envs"), SIMULATION | CONSOLES),
-    (("collection", "evaluation", "calibration", "rl", "ingredients"), SIMULATION),
+    (("collection", "evaluation", "calibration", "rl", "ingredients", "gates"), SIMULATION),
     (("recordings",), SIMULATION | {"matplotlib"}),
     (("hardware",), SIMULATION | DEVICES),
     (("methods", "datamodules"), LEARNING),
