@@ -12,7 +12,7 @@ from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.collection import collect_episodes
 from mile.files import append_line, damaged, read_lines
 from mile.humans import Person
-from mile.humans.person import check_form
+from mile.humans.forms import check_form
 from mile.policies import Policy
 
 Form = Mapping[str, Any]  # title, text, and fields: what `Person.ask` takes

@@ -81,6 +81,8 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
         if name not in DEFAULTS
     ]
     + [f"method.timing={name}" for name in ("sticky", "delayed", "accumulating", "believing")]
+    + [f"gate={name}" for name in names("gate") if name != "human"]
+    + [f"fleet=2 attention={name}" for name in names("attention")]
     + ["likelihood=joint", "method=ppl method.horizon=2", "method=bc_intervention method.shared_trunk=true"],
 )
 def test_every_other_choice_runs(tmp_path, choice):

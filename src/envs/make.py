@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchrl.data import Categorical
 from torchrl.envs import EnvBase, GymWrapper
 
-from mile.envs.episodes import EpisodeSchedule, ScheduledEpisodes
+from mile.envs.episodes import PARKED, EpisodeSchedule, ScheduledEpisodes
 from mile.envs.metaworld import MetaWorld
 from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
 
@@ -45,9 +45,13 @@ class ScheduledEnv(GymWrapper):
         """Simulator of the first copy, without wrappers."""
         return self._env.envs[0].unwrapped
 
-    def render(self) -> NDArray[np.uint8]:
-        """Return a picture of the first copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""
-        return self._env.envs[0].render()
+    def render(self, copy: int = 0) -> NDArray[np.uint8]:
+        """Return a picture of one copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""
+        return self._env.envs[copy].render()
+
+    def plays(self, copy: int) -> bool:
+        """Return whether a copy has an episode to play."""
+        return self._env.envs[copy].episode != PARKED
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Close the copies, and end the worker processes that play for them."""

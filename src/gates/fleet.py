@@ -77,6 +77,13 @@ class FleetAttention(Oversight):
         attended = nowhere if self.attended is None else torch.arange(robots) == self.attended
         return Attention(attended=attended, asked=nowhere)
 
+    def next(self) -> int | None:
+        """Return the number of the robot that wants the human most, beside the attended one; None: no other acts."""
+        others = self.priority.clone()
+        if self.attended is not None:
+            others[self.attended] = -torch.inf
+        return int(others.argmax()) if others.isfinite().any() else None
+
     def after(self, intervened: Tensor, robot_action: Tensor, human_action: Tensor) -> None:
         """Count the steps; see `Oversight.after`."""
         self._waited = self._waited + 1

@@ -107,7 +107,7 @@ class Gate(Oversight, ABC):
 class ScoreGate(Gate):
     """Asks where a score is high, and hands back where it is low.
 
-    The robot asks above the quantile that the budget allows, and hands back below the quantile that twice as much would.
+    The robot asks above the quantile that the budget allows, and hands back below the one that twice the budget would.
 
     Args:
         budget: Number of steps in an episode in which the human acts, at most.

@@ -64,11 +64,10 @@ class InterventionProbability(Score):
         """
         if not hasattr(method, "mental_model"):
             raise ValueError(
-                f"MILE's own gate needs a learnt mental model, which {type(method).__name__} has not; choose method=mile"
+                f"p(ν=1|s) needs a learnt mental model, which {type(method).__name__} has not; choose method=mile"
             )
-        self.policy, self.mental_model = (
-            deepcopy(network).cpu().double() for network in (method.policy, method.mental_model)
-        )
+        self.policy = deepcopy(method.policy).cpu().double()
+        self.mental_model = deepcopy(method.mental_model).cpu().double()
         self.cost, self.scale = method.cost, method.scale
 
     @torch.no_grad()

@@ -43,8 +43,8 @@ class Human(Protocol):
             step: Entries of the step, `[*batch]`: the one that the human sees, `[*batch, observation_dim]`; and perhaps
                 `human_noise`, uniform numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action
                 parts]`, by which an episode can be repeated. Without them, draws come from torch's global generator.
-                Where there is an `Oversight`, `attended` and `asked`, `[*batch]` bool: the human can intervene in the
-                attended copies alone, and is asked to act in the asked ones.
+                Where there is an `Oversight`, `attended` and `asked`, `[*batch]` bool: copies that the human attends,
+                and those in which they are asked to act.
 
         Raises:
             DiscardedError: The episode is to be played again.

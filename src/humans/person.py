@@ -11,6 +11,7 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
+from mile.humans.forms import is_valid
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.takeover import TakeOver
 from mile.timing.online import OnlinePrediction
@@ -49,6 +50,9 @@ class Console(Protocol):
 
 class Person(Human):
     """Oversees one robot through a console, at a fixed control rate.
+
+    Of a fleet they see and control the robot that they attend. A gate's request is shown; they may also take over
+    without one.
 
     Each step waits until it is due; the steps after a late one are not played faster to catch up. The person starts
     every episode, may pause it, end it as a success or a failure, or have it played again. While nobody is at the
@@ -103,12 +107,20 @@ class Person(Human):
         self.begin()
 
     def begin(self, copies: Tensor | None = None) -> None:
-        """Called before an episode's first observation: the episode waits until the person starts it."""
+        """Called before an episode's first observation: it waits until the person starts it.
+
+        A fleet waits once, before its first episodes.
+        """
+        if copies is not None and not copies.all():
+            self.robot = None
+            return
         self.waiting = True
         self.step = 0
         self.steps_in_control = 0
         self.verdict: bool | None = None
         self.last_action: Tensor | None = None
+        self.robot: int | None = None
+        self.asked_since: float | None = None  # s
         self.step_due = 0.0  # s
         self.picture_due = 0.0  # s
         self.takeover.reset()
@@ -117,8 +129,6 @@ class Person(Human):
 
     def decide(self, step: TensorDictBase) -> Decision:
         """Show the state, wait until the step is due, and read what the person does; see `Human.decide`.
-
-        A person oversees one copy of an environment: the batch holds one observation.
 
         Raises:
             DiscardedError: The episode is to be played again.
@@ -130,31 +140,62 @@ class Person(Human):
         if self.predict is not None:
             prob = self.predict(observation.float()).reshape(prob.shape)
 
+        # which robot, and whether it asks for help
+        intervened = torch.zeros(prob.shape, dtype=torch.bool)
+        robot = self._attend(step)
+        if robot is None:
+            return Decision(intervened, self._action(Controls(), len(prob)), prob)
+        own_prob = float(prob[robot])
+
         # wait until the step is due
         if self.waiting:
-            self._wait("waiting", float(prob))
+            self._wait("waiting", own_prob)
             self.waiting = False
-        self._show("playing", float(prob))
+        self._show("playing", own_prob)
         self.step_due = max(self.step_due + self.period, time.monotonic())
         time.sleep(max(0.0, self.step_due - time.monotonic()))
 
         # commands
-        self._obey_commands(float(prob))
+        self._obey_commands(own_prob)
         if not self.console.present():
-            self._wait("away", float(prob))
+            self._wait("away", own_prob)
 
         # controls
         controls = self.console.controls()
-        in_control = self._update_control(controls)
+        intervened[robot] = self._update_control(controls)
         controls = controls._replace(clutch=controls.clutch + self.clutch_restarts)
-        last_action = None if self.last_action is None else self.last_action[0]
+        return Decision(intervened, self._action(controls, len(prob)), prob)
+
+    def _attend(self, step: TensorDictBase) -> int | None:
+        """Return the number of the robot that is attended, and note since when it asks; None: none is."""
+        if "attended" not in step.keys():
+            self.robot = 0
+            return 0
+
+        # a takeover of another robot is over
+        attended = step["attended"].nonzero().flatten().tolist()
+        robot = 0 if len(step) == 1 else next(iter(attended), None)
+        if robot != self.robot:
+            self.takeover.reset()
+        self.robot = robot
+
+        since = self.asked_since or time.monotonic()
+        self.asked_since = since if step["asked"].any() else None
+        return robot
+
+    def _action(self, controls: Controls, copies: int) -> Tensor:
+        """Return the action of the controls, the same for each copy."""
+        last_action = None if self.last_action is None or self.robot is None else self.last_action[self.robot]
         action = self.keymap.action(controls, last_action)
-        return Decision(torch.tensor([in_control]), action.unsqueeze(0), prob)
+        return action.expand(copies, *action.shape)
 
     def judge(self, executed_action: Tensor) -> bool | None:
         """Return the person's verdict; see `Human.judge`."""
         if isinstance(self.predict, OnlinePrediction):
-            self.predict.observe(torch.tensor([self.takeover.in_control]), executed_action)
+            intervened = torch.zeros(len(executed_action), dtype=torch.bool)
+            if self.robot is not None:
+                intervened[self.robot] = self.takeover.in_control
+            self.predict.observe(intervened, executed_action)
         self.last_action = executed_action
         self.step += 1
         self.steps_in_control += self.takeover.in_control
@@ -178,7 +219,7 @@ class Person(Human):
         while True:
             self.heed_stop()
             answers = self.console.answers()
-            if answers is not None and all(_valid(field, answers.get(field["name"])) for field in form["fields"]):
+            if answers is not None and all(is_valid(field, answers.get(field["name"])) for field in form["fields"]):
                 return {field["name"]: answers[field["name"]] for field in form["fields"]}
             time.sleep(0.02)
 
@@ -220,9 +261,7 @@ class Person(Human):
 
     def _show(self, phase: str, prob: float) -> None:
         """Show the status, and a new picture if there is time for one."""
-        # picture
-        frame = None
-        began = time.monotonic()
+        frame, began = None, time.monotonic()
         if phase != "playing" or began >= self.picture_due:
             frame = self.view()
             ended = time.monotonic()
@@ -238,6 +277,7 @@ class Person(Human):
             "ratio": round(self.steps_in_control / max(1, self.step), 3),
             "legend": self.keymap.legend,
             "buttons": self.keymap.buttons,
+            "asked": None if self.asked_since is None else round(time.monotonic() - self.asked_since, 1),
             "title": self.title,
             "watching": self.watching,
             **self.progress(),
@@ -258,28 +298,3 @@ class Person(Human):
                     self.takeover.reset(self.console.controls().held(TAKE_OVER))
                     return
             time.sleep(0.01)
-
-
-def check_form(form: Mapping[str, Any]) -> None:
-    """Raise if nobody could answer a form.
-
-    Raises:
-        ValueError: A field is malformed.
-    """
-    for field in form["fields"]:
-        kind, options = field["kind"], field.get("options", ())
-        if kind not in ("choice", "scale", "text"):
-            raise ValueError(f"'{field['name']}' must be a choice, scale or text, got '{kind}'")
-        if kind == "choice" and not (options and all(isinstance(option, str) for option in options)):
-            raise ValueError(f"the options of '{field['name']}' must be words (in quotes), got {list(options)}")
-        if kind == "scale" and not field["low"] < field["high"]:
-            raise ValueError(f"'{field['name']}' must go from low to high, got {field['low']} to {field['high']}")
-
-
-def _valid(field: Mapping[str, Any], answer: int | str | None) -> bool:
-    """Return whether an answer is possible in a field."""
-    if field["kind"] == "scale":
-        return isinstance(answer, int) and field["low"] <= answer <= field["high"]
-    if field["kind"] == "choice":
-        return isinstance(answer, str) and answer in field["options"]
-    return isinstance(answer, str)

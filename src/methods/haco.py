@@ -35,7 +35,8 @@ class ComparisonLoss(NamedTuple):
 class HACO(Method):
     """Values the human's actions above the robot's that they replaced, and avoids to be taken over.
 
-    The step in which an intervention begins that nobody had asked for costs 1 − cos(a_h, a_r). Half of a batch are interventions, in expectation.
+    The step in which an intervention begins costs 1 − cos(a_h, a_r), unless a gate asked for it. Half of a batch are
+    interventions, in expectation.
 
     Continuous actions: soft actor-critic without a reward, whose actor's loss adds a second critic's estimate of the
     costs to come. Discrete ones (ours): deep Q-learning in which an onset costs 1 if the human acted otherwise.

@@ -19,5 +19,5 @@ class IWR(WeightedCloning):
     """
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor:
-        """Return m / n for the n interventions, 1 for the m other steps that were attended, 0 for all others, `[steps]`."""
+        """Return m / n for the n interventions, 1 for the m others that were attended, 0 elsewhere, `[steps]`."""
         return half_interventions(steps, attended(steps))

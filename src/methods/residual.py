@@ -15,8 +15,8 @@ class Residual(Method):
     """Learns what the human's action adds to that of the frozen initial policy, and when a human intervenes.
 
     Where the human acted, a mixture of Gaussians learns a_h less the frozen policy's action; for discrete actions
-    (ours) logits that are added to the frozen ones learn a_h. A head learns to predict ν in all deployed steps in which the human decided. In
-    deployment the residual acts where the head predicts ν=1.
+    (ours) logits that are added to the frozen ones learn a_h. A head learns to predict ν in all deployed steps in which
+    the human decided. In deployment the residual acts where the head predicts ν=1.
 
     Args:
         policy: Policy to learn, made from the initial one by `ResidualPolicy.of`.

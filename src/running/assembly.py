@@ -19,6 +19,7 @@ from mile.datamodules import InterventionDataModule
 from mile.datamodules.recorded import take_recording
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation
+from mile.gates.picture import fleet_picture
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.oversight import Oversight
 from mile.ingredients.demonstrations import expert_episode
@@ -108,9 +109,10 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
-    person = make_person(cfg, watched) if cfg.human.person else None
-    human = make_human(cfg, env, initial, output)
     oversight = instantiate(cfg.gate if cfg.fleet is None else cfg.attention)
+    view = watched.render if cfg.fleet is None else partial(fleet_picture, watched, oversight)
+    person = make_person(cfg, watched, view) if cfg.human.person else None
+    human = make_human(cfg, env, initial, output)
     supervised = TransformedEnv(watched, InterventionTransform(person or human, oversight))
     supervisor = "a simulated human" if person is None else "a person"
     print(

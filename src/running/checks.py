@@ -145,7 +145,12 @@ def _check_fleet(cfg: DictConfig) -> None:
 
 
 def _check_desk(cfg: DictConfig) -> None:
-    """Refuse what must not happen at a robot's desk."""
+    """Refuse what must not happen at a robot's desk, or cannot."""
+    if cfg.method.get("horizon"):
+        raise ValueError(
+            f"method.horizon={cfg.method.horizon} plays attempts again in a simulator, and a desk has none; choose "
+            "method.horizon=0"
+        )
     is_real = getattr(get_class(cfg.hardware._target_), "real", True)  # unless a bench says that it is not
     if not cfg.human.person:
         if is_real:

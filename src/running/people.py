@@ -1,12 +1,15 @@
 """Builds the simulated human of an experiment, and the place of a person."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.utils import instantiate
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from mile.calibration import describe, estimate_cost
@@ -105,6 +108,6 @@ def is_calibration(figures: Any) -> bool:
     return True
 
 
-def make_person(cfg: DictConfig, env: ScheduledEnv) -> Person:
-    """Build a person's place at a console."""
-    return instantiate(cfg.human.person)(view=env.render, keymap=keymap_for(env.name, env.action_spec_unbatched))
+def make_person(cfg: DictConfig, env: ScheduledEnv, view: Callable[[], NDArray[np.uint8]]) -> Person:
+    """Build a person's place at a console, with a view of the robot."""
+    return instantiate(cfg.human.person)(view=view, keymap=keymap_for(env.name, env.action_spec_unbatched))

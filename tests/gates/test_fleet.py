@@ -8,8 +8,9 @@ from torchrl.envs import TransformedEnv
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.gates import FleetAttention
+from mile.gates.picture import ATTENDED_COLOR, BORDER, NEXT_COLOR, fleet_picture
+from mile.humans import SimulatedHuman
 from tests.gates.test_gates import First
-from tests.support import EveryThird
 
 
 def directed(attention, scores, intervened=False, episode=None):
@@ -66,16 +67,37 @@ def test_the_human_is_free_when_an_episode_ends():
 
 
 def test_a_recorded_fleet_has_one_attended_robot_at_a_time_and_help_there_alone():
-    attention = FleetAttention(dwell=3)
-    env = TransformedEnv(make_env("Counting-v0", num_envs=4), InterventionTransform(EveryThird(), attention))
-    steps = collect_episodes(env, make_policy(env, hidden_dims=(8,)), 4, seed=0)
+    torch.manual_seed(0)
+    env = make_env("Counting-v0", num_envs=4)
+    expert, mental_model, robot = (make_policy(env, hidden_dims=(8,)) for _ in range(3))
+    human = SimulatedHuman(expert, mental_model, 0.0, 0.1)
+    steps = collect_episodes(
+        TransformedEnv(env, InterventionTransform(human, FleetAttention(dwell=3))), robot, 4, seed=0
+    )
     # the four episodes begin together
     at_once = torch.zeros(int(steps["step"].max()) + 1).index_add_(0, steps["step"], steps["attended"].float())
     assert at_once.max() == 1
-    assert torch.equal(steps["intervened"], steps["attended"] & (steps["observation"][:, 1] % 3 == 2))
+    assert (steps["intervened"] <= steps["attended"]).all()
+    assert steps["intervened"].any()
     assert not steps["asked"].any()
 
 
 def test_a_dwell_below_one_step_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         FleetAttention(dwell=0)
+
+
+def test_the_picture_shows_the_attended_robot_and_marks_it_and_the_next():
+    env = make_env("Counting-v0", num_envs=3, render_mode="rgb_array")
+    env.schedule.start(0, [0, 1])
+    env.reset()
+    attention = FleetAttention(First(), dwell=1)
+    attention.begin()
+    attention.learn(None, None)
+    assert directed(attention, [1.0, 9.0, 5.0]) == 1
+    assert attention.next() == 2
+    picture = fleet_picture(env, attention)
+    width = (60 // 3 - 2 * BORDER) + 2 * BORDER
+    assert picture.shape[1] == 60
+    assert [tuple(picture[40, number * width]) for number in (1, 2)] == [ATTENDED_COLOR, NEXT_COLOR]
+    assert (picture[:40] == 0).all()

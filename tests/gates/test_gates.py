@@ -199,14 +199,11 @@ def test_miles_gate_needs_a_mental_model():
         ScoreGate(5, InterventionProbability()).learn(make(IWR, env), steps)
 
 
-def test_a_person_who_decides_by_themselves_is_attended_only_while_asked():
-    """EveryThird heeds no request, and takes over in every third step: only where it attends does that count."""
-    env = TransformedEnv(make_env("Counting-v0"), InterventionTransform(EveryThird(), gate_by_first(100, 0.0, 0.0)))
-    steps = collect_episodes(env, small_policy(), 2, seed=0)
-    assert torch.equal(steps["asked"], torch.ones_like(steps["asked"]))
-    assert torch.equal(steps["intervened"], steps["observation"][:, 1] % 3 == 2)
+def test_a_human_who_heeds_no_request_is_attentive_where_they_act():
+    """EveryThird takes over in every third step, whatever is asked."""
     never = gate_by_first(100, 1e9, 1e9)
     env = TransformedEnv(make_env("Counting-v0"), InterventionTransform(EveryThird(), never))
     steps = collect_episodes(env, small_policy(), 2, seed=0)
-    assert not steps["intervened"].any()
-    assert not steps["attended"].any()
+    assert not steps["asked"].any()
+    assert torch.equal(steps["intervened"], steps["observation"][:, 1] % 3 == 2)
+    assert torch.equal(steps["attended"], steps["intervened"])

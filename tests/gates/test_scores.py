@@ -41,7 +41,9 @@ def chain(copies=50):
 
 
 def at(observation, action=0):
-    return TensorDict({"observation": observation, "action": torch.full([len(observation)], action)}, [len(observation)])
+    return TensorDict(
+        {"observation": observation, "action": torch.full([len(observation)], action)}, [len(observation)]
+    )
 
 
 def test_the_risk_is_that_of_success_far_away():
@@ -85,7 +87,7 @@ def test_an_ensemble_disagrees_where_nothing_was_recorded():
     learner.policy = make_policy(make_env("CountingBox-v0"), hidden_dims=(32,))
     score = Variance(steps=300)
     score.learn(learner, steps)
-    assert score(at(torch.full((1, 2), 8.0))) > 10 * score(at(known)).max()
+    assert score(at(torch.tensor([[3.0, -3.0]]))) > 10 * score(at(known)).max()
 
 
 def test_an_ensemble_does_not_learn_from_robots_that_nobody_attended():

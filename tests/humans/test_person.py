@@ -9,9 +9,11 @@ from torchrl.envs import TransformedEnv
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.evaluation import evaluate_policy
+from mile.gates import FleetAttention
 from mile.humans import Person, Spectator
 from mile.humans.controls import WIDOWX, Controls, keymap_for
-from mile.humans.person import check_form
+from mile.humans.forms import check_form
+from mile.humans.oversight import Attention
 from mile.humans.takeover import TakeOver
 from tests.humans.script import Script
 from tests.support import act_by_step
@@ -181,3 +183,45 @@ def test_a_hand_that_takes_over_does_not_undo_what_the_robot_did_before():
     assert [in_control for in_control, _ in steps] == [False, False, False, True, True]
     assert steps[3][1] == STILL
     assert steps[4][1] == pytest.approx([0, 0, 0.5, 1], abs=1e-5)
+
+
+def oversee(script, oversight, copies=1, episodes=1):
+    """Play with a person and something that directs them."""
+    env = make_env("Counting-v0", num_envs=copies)
+    keymap = keymap_for("Counting-v0", env.action_spec_unbatched)
+    person = Person(script, lambda: np.zeros((4, 4, 3), np.uint8), keymap, rate=1000)
+    supervised = TransformedEnv(env, InterventionTransform(person, oversight))
+    return collect_episodes(supervised, act_by_step, episodes, seed=0)
+
+
+class AsksFromTheThirdStepOn:
+    def begin(self, copies=None):
+        self.step = 0
+
+    def direct(self, step):
+        asked = torch.full(step.batch_size, self.step >= 2)
+        return Attention(asked, asked)
+
+    def after(self, intervened, robot_action, human_action):
+        self.step += 1
+
+
+def test_a_gates_request_is_shown_with_its_age_and_the_person_may_act_without_one():
+    script = Script([("Digit3",), (), (), ("Digit3",)])
+    steps = oversee(script, AsksFromTheThirdStepOn())
+    assert steps["asked"].tolist()[:5] == [False, False, True, True, True]
+    assert steps["intervened"].tolist()[:5] == [True, False, False, True, False]
+    assert steps["attended"].tolist()[:5] == [True, False, True, True, True]  # who acts attends
+    ages = [status["asked"] for status, _ in script.shown if status["phase"] == "playing"]
+    assert ages[:2] == [None, None]
+    assert ages[2] == 0
+    assert ages[2:] == sorted(ages[2:])
+
+
+def test_a_person_controls_the_robot_of_a_fleet_that_they_attend_and_no_other():
+    script = Script([("Digit3",)] * 60)
+    steps = oversee(script, FleetAttention(dwell=2), copies=3, episodes=3)
+    assert torch.equal(steps["intervened"], steps["attended"])
+    at_once = torch.zeros(int(steps["step"].max()) + 1).index_add_(0, steps["step"], steps["attended"].float())
+    assert at_once.max() == 1
+    assert [status["phase"] for status, _ in script.shown].count("waiting") == 1  # once for the fleet

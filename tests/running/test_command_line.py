@@ -39,6 +39,9 @@ def run(folder, program, *overrides, **environment):
     )
 
 
+ROUNDS = ["experiment=lunarlander", "callbacks.deployment.num_rounds=2"]
+
+
 @pytest.mark.parametrize(
     ("program", "overrides", "message"),
     [
@@ -80,6 +83,17 @@ def run(folder, program, *overrides, **environment):
             "'nowhere' holds no finished run to match",
         ),
         ("evaluate", ["checkpoint=lunarlander/expert", "num_episodes=0"], "num_episodes must be at least 1, got 0"),
+        ("train", [*ROUNDS, "gate=nobody"], "Could not find 'gate/nobody'"),
+        ("train", [*ROUNDS, "gate=mile", "gate.budget=0"], "gate.budget must be at least 1, got 0"),
+        ("train", [*ROUNDS, "gate=mile", "method=iwr"], "needs MILE's mental model; choose method=mile"),
+        ("train", [*ROUNDS, "gate=aim", "data.from=there"], "and data.from=there is a recording; leave out one"),
+        ("train", ["experiment=lunarlander", "gate=random"], "give callbacks.deployment.num_rounds=2 or more"),
+        ("train", [*ROUNDS, "gate=random", "fleet=8"], "choose gate=human"),
+        ("train", [*ROUNDS, "fleet=1"], "a fleet has at least 2 robots, got fleet=1"),
+        ("train", [*ROUNDS, "fleet=8", "attention=mile", "method=pvp"], "choose method=mile"),
+        ("train", [*ROUNDS, "fleet=8", "trainer=ddp"], "fleet=8 has one human, in one process"),
+        ("train", ["experiment=widowx_peg", "hardware=simulated", "fleet=2"], "a desk has one arm"),
+        ("train", ["experiment=widowx_peg", "method=ppl", "method.horizon=4"], "a desk has none; choose method."),
     ],
 )
 def test_a_mistake_gets_one_line(tmp_path, monkeypatch, capsys, program, overrides, message):

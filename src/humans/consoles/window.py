@@ -201,6 +201,8 @@ def describe(status: dict[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     if "step" in status:
         lines.append((f"step {status['step']}", TEXT_COLOR))
         lines.append((f"your share of the steps {status['ratio']:.0%}", TEXT_COLOR))
+    if status.get("asked") is not None:
+        lines.append((f"the robot asks for your help, for {status['asked']:.0f} s now", PERSON_COLOR))
     if status.get("prob") is not None:
         lines.append((f"expected of you: p(ν=1|s) = {status['prob']:.2f}", TEXT_COLOR))
 
