@@ -70,13 +70,13 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
             first = infinite.nonzero()[0, 0]
             raise TransitionError(f"'{key}' must be finite, got {steps[key][first].tolist()} at step {first}")
 
-    # ν, and who could have caused it
-    if (steps["intervened"] & ~steps["attended"]).any() or (steps["asked"] & ~steps["attended"]).any():
-        raise TransitionError("'intervened' and 'asked' may be true only where 'attended' is")
-
     # human_action and ν
     if not torch.equal(acted(steps["human_action"]), steps["intervened"]):
         raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
+
+    # ν, and who could have caused it
+    if (steps["intervened"] & ~steps["attended"]).any() or (steps["asked"] & ~steps["attended"]).any():
+        raise TransitionError("'intervened' and 'asked' may be true only where 'attended' is")
     return steps
 
 

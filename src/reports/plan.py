@@ -11,6 +11,7 @@ TASKS = ("lunarlander", "button_press", "drawer_open", "peg_insert")
 ITERATIVE = ("drawer_open", "peg_insert")
 CLONING = ("bc_intervention", "hg_dagger", "iwr", "sirius")
 SUPERVISED = ("mile", "mile_silence", *CLONING)  # so many gradient steps a round; RLIF takes some for each step played
+OTHERS = ("ppl", "apo", "eil", "pvp", "haco", "residual", "advantage")  # learners that are not in the paper
 ROUNDS = 5  # Table I: of a baseline, with as many episodes in all as MILE has; up to twice that to match interventions
 ROUND_STEPS, RESTART_STEPS = 300, 600  # gradient steps a round in the iterative experiments; ours: 600 from the start
 RLIF_UPDATES = 1  # of ten critics, for each of up to 10 000 steps of Meta-World; Table I has four
@@ -72,6 +73,7 @@ class Plan:
         evaluation: Number of episodes of the final table.
         rlif: Tasks that RLIF is run on.
         ablated: Tasks of MILE's own ablations.
+        others: Tasks of the learners that are not in the paper, and of BC intervention as one network.
     """
 
     folder: Path
@@ -85,12 +87,14 @@ class Plan:
     evaluation: int = 100
     rlif: tuple[str, ...] = TASKS
     ablated: tuple[str, ...] = ("drawer_open", "peg_insert")
+    others: tuple[str, ...] = TASKS
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
         yield from self._one_round()
         yield from self._iterative()
         yield from self._variations()
+        yield from self._others()
         yield from self._with_demonstrations()
         yield from self._restarted()
 
@@ -117,6 +121,16 @@ class Plan:
                 yield self.ablation(task, change, seed)
             for task, method in product(self.tasks, CLONING):
                 yield self.offline(task, method, seed)
+
+    def _others(self) -> Iterator[Job]:
+        """Yield the runs of learners that are not in the paper: on the same data, and in rounds on Drawer-Open."""
+        for seed, task in product(self.seeds, self.others):
+            for method in OTHERS:
+                yield self.offline(task, method, seed)
+            yield self.offline(task, "bc_intervention", seed, "method.shared_trunk=true", label="_one_network")
+        if "drawer_open" in self.others:
+            for seed, method in product(self.seeds, OTHERS):
+                yield self.in_rounds("drawer_open", method, seed)
 
     def _with_demonstrations(self) -> Iterator[Job]:
         """Yield the runs of Fig. 5."""
@@ -168,10 +182,10 @@ class Plan:
             needs=(self._mile(task, seed),),
         )
 
-    def offline(self, task: str, method: str, seed: int) -> Job:
-        """Return a run that learns from MILE's recording."""
-        options = [*self._once(task), *self._recording(task, seed)]
-        return self._job(task, method, seed, *options, label="_same_data", needs=(self._mile(task, seed),))
+    def offline(self, task: str, method: str, seed: int, *changes: str, label: str = "") -> Job:
+        """Return a run that learns from MILE's recording, with some changes to the method."""
+        options = [*self._once(task), *self._recording(task, seed), *changes]
+        return self._job(task, method, seed, *options, label=f"{label}_same_data", needs=(self._mile(task, seed),))
 
     def ablation(self, task: str, change: str, seed: int) -> Job:
         """Return a run of MILE with one thing changed."""
@@ -263,4 +277,5 @@ def quick(folder: Path) -> Plan:
         evaluation=20,
         rlif=("lunarlander",),
         ablated=(),
+        others=("lunarlander",),
     )

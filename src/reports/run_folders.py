@@ -110,6 +110,8 @@ def _method(cfg: Any) -> str:
     kind: str = cfg.method._target_.rsplit(".", 1)[-1]
     if cfg.method.get("silence_weight"):
         return MILE_WITH_SILENCE
+    if cfg.method.get("shared_trunk"):
+        return f"{METHODS[kind]}, one network"
     return METHODS.get(kind, kind)
 
 
@@ -138,6 +140,8 @@ def _settings(cfg: Any) -> str:
     for part in ("collector", "logger", "trainer", "rates", "cache", "format"):
         cfg.pop(part, None)
     cfg.callbacks.pop("video", None)
+    if cfg.get("fleet") is None:
+        cfg.pop("attention", None)
     cfg.env.collector = None
 
     settings = _without_nulls(OmegaConf.to_container(cfg, resolve=True))

@@ -1,5 +1,6 @@
 import gc
 import json
+import math
 import os
 import re
 import signal
@@ -8,8 +9,10 @@ import sys
 import time
 import warnings
 import weakref
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -379,3 +382,40 @@ def test_a_buffer_loads_no_losses_and_no_simulator():
     assert "mile.datamodules.buffer" in loaded
     heavy = {"torchrl.objectives", "torchrl.collectors", "gymnasium.envs", "metaworld", "mujoco"}
     assert not loaded & (heavy | {"mile.methods", "mile.envs", "mile.rl"})
+
+
+def forget_attention(folder):
+    """Make a recording what it was before steps said who attended them."""
+    schema = json.loads((folder / "schema.json").read_text())
+    lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+    for name in ("attended", "asked"):
+        del schema["entries"][name]
+        (folder / f"{name}.bin").unlink()
+    (folder / "schema.json").write_text(json.dumps(schema))
+    for line in lines:
+        line["crc32"] = 0
+        for name in sorted(schema["entries"]):
+            dtype, shape = schema["entries"][name]
+            width = np.dtype(dtype).itemsize * math.prod(shape)
+            content = (folder / f"{name.replace('/', '.')}.bin").read_bytes()
+            own = content[line["start"] * width : (line["start"] + line["length"]) * width]
+            line["crc32"] = zlib.crc32(own, line["crc32"])
+    (folder / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_an_earlier_recording_was_attended_and_nothing_in_it_was_asked_for(recorded):
+    forget_attention(recorded.folder)
+    again = InterventionBuffer(recorded.folder, "counting")
+    assert again.steps["attended"].all()
+    assert not again.steps["asked"].any()
+    assert again.steps["attended"].shape == again.steps["intervened"].shape
+
+    # it goes on as it was begun, and what it could not say is refused
+    watched = episode(7)
+    watched["attended"] = torch.ones_like(watched["attended"])
+    again.append(watched)
+    assert InterventionBuffer(recorded.folder, "counting").recorded(0) == {0, 1, 7}
+    before = contents(recorded.folder)
+    with pytest.raises(BufferError, match="was begun without 'attended'"):
+        again.append(episode(8))
+    assert contents(recorded.folder) == before

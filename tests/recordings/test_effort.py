@@ -23,4 +23,10 @@ def test_takeovers_end_with_their_episode_and_pauses_are_not_in_control():
 
 
 def test_who_only_watches_makes_no_effort():
-    assert effort(steps([0, 0, 0])) == (0.0, 0, 0.0)
+    assert effort(steps([0, 0, 0])) == (0.0, 0, 0.0, 0)
+
+
+def test_requests_end_with_their_episode():
+    asked = steps([0, 1, 1, 0, 1], [1, 0])
+    asked["asked"] = asked["intervened"]
+    assert effort(asked).requests == 3
