@@ -369,6 +369,25 @@ PREDICTIONS = {  # estimators of a figure, and their colours
 }
 
 
+def gates() -> Figure:
+    """Draw the learnt policies of gates against the human steps and the requests that they took."""
+    figure = Figure(figsize=(9, 6.4), layout="constrained")
+    colors = {"human": "0.3", "mile": "C3", "thrifty": "C0", "aim": "C1", "random": "C2", "always": "C4"}
+    panels = figure.subplots(2, 2, sharey="row")
+    for row, (task, score) in zip(panels, (("lunarlander", RETURN), ("drawer_open", PERCENT)), strict=True):
+        for axes, cost in zip(row, ("human_steps", "requests"), strict=True):
+            for gate, color in colors.items():
+                runs = [run for run in table("gates") if (run["task"], run["gate"]) == (task, gate)]
+                points = [(float(run[cost]), float(run["score"])) for run in runs]
+                if points:
+                    axes.plot(*zip(*points, strict=True), "o", color=color, label=gate, markersize=5, alpha=0.8)
+            axes.set(title=TASKS[task], xlabel=f"{cost.replace('_', ' ')} after the first round")
+            axes.grid(alpha=0.3)
+        row[0].set_ylabel(f"learnt policy: {score}", fontsize=8)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=6)
+    return figure
+
+
 def predicting() -> Figure:
     """Draw the log-likelihood of the next round's ν by estimator, for each person: online and free-running."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -405,6 +424,7 @@ def main(folder: Path) -> None:
         why,
         weight_of_j1,
         humans,
+        gates,
         predicting,
     ):
         draw().savefig(folder / f"{draw.__name__}.png", dpi=120)

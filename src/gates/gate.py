@@ -93,8 +93,9 @@ class Gate(Oversight, ABC):
             self._asked, self._agreed, self._spent = nowhere, nowhere, nowhere.long()
 
         wanted = torch.where(self._asked, self.keeps(step, self._agreed), self.asks(step))
-        self._asked = wanted & (self._spent < self.budget)
-        return Attention(attended=self._asked, asked=self._asked)
+        asked = wanted & (self._spent < self.budget)
+        self._asked = asked
+        return Attention(attended=asked, asked=asked)
 
     def after(self, intervened: Tensor, robot_action: Tensor, human_action: Tensor) -> None:
         """Count the human's steps; see `Oversight.after`."""

@@ -111,21 +111,19 @@ class PPL(Method):
         human_action, acted = batch["human_action"], batch["intervened"]
         policy_loss = action_nll(policy, human_action, acted, self.count(acted))
 
-        preference_loss = self._preference_loss(batch)
+        preference_loss = self._preference_loss(policy, batch)
         return PreferenceLoss(self.cloning_weight * policy_loss + preference_loss, policy_loss, preference_loss)
 
-    def _preference_loss(self, batch: TensorDictBase) -> Tensor:
+    def _preference_loss(self, policy: Any, batch: TensorDictBase) -> Tensor:
         """Return the mean negative log-probability that a_h is preferred to a_r, where the human took over."""
-        # states, `[batch_size, states]`
-        observation, where = batch["observation"].unsqueeze(1), interventions(batch).unsqueeze(1)
-        if self.horizon:
-            observation, where = batch["context", "states"], where & batch["context", "reached"]
+        where, robot_action = interventions(batch), batch["robot_action"]
+        human_action = valid_action(policy, batch["human_action"], where)
+        if self.horizon:  # in each of the predicted states, [batch_size, states]
+            policy = self.policy(batch["context", "states"])
+            human_action, robot_action = human_action.unsqueeze(1), robot_action.unsqueeze(1)
+            where = where.unsqueeze(1) & batch["context", "reached"]
 
-        # both actions, in each of them
-        policy: Any = self.policy(observation)
-        human_action = valid_action(policy, batch["human_action"].unsqueeze(1), interventions(batch).unsqueeze(1))
         chosen = self.beta * policy.log_prob(human_action)
-        rejected = self.robot_weight * self.beta * policy.log_prob(batch["robot_action"].unsqueeze(1))
-
+        rejected = self.robot_weight * self.beta * policy.log_prob(robot_action)
         log_prob = torch.where(where, preference_log_prob(chosen, rejected), 0.0)
         return -log_prob.sum() / self.count(where).clamp_min(1e-9)

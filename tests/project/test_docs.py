@@ -31,7 +31,20 @@ NAMING = [page for page in LINKING if page.name != "notebook.md"]  # which says 
 HYDRA = {"train": train, "evaluate": evaluate, "pretrain": pretrain, "record": record, "doctor": doctor}
 PARSING = {"report": report, "data": data, "paper": paper, "devices": devices}
 OTHERS = ("python", "pip", "make", "git", "ssh", "apt-get", "tensorboard")
-GROUPS = ("experiment", "human", "method", "gate", "attention", "protocol", "collector", "trainer", "algorithm", "role", "hparams", "debug")
+GROUPS = (
+    "experiment",
+    "human",
+    "method",
+    "gate",
+    "attention",
+    "protocol",
+    "collector",
+    "trainer",
+    "algorithm",
+    "role",
+    "hparams",
+    "debug",
+)
 PLACES = {"train": ["output_dir=here"], "evaluate": ["output=here"]}  # Hydra knows these folders in a run alone
 
 
