@@ -13,6 +13,7 @@ from torch import Tensor
 from mile.callbacks.rounds import RoundCallback
 from mile.intervention import intervention_floor
 from mile.recordings.prediction import prediction_metrics
+from mile.transitions import decided
 
 GAP_PARTS = ("own", "expected")  # of `mile.intervention.gap_parts`
 
@@ -24,8 +25,8 @@ class InterventionModelCallback(RoundCallback):
 
     Logs what `mile.recordings.prediction.prediction_metrics` returns, the floor Φ(−c/σ), and the mean of both parts of
     the gap where the human intervened and where they did not. TensorBoard gets a histogram of p(ν=1), a reliability
-    diagram and a plot of one episode. A module without `predict(steps)` is ignored; one without
-    `gap_parts(observation)`, `cost` and `scale` has no gap.
+    diagram and a plot of one episode. Steps in which the human did not decide do not count. A module without
+    `predict(steps)` is ignored; one without `gap_parts(observation)`, `cost` and `scale` has no gap.
     """
 
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
@@ -38,10 +39,14 @@ class InterventionModelCallback(RoundCallback):
         if not len(steps):  # demonstrations alone: nobody could intervene
             return
 
+        free = decided(steps)  # where ν is to be predicted at all
+        if not free.any():
+            return
+
         # predictions
-        prob = module.predict(steps)
+        prob, intervened = module.predict(steps), steps["intervened"]
         metrics = {}
-        for name, value in prediction_metrics(prob, steps["intervened"]).items():
+        for name, value in prediction_metrics(prob[free], intervened[free]).items():
             metrics[f"prediction/{name}"] = value
 
         # the gap, and where the human intervened
@@ -50,7 +55,7 @@ class InterventionModelCallback(RoundCallback):
             observation = steps["observation"].to(pl_module.device)
             gap = [part.cpu().double() for part in module.gap_parts(observation)]
             metrics["prediction/floor"] = intervention_floor(module.cost, module.scale)
-            for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
+            for name, where in (("intervened", intervened & free), ("not_intervened", ~intervened & free)):
                 if where.any():
                     for part_name, part in zip(GAP_PARTS, gap, strict=True):
                         metrics[f"gap/{part_name}_{name}"] = float(part[where].mean())
@@ -63,8 +68,9 @@ class InterventionModelCallback(RoundCallback):
 
 def _add_figures(writer: Any, number: int, steps: TensorDictBase, prob: Tensor, gap: Sequence[Tensor]) -> None:
     """Add histogram, reliability diagram and the longest episode's plot to TensorBoard's writer."""
-    writer.add_histogram("prediction/intervention_prob", prob, number)
-    writer.add_figure("prediction/reliability", reliability_diagram(prob, steps["intervened"]), number)
+    free = decided(steps)
+    writer.add_histogram("prediction/intervention_prob", prob[free], number)
+    writer.add_figure("prediction/reliability", reliability_diagram(prob[free], steps["intervened"][free]), number)
 
     longest = steps["episode"] == steps["episode"][steps["step"].argmax()]
     figure = episode_plot(steps[longest], prob[longest], [part[longest] for part in gap])

@@ -13,6 +13,7 @@ from mile.callbacks.rounds import RoundCallback
 from mile.files import read_json, write_text
 from mile.recordings.history import AsBefore, HistoryNetwork, InTime, free_running, online
 from mile.recordings.prediction import learnt_from, never, prediction_metrics
+from mile.transitions import decided
 
 
 class EstimatorCallback(RoundCallback):
@@ -38,6 +39,8 @@ class EstimatorCallback(RoundCallback):
         """Predict the round's interventions, and write how good the predictions are."""
         buffer = trainer.datamodule.buffer
         steps = buffer.steps[buffer.rows([number])]
+        if not decided(steps).all():  # estimators of whole attempts would take a gate's ν for the human's
+            return
 
         # predictions
         predictions = {"majority": never(steps), **self._of_module(pl_module, steps)}

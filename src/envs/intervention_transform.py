@@ -63,7 +63,7 @@ class InterventionTransform(Transform):
             "human_action": human_action,
             "executed_action": executed,
             "intervention_prob": decision.intervention_prob.float(),
-            "attended": attention.attended | decision.intervened,
+            "attended": attention.attended,
             "asked": attention.asked,
         }
         if self.oversight is not None:
@@ -86,7 +86,8 @@ class InterventionTransform(Transform):
         entries = tensordict.select(self.human.sees, "human_noise", strict=False)  # never the robot's action
         if self.oversight is not None:
             entries.update(attention._asdict())
-        return self.human.decide(entries)
+        decision = self.human.decide(entries)
+        return decision._replace(intervened=decision.intervened & attention.attended)
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         if "executed_action" in next_tensordict.keys():

@@ -16,6 +16,7 @@ from torchrl.collectors import Collector, MultiCollector
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.envs import InterventionTransform, ScheduledEnv, schedule_of
+from mile.humans import Person
 
 Batches = Generator[TensorDictBase, None, None]
 RobotPolicy = Callable[[TensorDictBase], TensorDictBase]  # sets "action"
@@ -73,7 +74,8 @@ class InProcess:
 
         # play
         copies = env.batch_size.numel()
-        length = 1 if copies == 1 else BLOCK_LENGTH  # steps of a person or a real robot must be stored at once
+        is_simulated = copies > 1 and not isinstance(getattr(env, "human", None), Person)
+        length = BLOCK_LENGTH if is_simulated else 1  # steps of a person or a real robot must be stored at once
         collector = Collector(
             env, TimedPolicy(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True
         )

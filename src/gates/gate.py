@@ -9,13 +9,14 @@ from torch import Tensor
 
 from mile.gates.scores import Learner, Score, distance
 from mile.humans.oversight import Attention, Oversight
+from mile.transitions import DEMONSTRATION
 
 
 class Gate(Oversight, ABC):
     """Asks the human to act, and hands control back to the robot.
 
     In the first round the human decides, and attends every step: what a gate goes by is learnt from what was recorded.
-    From then on the human attends a robot while it asks, and no longer.
+    From then on the human attends a robot while it asks, and no longer: they cannot take over unasked.
 
     Args:
         budget: Number of steps in an episode in which the human acts, at most. So an episode depends on nothing but
@@ -151,12 +152,12 @@ class AlwaysGate(Gate):
 
 
 def usual_distance(steps: TensorDictBase) -> float:
-    """Return the median distance between robot and human where the human acted; 0 for discrete actions.
+    """Return the median distance between robot and human where the human took over; 0 for discrete actions.
 
     Args:
         steps: Recorded steps, `[steps]`.
     """
-    acted: Any = steps[steps["intervened"]]
+    acted: Any = steps[steps["intervened"] & (steps["round"] != DEMONSTRATION)]
     if not len(acted) or not acted["robot_action"].is_floating_point():
         return 0.0
     return float(distance(acted["robot_action"], acted["human_action"]).median())
@@ -172,7 +173,9 @@ def threshold(score: Score, steps: TensorDictBase, share: float) -> float:
     """Return the value that a score exceeds in a share of the last round's steps; −∞ for a share of 1."""
     if share >= 1:
         return -torch.inf
-    return float(score(as_proposed(newest_round(steps))).quantile(1 - share))
+    with torch.random.fork_rng(devices=[]):  # the run's own random numbers stay as they are
+        torch.manual_seed(0)
+        return float(score(as_proposed(newest_round(steps))).quantile(1 - share))
 
 
 def as_proposed(steps: TensorDictBase) -> TensorDictBase:

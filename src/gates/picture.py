@@ -25,8 +25,8 @@ def fleet_picture(env: ScheduledEnv, attention: FleetAttention) -> NDArray[np.ui
     robots = range(env.batch_size.numel())
     pictures = {robot: Image.fromarray(env.render(robot)) for robot in robots if env.plays(robot)}
     large = pictures.get(attention.attended or 0) or next(iter(pictures.values()))
-    small_width = large.width // len(robots) - 2 * BORDER
-    small_height = small_width * large.height // large.width
+    small_width = max(1, large.width // len(robots) - 2 * BORDER)
+    small_height = max(1, small_width * large.height // large.width)
 
     # all of them, in one row
     whole = Image.new("RGB", (large.width, large.height + small_height + 2 * BORDER))

@@ -43,14 +43,18 @@ class Score(ABC):
 
 
 class Chance(Score):
-    """A uniform number in [0, 1): the one that a simulated human would decide by."""
+    """A uniform number in [0, 1), independent of the one that a simulated human decides by.
+
+    It is made of that number's last digits, so that an episode can be repeated. Where an environment has none, it comes
+    from torch's global generator.
+    """
 
     def __call__(self, step: TensorDictBase) -> Tensor:
         """Return the number; see `Score.__call__`."""
         noise = step.get("human_noise", None)
         if noise is None:
-            return torch.rand(step.batch_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        return noise[..., 0].double()
+            return torch.rand(step.batch_size, dtype=torch.float64)
+        return (1000 * noise[..., 0].double()).frac()
 
 
 class InterventionProbability(Score):

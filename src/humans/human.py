@@ -44,7 +44,7 @@ class Human(Protocol):
                 `human_noise`, uniform numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action
                 parts]`, by which an episode can be repeated. Without them, draws come from torch's global generator.
                 Where there is an `Oversight`, `attended` and `asked`, `[*batch]` bool: copies that the human attends,
-                and those in which they are asked to act.
+                in which alone they can intervene, and those of them in which they are asked to act.
 
         Raises:
             DiscardedError: The episode is to be played again.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,49 +10,22 @@ from numpy.typing import NDArray
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from mile.humans.console import Command, Console
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
 from mile.humans.forms import is_valid
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.takeover import TakeOver
 from mile.timing.online import OnlinePrediction
 
-Command = Literal["start", "success", "failure", "discard", "pause", "stop"]
+OF_ONE_ROBOT = ("success", "failure", "discard")  # commands that a fleet does not know
 MAX_RENDER_SHARE = 0.5  # share of the time that is spent on pictures: a slow renderer must not slow the robot down
-
-
-class Console(Protocol):
-    """The place where a person watches the robot and acts."""
-
-    def show(self, status: dict[str, Any], frame: NDArray[np.uint8] | None = None) -> None:
-        """Show the status, and a picture `[height, width, 3]` if there is a new one."""
-        ...
-
-    def controls(self) -> Controls:
-        """Return the controls that are pressed now or were pressed since the last call."""
-        ...
-
-    def commands(self) -> list[Command]:
-        """Return the commands since the last call, oldest first."""
-        ...
-
-    def present(self) -> bool:
-        """Return whether somebody is at the console."""
-        ...
-
-    def answers(self) -> dict[str, int | str] | None:
-        """Return the answers to a form since the last call; None: there are none."""
-        ...
-
-    def close(self) -> None:
-        """Release the console."""
-        ...
 
 
 class Person(Human):
     """Oversees one robot through a console, at a fixed control rate.
 
-    Of a fleet they see and control the robot that they attend. A gate's request is shown; they may also take over
-    without one.
+    Of a fleet they see and control the robot that they attend; verdicts and discarding are for single robots. A gate's
+    request is shown, and without one they cannot take over.
 
     Each step waits until it is due; the steps after a late one are not played faster to catch up. The person starts
     every episode, may pause it, end it as a success or a failure, or have it played again. While nobody is at the
@@ -109,10 +82,11 @@ class Person(Human):
     def begin(self, copies: Tensor | None = None) -> None:
         """Called before an episode's first observation: it waits until the person starts it.
 
-        A fleet waits once, before its first episodes.
+        A fleet does not wait where the episodes of others go on.
         """
         if copies is not None and not copies.all():
-            self.robot = None
+            if self.robot is not None and copies[self.robot]:
+                self.takeover.let_go()
             return
         self.waiting = True
         self.step = 0
@@ -120,6 +94,7 @@ class Person(Human):
         self.verdict: bool | None = None
         self.last_action: Tensor | None = None
         self.robot: int | None = None
+        self.has_fleet, self.attends = False, True
         self.asked_since: float | None = None  # s
         self.step_due = 0.0  # s
         self.picture_due = 0.0  # s
@@ -172,11 +147,11 @@ class Person(Human):
             self.robot = 0
             return 0
 
-        # a takeover of another robot is over
         attended = step["attended"].nonzero().flatten().tolist()
-        robot = 0 if len(step) == 1 else next(iter(attended), None)
-        if robot != self.robot:
-            self.takeover.reset()
+        self.attends, self.has_fleet = bool(attended), len(step) > 1
+        robot = next(iter(attended), None) if self.has_fleet else 0
+        if self.robot not in (None, robot):
+            self.takeover.let_go()
         self.robot = robot
 
         since = self.asked_since or time.monotonic()
@@ -237,7 +212,8 @@ class Person(Human):
         for command in self.console.commands():
             if command == "stop":
                 raise SystemExit("stopped by the person; to continue, run the same command with ckpt_path=last")
-            yield command
+            if not self.has_fleet or command not in OF_ONE_ROBOT:
+                yield command
 
     def _obey_commands(self, prob: float) -> None:
         """Pause, discard the episode or note a verdict, as the person commands."""
@@ -253,7 +229,7 @@ class Person(Human):
         """Return whether the person is in control in this step."""
         before = self.takeover.in_control
         in_control = self.takeover.update(controls.held(TAKE_OVER), self.keymap.deflection(controls))
-        if self.watching:
+        if self.watching or not self.attends:
             in_control = self.takeover.in_control = False
         if in_control and not before:
             self.clutch_restarts += 1

@@ -39,6 +39,12 @@ class TakeOver:
         """
         self.in_control = self.mode == "always"
         self._button = button
+        self._must_release = False
+
+    def let_go(self) -> None:
+        """Give control back, and heed nothing until all controls are released: what is held was meant for another."""
+        self.reset()
+        self._must_release = True
 
     def update(self, button: bool, deflection: float) -> bool:
         """Return whether the person is in control in this step.
@@ -47,6 +53,11 @@ class TakeOver:
             button: Whether the take-over button is down.
             deflection: Largest deflection of all other controls, in [0, 1].
         """
+        if self._must_release:
+            self._must_release = button or deflection >= self.engage
+            self._button = button
+            return self.in_control
+
         pressed = button and not self._button
         self._button = button
 

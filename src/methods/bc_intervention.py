@@ -100,7 +100,8 @@ class BCIntervention(Method):
         policy_loss = action_nll(self.policy(observation), batch["human_action"], intervened, num_interventions)
 
         if self.shared_trunk and self.policy.is_discrete:
-            return extended_cross_entropy(intervention_loss, policy_loss, num_interventions / intervened.numel())
+            steps = intervened.numel()  # both terms are sums over steps, divided by the number of all
+            return extended_cross_entropy(intervention_loss * count / steps, policy_loss, num_interventions / steps)
         return weighted_sum(intervention_loss, policy_loss, self.intervention_weight)
 
     def logit(self, observation: Tensor) -> Tensor:

@@ -14,16 +14,16 @@ from mile.methods.onsets import before_interventions, first_of_interventions
 from mile.policies import GaussianPolicy, Policy
 from mile.policies.sampling import mode
 from mile.rl.rlpd import QNetwork
-from mile.transitions import action_taken, attended, decided
+from mile.transitions import action_taken, decided
 
 
 class Quality(IntEnum):
-    """The three sets of steps, and those that belong to none: the robot's that no human attended."""
+    """The three sets of steps, and those that belong to none: the robot's without a human's consent."""
 
     GOOD = 0
     BAD = 1
     INTERVENTION = 2
-    UNATTENDED = 3
+    NO_CONSENT = 3
 
 
 class CostLoss(NamedTuple):
@@ -149,7 +149,7 @@ def qualities(steps: TensorDictBase, window: int) -> Tensor:
         steps: Whole attempts, one after another, `[steps]`.
         window: Number of steps before and after an onset that are bad.
     """
-    bad = before_interventions(steps, window) | (first_of_interventions(steps, window) & decided(steps))
-    quality = torch.where(attended(steps), Quality.GOOD, Quality.UNATTENDED)
+    bad = before_interventions(steps, window) | first_of_interventions(steps, window, own=True)
+    quality = torch.where(decided(steps), Quality.GOOD, Quality.NO_CONSENT)
     quality = torch.where(steps["intervened"], Quality.INTERVENTION, quality)
     return torch.where(bad, Quality.BAD, quality)

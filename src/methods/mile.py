@@ -26,7 +26,7 @@ from mile.timing.attempts import attempt_rows
 from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
 from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.timing.model import check_likelihood
-from mile.transitions import DEMONSTRATION, attended, decided
+from mile.transitions import DEMONSTRATION, decided
 
 HELD = ("scale",)  # ln π_θ has a scale of its own, which σ cannot be told from
 
@@ -155,8 +155,10 @@ class MILE(Method):
         count = self.count(intervened)
 
         # when, J₁, where the human decided, and how, J₂
+        free = decided(batch)
         log_likelihood = self._log_likelihood(gap, batch["human_action"], entries)
-        intervention_loss = -torch.where(decided(batch), log_likelihood, 0.0).mean()
+        free_count = self.count(free)
+        intervention_loss = -torch.where(free, log_likelihood, 0.0).sum() / free_count.clamp_min(1e-9)
         shown_by = policy
         if self.likelihood == "scaled":
             _, log_prob = gap.log_probs(self.timing.step_cost(entries, self.cost))
@@ -165,7 +167,8 @@ class MILE(Method):
 
         # Eq. 3 for discrete actions, Eq. 5 for continuous ones
         if isinstance(policy, Categorical):
-            terms = extended_cross_entropy(intervention_loss, policy_loss, share=count / intervened.numel())
+            share = free_count / intervened.numel()  # both terms are sums over steps, divided by the number of all
+            terms = extended_cross_entropy(intervention_loss * share, policy_loss, share=count / intervened.numel())
         else:
             terms = weighted_sum(intervention_loss, policy_loss, self.intervention_weight, self.policy_weight)
         if not self.silence_weight:
@@ -173,7 +176,7 @@ class MILE(Method):
 
         # silence
         assert self.spread is not None
-        silent = (~intervened & attended(batch)).float()
+        silent = (~intervened & free).float()
         if "content" in context:
             silent = context["content"]
         return with_silence(

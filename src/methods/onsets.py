@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from mile.transitions import DEMONSTRATION, attended, decided
+from mile.transitions import DEMONSTRATION, decided
 
 
 def interventions(steps: TensorDictBase) -> Bool[Tensor, " steps"]:
@@ -16,8 +16,8 @@ def interventions(steps: TensorDictBase) -> Bool[Tensor, " steps"]:
 def before_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " steps"]:
     """Return which of the robot's steps are among the last ones before an intervention.
 
-    They lie in the same attempt, and reach back to an earlier intervention at most. A human attended them, and decided
-    to intervene for themselves: an intervention that was asked for says nothing of the steps before.
+    They lie in the same attempt, and reach back to an earlier intervention at most. A human decided in
+    them and in the intervention: one that was asked for says nothing of the steps before.
 
     Args:
         steps: Whole attempts, one after another, `[steps]`.
@@ -31,29 +31,31 @@ def before_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " s
     # near it, and in its attempt
     partner = following.clamp_max(len(steps) - 1)
     same = (steps["round"][partner] == steps["round"]) & (steps["episode"][partner] == steps["episode"])
-    return ~intervened & attended(steps) & (following - index <= window) & same & decided(steps)[partner]
+    return ~intervened & decided(steps) & (following - index <= window) & same & decided(steps)[partner]
 
 
-def first_of_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " steps"]:
+def first_of_interventions(steps: TensorDictBase, window: int, own: bool = False) -> Bool[Tensor, " steps"]:
     """Return which of the human's steps are among the first ones of an intervention.
 
     Args:
         steps: Whole attempts, one after another, `[steps]`.
         window: Number of steps from an onset on.
+        own: Leave out interventions that were asked for when they began.
     """
     intervened, index = interventions(steps), torch.arange(len(steps))
     begins = intervened.clone()
     same = (steps["round"][1:] == steps["round"][:-1]) & (steps["episode"][1:] == steps["episode"][:-1])
     begins[1:] &= ~(intervened[:-1] & same)
     onset = torch.where(begins, index, 0).cummax(0).values
-    return intervened & (index - onset < window)
+    first = intervened & (index - onset < window)
+    return first & decided(steps)[onset] if own else first
 
 
 def half_interventions(steps: TensorDictBase, others: Tensor | None = None) -> Float[Tensor, " steps"]:
     """Return weights by which half of the steps that are drawn are interventions, in expectation.
 
-    They are m / n for the n interventions, and 1 for the m others. Where there are only interventions, or none, all
-    weights are 1.
+    They are m / n for the n interventions, and 1 for the m others that are drawn at all. Where there are only
+    interventions, or none, these weights are 1, too.
 
     Args:
         steps: Recorded steps, `[steps]`.

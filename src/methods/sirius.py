@@ -10,7 +10,7 @@ from mile.methods.method import ADAM, MakeOptimizer
 from mile.methods.onsets import before_interventions, interventions
 from mile.methods.weighted_cloning import WeightedCloning
 from mile.policies import Policy
-from mile.transitions import DEMONSTRATION, attended
+from mile.transitions import DEMONSTRATION, decided
 
 
 class StepClass(IntEnum):
@@ -20,7 +20,7 @@ class StepClass(IntEnum):
     INTERVENTION = 1
     PRE_INTERVENTION = 2
     ROBOT = 3
-    UNATTENDED = 4
+    NO_CONSENT = 4
 
 
 class Sirius(WeightedCloning):
@@ -28,8 +28,8 @@ class Sirius(WeightedCloning):
 
     The human's action is cloned in steps with ν=1, which get `intervention_share` of the total weight. The robot's own
     action is cloned in steps with ν=0: those just before an intervention get `pre_intervention_share`, all others the
-    rest. Steps with ν=0 that no human attended get nothing. Demonstrations are cloned with the share that they have of
-    the steps.
+    rest, and those that no human consented to nothing. Demonstrations are cloned with the share that they have of the
+    steps.
 
     Args:
         policy: Policy π_θ, at first the initial policy.
@@ -78,7 +78,7 @@ def step_classes(steps: TensorDictBase, window: int) -> Tensor:
 
     # classes: a later line overrides an earlier one
     classes = torch.where(before, StepClass.PRE_INTERVENTION, StepClass.ROBOT)
-    classes[~attended(steps)] = StepClass.UNATTENDED
+    classes[~decided(steps)] = StepClass.NO_CONSENT
     classes[intervened] = StepClass.INTERVENTION
     classes[steps["round"] == DEMONSTRATION] = StepClass.DEMONSTRATION
     return classes

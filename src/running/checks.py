@@ -121,6 +121,11 @@ def _check_oversight(cfg: DictConfig) -> None:
     wanted, chosen = ("a gate", cfg.gate) if cfg.fleet is None else ("a fleet", cfg.attention)
     if cfg.data["from"] is not None:
         raise ValueError(f"{wanted} needs a deployment, and data.from={cfg.data['from']} is a recording; leave out one")
+    if cfg.method.get("timing", "memoryless") != "memoryless" or cfg.method.get("learn_cost"):
+        raise ValueError(
+            f"{wanted} leaves steps in which no human decides; choose method.timing=memoryless and "
+            "method.learn_cost=false"
+        )
     score = chosen.get("score")
     if score is not None and score._target_.endswith("InterventionProbability") and "cost" not in cfg.method:
         raise ValueError(f"{wanted} that goes by the learnt p(ν=1|s) needs MILE's mental model; choose method=mile")
@@ -132,6 +137,8 @@ def _check_oversight(cfg: DictConfig) -> None:
         )
     if cfg.fleet is not None:
         _check_fleet(cfg)
+    elif cfg.get("hardware") is not None and cfg.human.person:
+        raise ValueError("who oversees an arm must be able to take over at any time; choose gate=human")
 
 
 def _check_fleet(cfg: DictConfig) -> None:
@@ -140,6 +147,8 @@ def _check_fleet(cfg: DictConfig) -> None:
         raise ValueError(f"a fleet has at least 2 robots, got fleet={cfg.fleet}; leave it out for one")
     if cfg.get("hardware") is not None:
         raise ValueError(f"fleet={cfg.fleet} needs simulators, and a desk has one arm; leave out fleet or hardware")
+    if not cfg.human.timing._target_.endswith("Memoryless"):
+        raise ValueError(f"fleet={cfg.fleet} has a human who looks away, and knows no other than a memoryless one yet")
     if not is_one_process(cfg.trainer):
         raise ValueError(f"fleet={cfg.fleet} has one human, in one process; choose trainer=cpu or trainer=gpu")
 

@@ -1,5 +1,6 @@
 """A fleet: one robot at a time is attended, and which one."""
 
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
@@ -77,8 +78,12 @@ def test_a_recorded_fleet_has_one_attended_robot_at_a_time_and_help_there_alone(
     # the four episodes begin together
     at_once = torch.zeros(int(steps["step"].max()) + 1).index_add_(0, steps["step"], steps["attended"].float())
     assert at_once.max() == 1
-    assert (steps["intervened"] <= steps["attended"]).all()
     assert steps["intervened"].any()
+
+    # the human looks at no other one
+    step = TensorDict({"observation": torch.rand(50, 2), "attended": torch.arange(50) < 25}, [50])
+    step["asked"] = ~step["attended"]
+    assert not human.decide(step).intervened[25:].any()
     assert not steps["asked"].any()
 
 
@@ -91,6 +96,7 @@ def test_the_picture_shows_the_attended_robot_and_marks_it_and_the_next():
     env = make_env("Counting-v0", num_envs=3, render_mode="rgb_array")
     env.schedule.start(0, [0, 1])
     env.reset()
+    env.render = lambda robot: np.full((40, 60, 3), 10 * (robot + 1), np.uint8)
     attention = FleetAttention(First(), dwell=1)
     attention.begin()
     attention.learn(None, None)
@@ -100,4 +106,6 @@ def test_the_picture_shows_the_attended_robot_and_marks_it_and_the_next():
     width = (60 // 3 - 2 * BORDER) + 2 * BORDER
     assert picture.shape[1] == 60
     assert [tuple(picture[40, number * width]) for number in (1, 2)] == [ATTENDED_COLOR, NEXT_COLOR]
-    assert (picture[:40] == 0).all()
+    assert (picture[:40] == 20).all()  # the attended one
+    small = [picture[40 + BORDER, number * width + BORDER, 0] for number in range(3)]
+    assert small == [10, 20, 0]  # the last one has no episode

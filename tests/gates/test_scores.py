@@ -1,14 +1,17 @@
 """What gates go by, against values that are known."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from tensordict import TensorDict
 
 from mile.envs import make_env, make_policy
-from mile.gates import InterventionProbability, ProxyValue, Risk, Variance
+from mile.gates import Chance, InterventionProbability, ProxyValue, Risk, Variance
 from mile.gates.gate import usual_distance
 from mile.gates.scores import distance
 from mile.methods import MILE
+from mile.transitions import DEMONSTRATION
 from tests.methods.training import make
 
 
@@ -118,8 +121,21 @@ def test_distances():
             "intervened": torch.tensor([True, True, True, False]),
             "robot_action": torch.zeros(4, 1),
             "human_action": torch.tensor([[1.0], [2.0], [3.0], [torch.nan]]),
+            "round": torch.zeros(4, dtype=torch.int64),
         },
         [4],
     )
     assert usual_distance(steps) == 4.0
     assert usual_distance(steps[3:]) == 0.0
+    demonstration = steps[:3].clone().set("round", torch.full([3], DEMONSTRATION))
+    demonstration["human_action"] = demonstration["robot_action"]
+    assert usual_distance(torch.cat([steps, demonstration])) == 4.0
+
+
+def test_chance_is_uniform_and_says_nothing_of_what_the_human_will_decide():
+    noise = torch.rand(20000, 2, generator=torch.Generator().manual_seed(0))
+    step = TensorDict({"human_noise": noise}, [20000])
+    chance = Chance()(step)
+    assert kstest(chance.numpy(), "uniform").pvalue > 0.01
+    assert abs(np.corrcoef(chance.numpy(), noise[:, 0].numpy())[0, 1]) < 0.03
+    assert torch.equal(chance, Chance()(step))

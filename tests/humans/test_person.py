@@ -206,12 +206,12 @@ class AsksFromTheThirdStepOn:
         self.step += 1
 
 
-def test_a_gates_request_is_shown_with_its_age_and_the_person_may_act_without_one():
+def test_a_gates_request_is_shown_with_its_age_and_the_person_acts_on_it_alone():
     script = Script([("Digit3",), (), (), ("Digit3",)])
     steps = oversee(script, AsksFromTheThirdStepOn())
     assert steps["asked"].tolist()[:5] == [False, False, True, True, True]
-    assert steps["intervened"].tolist()[:5] == [True, False, False, True, False]
-    assert steps["attended"].tolist()[:5] == [True, False, True, True, True]  # who acts attends
+    assert steps["intervened"].tolist()[:5] == [False, False, False, True, False]
+    assert torch.equal(steps["attended"], steps["asked"])
     ages = [status["asked"] for status, _ in script.shown if status["phase"] == "playing"]
     assert ages[:2] == [None, None]
     assert ages[2] == 0
@@ -219,9 +219,24 @@ def test_a_gates_request_is_shown_with_its_age_and_the_person_may_act_without_on
 
 
 def test_a_person_controls_the_robot_of_a_fleet_that_they_attend_and_no_other():
-    script = Script([("Digit3",)] * 60)
+    script = Script([("Digit3",), ()] * 60, commands={5: "success", 6: "failure", 7: "discard"})
     steps = oversee(script, FleetAttention(dwell=2), copies=3, episodes=3)
-    assert torch.equal(steps["intervened"], steps["attended"])
+    assert steps["intervened"].any()
+    assert (steps["intervened"] <= steps["attended"]).all()
+    _, alone = play(Script(), episodes=3)
+    assert len(steps) == len(alone)  # a verdict is of single robots
     at_once = torch.zeros(int(steps["step"].max()) + 1).index_add_(0, steps["step"], steps["attended"].float())
     assert at_once.max() == 1
     assert [status["phase"] for status, _ in script.shown].count("waiting") == 1  # once for the fleet
+
+
+def test_a_control_that_is_held_does_not_take_over_the_next_robot():
+    class Turns(AsksFromTheThirdStepOn):
+        def direct(self, step):
+            return Attention(torch.arange(2) == int(self.step >= 3), torch.zeros(2, dtype=torch.bool))
+
+    held = [("Digit3",)] * 5 + [()] + [("Digit3",)] * 2
+    steps = oversee(Script(held), Turns(), copies=2, episodes=2)
+    first, second = (steps[steps["episode"] == number]["intervened"].tolist() for number in (0, 1))
+    assert first[:5] == [True, True, True, False, False]
+    assert second[:8] == [False] * 6 + [True, True]

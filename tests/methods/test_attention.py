@@ -34,12 +34,21 @@ def test_eils_sets():
     assert qualities(steps(), 1).tolist() == fleet + gate
 
 
+def test_an_intervention_is_the_humans_own_or_not_by_how_it_began():
+    good, bad, human, none = Quality
+    recording = marked([0, 0, 1, 1, 1, 0], [0, 0, 1, 1, 1, 0])
+    recording["attended"] = torch.tensor([0, 0, 1, 1, 1, 0] + [1] * 6).bool()
+    recording["asked"] = torch.tensor([0, 0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1]).bool()
+    assert qualities(recording, 2).tolist() == [none, none, human, human, human, none, bad, bad, bad, bad, human, none]
+    assert good not in qualities(recording, 2)
+
+
 def test_sirius_classes_and_weights():
     before, human, robot, none = (
         StepClass.PRE_INTERVENTION,
         StepClass.INTERVENTION,
         StepClass.ROBOT,
-        StepClass.UNATTENDED,
+        StepClass.NO_CONSENT,
     )
     classes = step_classes(steps(), 15)
     assert classes.tolist() == [none] * 3 + [before, human, human, robot, none] + [none] * 3 + [human] * 2 + [none] * 3
@@ -91,7 +100,7 @@ def test_haco_has_no_cost_of_being_helped_on_request():
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 @pytest.mark.parametrize("kind", ["mile", "bc", "residual"])
 def test_when_is_learnt_from_the_steps_in_which_the_human_decided(name, kind):
-    """The loss of ν is that of these steps alone, times their share where it is a mean over all steps (MILE)."""
+    """The loss of ν is that of these steps alone; in Eq. 3 both terms are sums, divided by the number of all steps."""
     env, recording = recorded(name)
     settings = {"mental_model": make_policy(env), "cost": 1.0, "scale": 2.0} if kind == "mile" else {}
     method = make({"mile": MILE, "bc": BCIntervention, "residual": Residual}[kind], env, **settings)
@@ -101,7 +110,7 @@ def test_when_is_learnt_from_the_steps_in_which_the_human_decided(name, kind):
     directed["asked"] = directed["intervened"] & (directed["step"] % 4 == 2)
     free = directed[directed["attended"] & ~directed["asked"]]
     assert 0 < len(free) < len(directed)
-    share = len(free) / len(directed) if kind == "mile" else 1.0
+    share = len(free) / len(directed) if (kind, name) == ("mile", "Counting-v0") else 1.0
     torch.testing.assert_close(
         method.loss(directed).intervention_loss, share * method.loss(free).intervention_loss, rtol=1e-5, atol=1e-6
     )

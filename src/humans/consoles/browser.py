@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mile.humans.console import Command
 from mile.humans.controls import Controls
-from mile.humans.person import Command
 
 try:
     import uvicorn

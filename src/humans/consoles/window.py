@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mile.humans.console import Command
 from mile.humans.controls import Controls, InputDevice
-from mile.humans.person import Command
 
 COMMANDS: dict[str, Command] = {
     "Enter": "start",
