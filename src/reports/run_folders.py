@@ -142,6 +142,8 @@ def _settings(cfg: Any) -> str:
     cfg.callbacks.pop("video", None)
     if cfg.get("fleet") is None:
         cfg.pop("attention", None)
+    if "_target_" not in cfg.get("gate", {}):
+        cfg.pop("gate", None)
     cfg.env.collector = None
 
     settings = _without_nulls(OmegaConf.to_container(cfg, resolve=True))

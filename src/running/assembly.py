@@ -109,7 +109,11 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
-    oversight = instantiate(cfg.gate if cfg.fleet is None else cfg.attention)
+    oversight = None
+    if cfg.fleet is not None:
+        oversight = instantiate(cfg.attention)
+    elif "_target_" in cfg.gate:
+        oversight = instantiate(cfg.gate)
     view = watched.render if cfg.fleet is None else partial(fleet_picture, watched, oversight)
     person = make_person(cfg, watched, view) if cfg.human.person else None
     human = make_human(cfg, env, initial, output)

@@ -112,9 +112,12 @@ def _check_processes(cfg: DictConfig) -> None:
 
 def _check_oversight(cfg: DictConfig) -> None:
     """Refuse gates and fleets that cannot be."""
-    if cfg.gate is None and cfg.fleet is None:
+    has_gate = "_target_" in cfg.gate
+    if not has_gate and cfg.gate.budget is not None:
+        raise ValueError(f"gate.budget={cfg.gate.budget} is a robot's that asks; choose a gate, such as gate=mile")
+    if not has_gate and cfg.fleet is None:
         return
-    if cfg.gate is not None and cfg.fleet is not None:
+    if has_gate and cfg.fleet is not None:
         raise ValueError("in a fleet the human decides when they act, with a gate the robot; choose gate=human")
 
     # what they need

@@ -86,6 +86,7 @@ ROUNDS = ["experiment=lunarlander", "callbacks.deployment.num_rounds=2"]
         ("train", [*ROUNDS, "gate=nobody"], "Could not find 'gate/nobody'"),
         ("train", [*ROUNDS, "gate=mile", "gate.budget=0"], "gate.budget must be at least 1, got 0"),
         ("train", [*ROUNDS, "gate=mile", "method=iwr"], "needs MILE's mental model; choose method=mile"),
+        ("train", [*ROUNDS, "gate.budget=20"], "is a robot's that asks; choose a gate, such as gate=mile"),
         ("train", [*ROUNDS, "gate=aim", "data.from=there"], "and data.from=there is a recording; leave out one"),
         ("train", ["experiment=lunarlander", "gate=random"], "give callbacks.deployment.num_rounds=2 or more"),
         ("train", [*ROUNDS, "gate=random", "fleet=8"], "choose gate=human"),
