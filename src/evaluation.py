@@ -87,8 +87,8 @@ class Evaluation:
 
     def summary(self) -> dict[str, float | int | list[float] | None]:
         """Return the figures that are stored with checkpoints and shown in tables."""
-        asked = {} if self.requests is None else {"requests": int(self.requests.sum())}
-        return asked | {
+        requests = {} if self.requests is None else {"requests": int(self.requests.sum())}
+        return requests | {
             "episodes": len(self.returns),
             "mean_return": self.mean_return,
             "return_interval": list(self.interval()) if len(self.returns) > 1 else None,

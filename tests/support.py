@@ -65,7 +65,9 @@ def act_by_step(step):
 
 
 def episode(number=0, deployment_round=0):
-    return collect_episodes(make_env("Counting-v0"), act_by_step, [number], seed=0, deployment_round=deployment_round)
+    """Return an episode in which a human watched and left the robot alone."""
+    steps = collect_episodes(make_env("Counting-v0"), act_by_step, [number], seed=0, deployment_round=deployment_round)
+    return steps.set("attended", torch.ones_like(steps["intervened"]))
 
 
 def quiet_trainer(*callbacks):

@@ -18,7 +18,10 @@ def test_collected_steps_are_as_described():
         (lambda steps: steps["next", "observation"].fill_(float("inf")), "must be finite"),
         (lambda steps: steps["human_action"].fill_(2), "exactly where 'intervened' is true"),
         (lambda steps: steps["intervened"].fill_(True), "exactly where 'intervened' is true"),
-        (lambda steps: steps["asked"].fill_(True), "only where 'attended' is"),
+        (
+            lambda steps: steps.update({"asked": steps["attended"], "attended": steps["asked"]}),
+            "only where 'attended' is",
+        ),
     ],
 )
 def test_steps_that_break_the_rules_are_refused(change, message):

@@ -64,7 +64,7 @@ class InterventionTransform(Transform):
             "executed_action": executed,
             "intervention_prob": decision.intervention_prob.float(),
             "attended": attention.attended,
-            "asked": attention.asked,
+            "asked": attention.requested,
         }
         if self.oversight is not None:
             self.oversight.after(decision.intervened, robot_action, decision.action)
@@ -76,7 +76,7 @@ class InterventionTransform(Transform):
             return self.oversight.direct(tensordict)
         nowhere = torch.zeros(self.parent.batch_size, dtype=torch.bool)
         everywhere = torch.full_like(nowhere, self.human is not None)
-        return Attention(attended=everywhere, asked=nowhere)
+        return Attention(attended=everywhere, requested=nowhere)
 
     def _decide(self, tensordict: TensorDictBase, attention: Attention) -> Decision:
         """Return the human's decision; nobody decides to leave the robot alone."""
@@ -85,7 +85,7 @@ class InterventionTransform(Transform):
             return Decision(nothing.bool(), tensordict["action"], nothing)
         entries = tensordict.select(self.human.sees, "human_noise", strict=False)  # never the robot's action
         if self.oversight is not None:
-            entries.update(attention._asdict())
+            entries.update({"attended": attention.attended, "asked": attention.requested})
         decision = self.human.decide(entries)
         return decision._replace(intervened=decision.intervened & attention.attended)
 

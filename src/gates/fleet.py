@@ -75,7 +75,7 @@ class FleetAttention(Oversight):
 
         nowhere = torch.zeros(robots, dtype=torch.bool)
         attended = nowhere if self.attended is None else torch.arange(robots) == self.attended
-        return Attention(attended=attended, asked=nowhere)
+        return Attention(attended=attended, requested=nowhere)
 
     def next(self) -> int | None:
         """Return the number of the robot that wants the human most, beside the attended one; None: no other acts."""

@@ -89,14 +89,14 @@ class Gate(Oversight, ABC):
         """Ask, keep, or hand back; see `Oversight.direct`."""
         nowhere = torch.zeros(step.batch_size, dtype=torch.bool)
         if not self.is_ready:
-            return Attention(attended=~nowhere, asked=nowhere)
+            return Attention(attended=~nowhere, requested=nowhere)
         if self._asked is None:
             self._asked, self._agreed, self._spent = nowhere, nowhere, nowhere.long()
 
         wanted = torch.where(self._asked, self.keeps(step, self._agreed), self.asks(step))
-        asked = wanted & (self._spent < self.budget)
-        self._asked = asked
-        return Attention(attended=asked, asked=asked)
+        requested = wanted & (self._spent < self.budget)
+        self._asked = requested
+        return Attention(attended=requested, requested=requested)
 
     def after(self, intervened: Tensor, robot_action: Tensor, human_action: Tensor) -> None:
         """Count the human's steps; see `Oversight.after`."""

@@ -11,11 +11,11 @@ class Attention(NamedTuple):
 
     Attributes:
         attended: Copies that the human attends, in which they can intervene, `[*batch]` bool.
-        asked: Those of them in which they are asked to act, `[*batch]` bool.
+        requested: Those of them in which they are asked to act, `[*batch]` bool.
     """
 
     attended: Tensor
-    asked: Tensor
+    requested: Tensor
 
 
 class Oversight(Protocol):

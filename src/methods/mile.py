@@ -174,11 +174,8 @@ class MILE(Method):
         if not self.silence_weight:
             return terms
 
-        # silence
         assert self.spread is not None
-        silent = (~intervened & free).float()
-        if "content" in context:
-            silent = context["content"]
+        silent = context.get("content", (~intervened & free).float())
         return with_silence(
             terms,
             policy,
@@ -270,8 +267,8 @@ class MILE(Method):
             raise ValueError(f"MILE learns from deployments alone, got {count} steps of demonstrations; leave them out")
         if self.needs_attempts and not decided(steps).all():
             raise ValueError(
-                "a human who lives in time must have decided in every step, got steps that nobody attended or that a "
-                "gate had asked for; choose timing=memoryless and learn_cost=false"
+                "a human in time must have decided in every step, got some that nobody attended or that were asked "
+                "for; choose timing=memoryless and learn_cost=false"
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

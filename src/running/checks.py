@@ -129,6 +129,8 @@ def _check_oversight(cfg: DictConfig) -> None:
             f"{wanted} leaves steps in which no human decides; choose method.timing=memoryless and "
             "method.learn_cost=false"
         )
+
+    # what it goes by
     score = chosen.get("score")
     if score is not None and score._target_.endswith("InterventionProbability") and "cost" not in cfg.method:
         raise ValueError(f"{wanted} that goes by the learnt p(ν=1|s) needs MILE's mental model; choose method=mile")

@@ -411,11 +411,9 @@ def test_an_earlier_recording_was_attended_and_nothing_in_it_was_asked_for(recor
     assert again.steps["attended"].shape == again.steps["intervened"].shape
 
     # it goes on as it was begun, and what it could not say is refused
-    watched = episode(7)
-    watched["attended"] = torch.ones_like(watched["attended"])
-    again.append(watched)
+    again.append(episode(7))
     assert InterventionBuffer(recorded.folder, "counting").recorded(0) == {0, 1, 7}
     before = contents(recorded.folder)
     with pytest.raises(BufferError, match="was begun without 'attended'"):
-        again.append(episode(8))
+        again.append(episode(8).set("attended", torch.zeros(len(episode(8)), dtype=torch.bool)))
     assert contents(recorded.folder) == before

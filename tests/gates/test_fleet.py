@@ -20,8 +20,8 @@ def directed(attention, scores, intervened=False, episode=None):
     step = TensorDict({"observation": torch.tensor(scores).unsqueeze(-1), "action": torch.zeros(count)}, [count])
     if episode is not None:
         step["episode"] = torch.tensor(episode)
-    attended, asked = attention.direct(step)
-    assert not asked.any()
+    attended, requested = attention.direct(step)
+    assert not requested.any()
     assert attended.sum() == (attention.attended is not None)
     attention.after(attended & intervened, step["action"], step["action"])
     return attention.attended

@@ -45,10 +45,10 @@ def play(gate, observations, acts=None):
     asked = []
     for number, observation in enumerate(observations):
         attention = gate.direct(step_of(*observation))
-        assert torch.equal(attention.attended, attention.asked)
+        assert torch.equal(attention.attended, attention.requested)
         agrees = bool(acts and acts[number])
-        gate.after(attention.asked, torch.tensor([0]), torch.tensor([0 if agrees else 1]))
-        asked.append(int(attention.asked))
+        gate.after(attention.requested, torch.tensor([0]), torch.tensor([0 if agrees else 1]))
+        asked.append(int(attention.requested))
     return asked
 
 
@@ -72,23 +72,23 @@ def test_it_never_spends_more_than_its_budget_and_has_a_new_one_in_the_next_epis
 def test_a_copy_that_begins_anew_has_a_new_budget_and_the_others_keep_theirs():
     gate, steps = gate_by_first(2), TensorDict({"observation": torch.ones(2, 1), "action": torch.zeros(2)}, [2])
     for _ in range(2):
-        asked = gate.direct(steps).asked
-        gate.after(asked, torch.zeros(2).long(), torch.ones(2).long())
+        requested = gate.direct(steps).requested
+        gate.after(requested, torch.zeros(2).long(), torch.ones(2).long())
     gate.begin(torch.tensor([True, False]))
-    assert gate.direct(steps).asked.tolist() == [True, False]
+    assert gate.direct(steps).requested.tolist() == [True, False]
 
 
 def test_a_request_that_nobody_answers_costs_nothing():
     gate = gate_by_first(2)
     for _ in range(9):
-        assert gate.direct(step_of(0.9, 0.0)).asked.item()
+        assert gate.direct(step_of(0.9, 0.0)).requested.item()
         gate.after(torch.tensor([False]), torch.tensor([0]), torch.tensor([1]))
 
 
 def test_before_anything_is_learnt_the_human_decides():
     attention = AlwaysGate(5).direct(step_of(0.9, 0.0))
     assert attention.attended.item()
-    assert not attention.asked.item()
+    assert not attention.requested.item()
 
 
 def test_thrifty_asks_where_it_is_new_or_risky_and_hands_back_when_both_agree_and_the_risk_is_usual():

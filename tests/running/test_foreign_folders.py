@@ -215,7 +215,7 @@ def test_it_goes_to_no_cluster_that_a_config_names(folder):
         {
             "output_dir": "x",
             "ckpt_path": str(folder),
-            "format": 3,
+            "format": 4,
             "collector": single,
             "env": {"collector": single},
         }
