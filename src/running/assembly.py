@@ -109,12 +109,13 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
-    oversight = None
+    oversight: Any = None
+    view: Callable[[], Any] = watched.render
     if cfg.fleet is not None:
         oversight = instantiate(cfg.attention)
+        view = partial(fleet_picture, watched, oversight)
     elif "_target_" in cfg.gate:
         oversight = instantiate(cfg.gate)
-    view = watched.render if cfg.fleet is None else partial(fleet_picture, watched, oversight)
     person = make_person(cfg, watched, view) if cfg.human.person else None
     human = make_human(cfg, env, initial, output)
     supervised = TransformedEnv(watched, InterventionTransform(person or human, oversight))
