@@ -39,12 +39,13 @@ class TakeOver:
         """
         self.in_control = self.mode == "always"
         self._button = button
-        self._must_release = False
+        self._held = self._must_release = False
 
     def let_go(self) -> None:
-        """Give control back, and heed nothing until all controls are released: what is held was meant for another."""
+        """Give control back, and heed nothing that is held now until it is released: it was meant for another robot."""
+        held = self._held
         self.reset()
-        self._must_release = True
+        self._must_release = held
 
     def update(self, button: bool, deflection: float) -> bool:
         """Return whether the person is in control in this step.
@@ -53,8 +54,9 @@ class TakeOver:
             button: Whether the take-over button is down.
             deflection: Largest deflection of all other controls, in [0, 1].
         """
+        self._held = button or deflection >= self.engage
+        self._must_release &= self._held
         if self._must_release:
-            self._must_release = button or deflection >= self.engage
             self._button = button
             return self.in_control
 

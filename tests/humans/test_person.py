@@ -230,6 +230,18 @@ def test_a_person_controls_the_robot_of_a_fleet_that_they_attend_and_no_other():
     assert [status["phase"] for status, _ in script.shown].count("waiting") == 1  # once for the fleet
 
 
+def test_what_is_pressed_as_attention_turns_counts():
+    takeover = TakeOver()
+    takeover.update(False, 0.0)
+    takeover.let_go()
+    assert takeover.update(True, 0.0)
+    takeover.let_go()
+    assert not takeover.update(True, 0.0)
+    assert not takeover.update(True, 0.0)
+    assert not takeover.update(False, 0.0)
+    assert takeover.update(True, 0.0)
+
+
 def test_a_control_that_is_held_does_not_take_over_the_next_robot():
     class Turns(AsksFromTheThirdStepOn):
         def direct(self, step):
