@@ -74,8 +74,9 @@ class InProcess:
 
         # play
         copies = env.batch_size.numel()
-        is_simulated = copies > 1 and not isinstance(getattr(env, "human", None), Person)
-        length = BLOCK_LENGTH if is_simulated else 1  # steps of a person or a real robot must be stored at once
+        human = getattr(getattr(env, "transform", None), "human", None)
+        is_at_once = copies == 1 or isinstance(human, Person)
+        length = 1 if is_at_once else BLOCK_LENGTH  # steps of a person or a real robot must be stored at once
         collector = Collector(
             env, TimedPolicy(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True
         )

@@ -16,8 +16,8 @@ def interventions(steps: TensorDictBase) -> Bool[Tensor, " steps"]:
 def before_interventions(steps: TensorDictBase, window: int) -> Bool[Tensor, " steps"]:
     """Return which of the robot's steps are among the last ones before an intervention.
 
-    They lie in the same attempt, and reach back to an earlier intervention at most. A human decided in
-    them and in the intervention: one that was asked for says nothing of the steps before.
+    They lie in the same attempt, and reach back to an earlier intervention at most. A human decided in them and in the
+    intervention: one that was asked for says nothing of the steps before.
 
     Args:
         steps: Whole attempts, one after another, `[steps]`.

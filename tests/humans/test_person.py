@@ -230,6 +230,22 @@ def test_a_person_controls_the_robot_of_a_fleet_that_they_attend_and_no_other():
     assert [status["phase"] for status, _ in script.shown].count("waiting") == 1  # once for the fleet
 
 
+def test_an_episode_of_a_persons_fleet_is_recorded_as_it_ends():
+    env = make_env("Counting-v0", num_envs=3)
+    keymap = keymap_for("Counting-v0", env.action_spec_unbatched)
+    person = Person(Script(), lambda: np.zeros((4, 4, 3), np.uint8), keymap, rate=1000)
+    played = []
+    collect_episodes(
+        TransformedEnv(env, InterventionTransform(person, FleetAttention())),
+        act_by_step,
+        3,
+        seed=0,
+        on_episode=lambda steps: played.append((len(steps), person.step)),
+    )
+    assert len({length for length, _ in played}) > 1
+    assert all(length == step for length, step in played)
+
+
 def test_what_is_pressed_as_attention_turns_counts():
     takeover = TakeOver()
     takeover.update(False, 0.0)
