@@ -143,9 +143,8 @@ class Bench:
     def clone(self, earlier: TensorDictBase, seed: int) -> Policy:
         """Return a clone of the actions that were shown so far."""
         policy, intervened = deepcopy(self.initial), earlier["intervened"]
-        clone_policy(
-            policy, earlier["observation"][intervened], earlier["human_action"][intervened], steps=500, seed=seed
-        )
+        shown: Any = earlier[intervened]
+        clone_policy(policy, shown, shown["human_action"], steps=500, seed=seed)
         return policy.double()
 
     def estimators(self, person: Person, earlier: TensorDictBase, seed: int) -> Iterator[tuple[str, Estimator]]:

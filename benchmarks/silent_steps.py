@@ -42,7 +42,7 @@ def deviations(task: str) -> tuple[Tensor, Tensor]:
     """Return (a − μ*)/s* of the steps with ν=0, `[steps, action_dim]`, and their episodes, `[steps]`."""
     steps, expert = record(task, "calibrated", EPISODES, SEED)
     with torch.no_grad():
-        mean, std = expert.mean_and_std(steps[expert.sees])
+        mean, std = expert.mean_and_std(*expert.inputs(steps))
     deviation = (steps["executed_action"].clamp(-1, 1) - mean.clamp(-1, 1)) / std
     silent = ~steps["intervened"]
     return deviation[silent], steps["episode"][silent]
@@ -53,7 +53,7 @@ def nats_from_best(human: str, seed: int) -> tuple[float, float, float]:
     steps, expert = record("lunarlander", human, HUMAN_EPISODES, seed)
     acted = steps["intervened"]
     with torch.no_grad():
-        policy = expert(steps[expert.sees])
+        policy = expert.at(steps)
     distance = policy.logits.max(-1).values - policy.log_prob(steps["robot_action"])
     return float(distance[~acted].median()), float(distance[acted].median()), float(acted.float().mean())
 

@@ -105,7 +105,7 @@ class Recording:
         self.steps = buffer.steps.exclude("timestamp")[buffer.rows([0])]
         expert = parts.human.expert
         with torch.no_grad():
-            self.expert_mean = expert.mean_and_std(self.steps[expert.sees])[0]
+            self.expert_mean = expert.mean_and_std(*expert.inputs(self.steps))[0]
 
     def method(self, name: str, policy: Policy, weight: float) -> Any:
         """Make a method that has learnt nothing yet."""
@@ -143,9 +143,9 @@ class Recording:
     def apart(self, policy: Policy, reference: Policy, intervened: bool) -> float:
         """Return how far a policy is from another, as a share of its way from the initial policy."""
         where = self.steps["intervened"] == intervened
-        observation = self.steps["observation"][where]
-        way = action_distance(policy, self.initial, observation).mean()
-        return float(action_distance(policy, reference, observation).mean() / way)
+        steps: Any = self.steps[where]
+        way = action_distance(policy, self.initial, steps).mean()
+        return float(action_distance(policy, reference, steps).mean() / way)
 
     def evaluate(self, policy: Policy) -> float:
         """Return the policy's success over the evaluation's episodes, %."""
@@ -187,13 +187,13 @@ def one_run(recording: Recording, name: str, variant: str, weight: str, cloned: 
 
     # learn
     row["expert_before"] = recording.to_expert(policy)
-    row["saturated_before"] = saturated_share(policy, recording.steps["observation"])
+    row["saturated_before"] = saturated_share(policy, recording.steps)
     method = recording.method(name, policy, number)
     recording.learn(method)
 
     # measure
     row["expert_after"] = recording.to_expert(policy)
-    row["saturated_after"] = saturated_share(policy, recording.steps["observation"])
+    row["saturated_after"] = saturated_share(policy, recording.steps)
     if name == "mile":
         row["ratio_after"], _ = recording.gradients(method)
     if cloned is not None and name == "mile":

@@ -89,7 +89,7 @@ class CloningAloneCallback(RoundCallback):
         human_action, intervened = batch["human_action"], batch["intervened"]
         count = cast(Method, pl_module).count(intervened)
         with trainer.strategy.precision_plugin.train_step_context():
-            loss = action_nll(self.cloned(batch["observation"]), human_action, intervened, count)
+            loss = action_nll(self.cloned.at(batch), human_action, intervened, count)
 
         # the mean over the ranks of a distributed run, as DDP takes it
         self.optimizer.zero_grad()
@@ -104,12 +104,12 @@ class CloningAloneCallback(RoundCallback):
         steps = steps_of_rounds(trainer, number)
         if self.before is None or self.cloned is None or not len(steps):
             return
-        observation = steps["observation"].to(pl_module.device)
-        intervened = steps["intervened"].to(pl_module.device)
+        steps = steps.to(pl_module.device)
+        intervened = steps["intervened"]
 
         policy, metrics = cast(Policy, pl_module.policy), {}
-        moved = action_distance(policy, self.before, observation)
-        apart = action_distance(policy, self.cloned, observation)
+        moved = action_distance(policy, self.before, steps)
+        apart = action_distance(policy, self.cloned, steps)
         for name, where in (("intervened", intervened), ("not_intervened", ~intervened)):
             if moved[where].sum() > 0:
                 metrics[f"cloning/distance_{name}"] = float(apart[where].mean() / moved[where].mean())
@@ -124,24 +124,22 @@ class CloningAloneCallback(RoundCallback):
 
 
 @torch.no_grad()
-def action_distance(
-    first: Policy, second: Policy, observation: Float[Tensor, "*batch observation"]
-) -> Float[Tensor, "*batch"]:
-    """Return the Euclidean distance between what two policies do.
+def action_distance(first: Policy, second: Policy, steps: TensorDictBase) -> Float[Tensor, "*batch"]:
+    """Return the Euclidean distance between what two policies do in steps `[*batch]`.
 
     Args:
         first: Policy.
         second: Policy of the same kind.
-        observation: Observations.
+        steps: Steps with the entries that both act on.
 
     Returns:
         The distance between their most probable actions, or between their vectors of probabilities where actions are
         discrete.
     """
-    return (_what_it_does(first, observation) - _what_it_does(second, observation)).norm(dim=-1)
+    return (_what_it_does(first, steps) - _what_it_does(second, steps)).norm(dim=-1)
 
 
-def _what_it_does(policy: Policy, observation: Tensor) -> Tensor:
+def _what_it_does(policy: Policy, steps: TensorDictBase) -> Tensor:
     """Return probabilities `[*batch, actions]`, or the most probable action `[*batch, action_dim]`."""
-    distribution = policy(observation)
+    distribution = policy.at(steps)
     return distribution.probs if isinstance(distribution, Categorical) else mode(distribution)

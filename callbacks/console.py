@@ -37,6 +37,7 @@ class ConsoleCallback(Callback):
             }
 
         if hasattr(pl_module, "intervention_prob"):
+            self.person.in_keys = pl_module.policy.in_keys  # pyright: ignore
             self.person.predict = OnlinePrediction(pl_module)  # pyright: ignore
         self.person.progress = progress
 

@@ -24,7 +24,7 @@ from mile.recordings.effort import effort
 from mile.transitions import DEMONSTRATION
 
 OUTCOME = ("round", "episode", "step", "timestamp", "intervened", "asked", ("next", "reward"), ("next", "success"))
-PICTURES = ("frame", ("next", "frame"))
+FRAMES = ("frame", ("next", "frame"))
 
 
 class DeploymentCallback(RoundCallback):
@@ -159,7 +159,7 @@ class DeploymentCallback(RoundCallback):
             self.before_round(policy, self.outcomes)
         if missing and self.round and self.oversight is not None:
             earlier = buffer.rows(range(DEMONSTRATION, self.round))
-            self.oversight.learn(pl_module, buffer.steps.exclude(*PICTURES)[earlier])  # pyright: ignore
+            self.oversight.learn(pl_module, buffer.at(earlier, without=FRAMES))  # pyright: ignore
 
         # this rank's share of it
         own = self._share(missing, trainer)

@@ -26,7 +26,7 @@ class InterventionModelCallback(RoundCallback):
     Logs what `mile.recordings.prediction.prediction_metrics` returns, the floor Φ(−c/σ), and the mean of both parts of
     the gap where the human intervened and where they did not. TensorBoard gets a histogram of p(ν=1), a reliability
     diagram and a plot of one episode. Steps in which the human did not decide do not count. A module without
-    `predict(steps)` is ignored; one without `gap_parts(observation)`, `cost` and `scale` has no gap.
+    `predict(steps)` is ignored; one without `gap_parts(steps)`, `cost` and `scale` has no gap.
     """
 
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
@@ -35,7 +35,7 @@ class InterventionModelCallback(RoundCallback):
             return
         module: Any = pl_module
         buffer = trainer.datamodule.buffer
-        steps = buffer.steps[buffer.rows([number])]  # all entries, not those alone that the method reads
+        steps = buffer.at(buffer.rows([number]))  # all entries, not those alone that the method reads
         if not len(steps):  # demonstrations alone: nobody could intervene
             return
 
@@ -52,8 +52,7 @@ class InterventionModelCallback(RoundCallback):
         # the gap, and where the human intervened
         gap: list[Tensor] = []
         if hasattr(pl_module, "gap_parts"):
-            observation = steps["observation"].to(pl_module.device)
-            gap = [part.cpu().double() for part in module.gap_parts(observation)]
+            gap = [part.cpu().double() for part in module.gap_parts(module.observed(steps))]
             metrics["prediction/floor"] = intervention_floor(module.cost, module.scale)
             for name, where in (("intervened", intervened & free), ("not_intervened", ~intervened & free)):
                 if where.any():

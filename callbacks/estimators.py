@@ -38,14 +38,14 @@ class EstimatorCallback(RoundCallback):
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
         """Predict the round's interventions, and write how good the predictions are."""
         buffer = trainer.datamodule.buffer
-        steps = buffer.steps[buffer.rows([number])]
+        steps = buffer.at(buffer.rows([number]))
         if not decided(steps).all():  # estimators of whole attempts would take a gate's ν for the human's
             return
 
         # predictions
         predictions = {"majority": never(steps), **self._of_module(pl_module, steps)}
         if number:
-            predictions |= self._from_earlier_rounds(buffer.steps[buffer.rows(range(number))], steps)
+            predictions |= self._from_earlier_rounds(buffer.at(buffer.rows(range(number))), steps)
 
         # metrics
         known = read_json(self.path) if self.path.exists() else {}

@@ -35,7 +35,7 @@ class HumanCallback(RoundCallback):
         if not getattr(module, "learn_cost", False):
             return
         rows = trainer.datamodule.buffer.rows(range(number + 1))
-        fit = module.fit_human(trainer.datamodule.steps()[rows])
+        fit = module.fit_human(trainer.datamodule.at(rows))
 
         metrics: dict[str, float] = {}
         lines: dict[str, list[float | None]] = {}

@@ -82,14 +82,14 @@ class LearningCallback(RoundCallback):
         # drift
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
         with torch.no_grad():
-            divergence = kl_divergence(before(steps["observation"]), after(steps["observation"]))
+            divergence = kl_divergence(before.at(steps), after.at(steps))
         for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
             if where.any():
                 metrics[f"drift/{name}"] = float(divergence[where].mean())
 
         # where the standard deviation cannot learn
         if isinstance(after, GaussianPolicy):
-            metrics["policy/log_std_saturated"] = saturated_share(after, steps["observation"])
+            metrics["policy/log_std_saturated"] = saturated_share(after, steps)
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=number)
 
@@ -101,14 +101,14 @@ def steps_of_rounds(trainer: Trainer, last: int) -> TensorDictBase:
 
 
 @torch.no_grad()
-def saturated_share(policy: GaussianPolicy, observation: Tensor) -> float:
+def saturated_share(policy: GaussianPolicy, steps: TensorDictBase) -> float:
     """Return the share of the log-std's entries whose sigmoid is flatter than `MIN_SLOPE` of its steepest.
 
     Args:
         policy: Policy with a bounded log-std.
-        observation: Observations, `[*batch, observation_dim]`.
+        steps: Steps that it is looked at in, `[*batch]`.
     """
-    _, std = policy.mean_and_std(observation)
+    _, std = policy.mean_and_std(*policy.inputs(steps))
     bounded = (std.log() - policy.low) / (policy.high - policy.low)  # sigmoid, [*batch, action_dim]
     slope = bounded * (1 - bounded)  # its derivative, at most ¼
     return float((slope < MIN_SLOPE / 4).float().mean())

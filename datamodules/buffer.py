@@ -1,21 +1,22 @@
 """Recorded episodes on disk: written whole, checked, and read by memory map."""
 
 import json
-import math
-import os
 import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 
+from mile.datamodules.columns import Column, damaged
 from mile.datamodules.log import Episode, extend_log, read_log
+from mile.datamodules.pictures import Pictures
 from mile.datamodules.schema import FORMAT, BufferError, Entries, check_entries, entry_name, read_schema
 from mile.files import refuse_links, whole_lines, write_text
-from mile.transitions import LATER, check_transitions
+from mile.transitions import LATER, check_transitions, is_picture
 
 
 class InterventionBuffer:
@@ -28,19 +29,22 @@ class InterventionBuffer:
     Args:
         folder: Folder of the buffer; it is made with the first episode if it does not exist.
         environment: Name of the environment whose steps these are; a folder of another one is refused.
+        stack: Number of newest pictures in a step, where pictures are observed; see `at`.
 
     Attributes:
         episodes: Committed episodes, in the order in which they were recorded.
         entries: Types and shapes of a step's entries; empty before the first episode.
-        steps: All committed steps, `[steps]`, mapped from disk.
+        steps: All committed steps, `[steps]`, mapped from disk, without what is observed of pictures.
+        pictures: Observed pictures of all committed steps.
 
     Raises:
         BufferError: The folder belongs to something else, or no longer holds what was committed.
     """
 
-    def __init__(self, folder: str | Path, environment: str) -> None:
+    def __init__(self, folder: str | Path, environment: str, stack: int = 1) -> None:
         self.folder = Path(folder)
         self.environment = environment
+        self.stack = stack
         self.episodes: list[Episode] = []
         self.entries: Entries = {}
         self._log = self.folder / "episodes.jsonl"
@@ -51,7 +55,7 @@ class InterventionBuffer:
             raise BufferError(
                 f"'{self.folder}' holds '{foreign[0]}' but no schema.json: not a buffer's folder; choose a new one"
             )
-        self.steps = self._map()
+        self._show()
 
     def __len__(self) -> int:
         """Return the number of committed steps."""
@@ -97,7 +101,7 @@ class InterventionBuffer:
                 _remove_empty(new_folders)
             raise
         self.episodes += added
-        self.steps = self._map()
+        self._show()
 
     def _commit(self, recorded: Iterable[TensorDictBase]) -> list[Episode]:
         """Write some episodes and, as the last step, the log that makes them count."""
@@ -113,8 +117,8 @@ class InterventionBuffer:
             known.add((episode.round, episode.episode))
             added.append(episode)
             start += episode.length
-        for name in self.entries:
-            _force(self._file(name))
+        for column in self._columns():
+            column.force()
 
         # log
         if added:
@@ -135,9 +139,13 @@ class InterventionBuffer:
         if (round_, number) in known:
             raise BufferError(f"episode {number} of round {round_} is already in '{self.folder}'")
 
+        # the last picture of an episode is that which follows its last step
         arrays: dict[str, np.ndarray] = {}
         for key, value in steps.items(True, True):
-            arrays[entry_name(key)] = np.ascontiguousarray(value.cpu().numpy())
+            if not is_picture(value):
+                arrays[entry_name(key)] = np.ascontiguousarray(value.cpu().numpy())
+            elif isinstance(key, str):
+                arrays[key] = torch.cat([value, steps["next", key][-1:]]).cpu().numpy()
         entries: Entries = {}
         for name in sorted(arrays):
             entries[name] = arrays[name].dtype.str, list(arrays[name].shape[1:])
@@ -147,12 +155,12 @@ class InterventionBuffer:
             del entries[name]
         self._check_entries(entries)
 
-        checksum = 0
-        for name in self.entries:
-            content = arrays[name].tobytes()
-            checksum = zlib.crc32(content, checksum)
-            _write(self._file(name), start * self._width(name), content)
-        return Episode(round=round_, episode=number, start=start, length=len(steps), crc32=checksum)
+        checksums = [0, 0]  # of numbers, and of pictures
+        for column in self._columns():
+            content = arrays[column.name].tobytes()
+            checksums[column.is_picture] = zlib.crc32(content, checksums[column.is_picture])
+            column.write(start + len(known) * column.is_picture, content)
+        return Episode(round_, number, start, len(steps), *checksums)
 
     def _check_entries(self, entries: Entries) -> None:
         """Refuse entries other than those of the recording, which are those of its first episode."""
@@ -174,12 +182,8 @@ class InterventionBuffer:
 
     def _undo(self) -> None:
         """Remove from the folder what belongs to no committed episode."""
-        for name in self.entries:
-            file, size = self._file(name), len(self) * self._width(name)
-            if not self.episodes:
-                file.unlink(missing_ok=True)
-            elif file.exists() and file.stat().st_size > size:
-                os.truncate(file, size)
+        for column in self._columns():
+            column.cut(self.episodes)
         self._log.with_name("episodes.jsonl.draft").unlink(missing_ok=True)
         if not self.episodes:
             for name in ("episodes.jsonl", "schema.json", "schema.json.draft"):
@@ -213,13 +217,7 @@ class InterventionBuffer:
 
     def _check_sizes(self) -> None:
         """Refuse a file that is too short; warn of more than the committed steps, which is written over."""
-        unfinished = False
-        for name in self.entries:
-            file, expected = self._file(name), len(self) * self._width(name)
-            size = file.stat().st_size if file.exists() else 0
-            if size < expected:
-                raise BufferError(f"'{file}' is truncated: expected {expected} bytes, got {size}")
-            unfinished = unfinished or size > expected
+        unfinished = sum(column.excess(self.episodes) for column in self._columns())
         if unfinished:
             warnings.warn(
                 f"'{self.folder}': the last episode was not finished and is left out; {len(self.episodes)} complete "
@@ -228,41 +226,49 @@ class InterventionBuffer:
             )
 
     def _check_numbers(self) -> None:
-        """Compare the numbers of each episode with its checksum."""
-        arrays = [self._array(name) for name in self.entries]
+        """Compare the numbers of each episode with its checksum; pictures are compared when they are first read."""
+        arrays = [column.array(self.episodes) for column in self._columns() if not column.is_picture]
         for episode in self.episodes:
             checksum = 0
             for array in arrays:
                 checksum = zlib.crc32(array[episode.rows].tobytes(), checksum)
             if checksum != episode.crc32:
-                raise BufferError(
-                    f"'{self.folder}': episode {episode.episode} of round {episode.round} is damaged (CRC-32 expected "
-                    f"{episode.crc32}, got {checksum}); restore the folder from a copy"
-                )
+                raise damaged(self.folder, episode, episode.crc32, checksum)
 
-    def _file(self, name: str) -> Path:
-        """Return the file of an entry's numbers."""
-        return self.folder / f"{name.replace('/', '.')}.bin"
+    def at(self, rows: torch.Tensor, without: Iterable[str | tuple[str, str]] = ()) -> Any:
+        """Return some rows, with stacks of the observed pictures and without some other entries, `[rows]`."""
+        return self.pictures.add_to(self.steps.exclude(*without)[rows], rows)
 
-    def _width(self, name: str) -> int:
-        """Return the number of bytes that an entry has in one step."""
-        dtype, shape = self.entries[name]
-        return np.dtype(dtype).itemsize * math.prod(shape)  # NumPy's product would overflow
+    def read(self, episode: Episode) -> TensorDict:
+        """Return the steps of one episode as they were recorded, pictures included, `[length]`.
 
-    def _array(self, name: str) -> np.ndarray:
-        """Return the committed numbers of an entry, `[steps, *shape]`, mapped from disk."""
-        dtype, shape = self.entries[name]
-        if 0 in shape:
-            return np.zeros((len(self), *shape), dtype)  # there is nothing to map
-        # mode "c": what is changed in memory does not reach the disk
-        return np.memmap(self._file(name), np.dtype(dtype), mode="c", shape=(len(self), *shape))
+        Raises:
+            BufferError: The pictures are damaged.
+        """
+        rows = torch.arange(episode.start, episode.start + episode.length)
+        steps = self.at(rows)
+        for name in self.pictures.names:
+            for key in (name, ("next", name)):
+                steps[key] = steps[key][:, -1]
+        return steps
+
+    def _columns(self) -> list[Column]:
+        """Return the columns of all entries, in the order of the schema."""
+        return [Column(self.folder, name, entry) for name, entry in self.entries.items()]
+
+    def _show(self) -> None:
+        """Map what is committed."""
+        pictures = [column for column in self._columns() if column.is_picture]
+        self.steps = self._map()
+        self.pictures = Pictures(pictures, self.episodes, self.folder, self.stack)
 
     def _map(self) -> TensorDict:
         """Return all committed steps, `[steps]`, mapped from disk."""
         steps = TensorDict({}, [len(self)])
         if self.episodes:
-            for name in self.entries:
-                steps.set(tuple(name.split("/")), torch.from_numpy(self._array(name)))
+            for column in self._columns():
+                if not column.is_picture:
+                    steps.set(tuple(column.name.split("/")), torch.from_numpy(column.array(self.episodes)))
             for name in LATER.keys() - self.entries.keys():  # an earlier recording
                 steps.set(name, torch.full([len(self)], LATER[name]))
         return steps
@@ -272,18 +278,3 @@ def _remove_empty(folders: Iterable[Path]) -> None:
     for path in folders:
         if path.exists() and not any(path.iterdir()):
             path.rmdir()
-
-
-def _write(path: Path, offset: int, content: bytes) -> None:
-    """Write from an offset on, and drop what lay behind it."""
-    path.touch()
-    with path.open("r+b") as file:
-        file.truncate(offset)
-        file.seek(offset)
-        file.write(content)
-
-
-def _force(path: Path) -> None:
-    """Force a file to disk."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())

@@ -28,7 +28,7 @@ GYM = 2  # robomimic's number of the kind of environment
 def episodes(buffer: InterventionBuffer) -> Iterator[TensorDictBase]:
     """Yield the committed episodes, each `[steps]`, by round and number."""
     for episode in sorted(buffer.episodes):
-        yield buffer.steps[episode.rows]
+        yield buffer.read(episode)
 
 
 # Minari

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
+from mile.datamodules.pictures import shifted
 from mile.timing.attempts import check_attempts
 
 WEIGHED = ("intervened", "attended", "asked", "round", "episode", ("next", "success"))  # what weights may depend on
@@ -66,6 +67,8 @@ class InterventionDataModule(LightningDataModule):
         seed: Seed of the batches' order.
         on_device: Keep a copy of all steps on the trainer's device, instead of moving each batch there from the disk.
         restart: Learn from the initial weights in every round, instead of going on from those of the round before.
+        stack: Number of newest pictures in a step, where pictures are observed.
+        shift: Largest random shift of the pictures in a batch, in each direction, pixels.
 
     Attributes:
         buffer: All recorded steps; `DeploymentCallback` appends to it.
@@ -82,20 +85,25 @@ class InterventionDataModule(LightningDataModule):
         seed: int = 0,
         on_device: bool = False,
         restart: bool = False,
+        stack: int = 1,
+        shift: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch)):
+        for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch), ("stack", stack)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if shift < 0:
+            raise ValueError(f"shift (pixels) must be at least 0, got {shift}")
 
         rank = getattr(rank_zero_only, "rank", 0)  # known before there is a trainer
-        self.buffer = InterventionBuffer(f"{folder}_rank_{rank}" if rank else folder, environment)
+        self.buffer = InterventionBuffer(f"{folder}_rank_{rank}" if rank else folder, environment, stack)
         self.rounds: Iterable[int] | None = None
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
         self.seed = seed
         self.on_device = on_device
         self.restart = restart
+        self.shift = shift
         self.epochs_served = 0
         self._copy = TensorDict({}, [0])
         self._kept_context: TensorDict | None = None
@@ -124,7 +132,7 @@ class InterventionDataModule(LightningDataModule):
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
         for shared in itertools.islice(_batches_of(joint, len(eligible), draw, generator), served):
             chosen = eligible[shared[own]]
-            batch = self._batch(rows, context, chosen)
+            batch = shifted(self._batch(rows, context, chosen), self.shift, generator)
             self._rows_since += joint
             yield batch if weight is None else batch.set("weight", weight[chosen])
 
@@ -150,23 +158,30 @@ class InterventionDataModule(LightningDataModule):
     def steps(self) -> TensorDict:
         """Return all recorded steps, with what the method reads: from disk, or the copy on the trainer's device.
 
+        Observed pictures are not among them; see `at`.
+
         A module that does not say what it `reads` gets all but pictures and times, which are float64, as not every
         device has.
         """
         reads = self._reads()
         recorded: Any = self.buffer.steps
-        recorded = (
-            recorded.exclude("frame", ("next", "frame"), "timestamp") if reads is None else recorded.select(*reads)
-        )
+        if reads is None:
+            recorded = recorded.exclude("frame", ("next", "frame"), "timestamp")
+        else:
+            recorded = recorded.select(*(key for key in reads if key not in self.buffer.pictures))
         if not self.on_device:
             return recorded
         if len(self._copy) < len(self.buffer):  # the buffer only grows
             self._copy = recorded.clone().to(self.trainer.strategy.root_device)
         return self._copy
 
+    def at(self, rows: Tensor) -> Any:
+        """Return some rows as the method is served them, with stacks of the observed pictures, `[rows]`."""
+        return self.buffer.pictures.add_to(self.steps()[rows], rows, self._reads())
+
     def _reads(self) -> tuple[str | tuple[str, str], ...] | None:
         """Return the entries of a step that the method reads, as it declares; None: it does not say."""
-        return getattr(self.trainer.lightning_module, "reads", None) if self.trainer else None
+        return getattr(self.trainer.lightning_module, "entries", None) if self.trainer else None
 
     def served(self, rows: Tensor, stride: int = 1) -> TensorDict:
         """Return some rows of whole attempts, every `stride`-th of them, as the method is served them."""
@@ -174,7 +189,7 @@ class InterventionDataModule(LightningDataModule):
         return self._batch(rows, self._context(rows), chosen)
 
     def _batch(self, rows: Tensor, context: TensorDict | None, chosen: Tensor) -> TensorDict:
-        batch = self.steps()[rows[chosen]]
+        batch = self.at(rows[chosen])
         return batch if context is None else batch.set("context", context[chosen])
 
     def _latest_context(self, rows: Tensor, count: int) -> TensorDict | None:
@@ -192,7 +207,7 @@ class InterventionDataModule(LightningDataModule):
             return None
         if not len(rows):
             return None
-        steps = self.steps()[rows]
+        steps = self.at(rows)
         check_attempts(steps)
         context = method.context(steps)
         return None if context is None else context.to(rows.device if not self.on_device else method.device)

@@ -17,7 +17,8 @@ class Episode(NamedTuple):
         episode: Number of the episode within the recording.
         start: Number of the episode's first step in the files.
         length: Number of steps.
-        crc32: CRC-32 of the episode's bytes, entry by entry in the schema's order.
+        crc32: CRC-32 of the episode's bytes, entry by entry in the schema's order, without pictures.
+        pictures: CRC-32 of its pictures; 0 where it has none.
     """
 
     round: int
@@ -25,6 +26,7 @@ class Episode(NamedTuple):
     start: int
     length: int
     crc32: int
+    pictures: int = 0
 
     @property
     def rows(self) -> slice:
@@ -58,5 +60,8 @@ def extend_log(path: Path, episodes: Iterable[Episode]) -> None:
     """Add episodes to the log, all or none; this is what commits them."""
     lines = whole_lines(path)
     for episode in episodes:
-        lines.append(json.dumps(episode._asdict()).encode() + b"\n")
+        facts = episode._asdict()
+        if not episode.pictures:
+            del facts["pictures"]
+        lines.append(json.dumps(facts).encode() + b"\n")
     write_bytes(path, b"".join(lines))

@@ -59,7 +59,7 @@ def take_recording(folder: str | Path, buffer: InterventionBuffer) -> None:
             present = buffer.recorded(round_)
             for number, episode in enumerate(chosen):
                 if number not in present:
-                    steps: Any = single(source.steps[episode.rows].clone())
+                    steps: Any = single(source.read(episode))
                     steps["round"].fill_(round_)
                     steps["episode"].fill_(number)
                     yield steps

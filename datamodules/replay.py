@@ -12,6 +12,8 @@ from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from mile.datamodules.intervention import InterventionDataModule
 from mile.transitions import DEMONSTRATION, attended, decided, for_torchrl
 
+REWARDED = ("intervened", "attended", "asked", "round", "episode")  # what rewards depend on
+
 
 class ReplayDataModule(InterventionDataModule):
     """Serves one batch `[updates_per_step, batch_size]` for each environment step of the newest deployment round.
@@ -52,21 +54,27 @@ class ReplayDataModule(InterventionDataModule):
 
         # minibatches, [updates_per_step, batch_size]
         for _ in range(math.ceil((self.batches_per_epoch or new_steps) / ranks)):
-            drawn = replay.sample(self.updates_per_step * (self.batch_size - half))
-            parts = [drawn.reshape(self.updates_per_step, -1)]
+            parts = [self._draw(replay, self.batch_size - half)]
             if demonstrations:
-                drawn = demonstrations.sample(self.updates_per_step * half)
-                parts.append(drawn.reshape(self.updates_per_step, -1))
+                parts.append(self._draw(demonstrations, half))
             yield torch.cat(parts, 1)  # pyright: ignore
 
     def _replay(self, rows: Tensor, generator: torch.Generator) -> TensorDictReplayBuffer:
-        """Return a replay buffer of the recorded steps that a human attended, rewarded by interventions."""
+        """Return a replay buffer of the rows that a human attended, each rewarded by interventions."""
         replay = TensorDictReplayBuffer(storage=LazyTensorStorage(len(rows)), generator=generator)
-        steps: Any = self.steps()[rows].cpu()
-        transitions = for_torchrl(steps, intervention_rewards(steps))
-        transitions["next", "success"] = steps["next", "success"]
-        replay.extend(transitions[attended(steps)])  # pyright: ignore
+        steps: Any = self.buffer.steps.select(*REWARDED)[rows]
+        rewarded = TensorDict({"row": rows, "reward": intervention_rewards(steps)}, [len(rows)])
+        replay.extend(rewarded[attended(steps)])  # pyright: ignore
         return replay
+
+    def _draw(self, replay: TensorDictReplayBuffer, size: int) -> TensorDictBase:
+        """Return transitions `[updates_per_step, size]` that are drawn from a replay buffer of rows."""
+        drawn: Any = replay.sample(self.updates_per_step * size)
+        steps: Any = self.at(drawn["row"]).cpu()
+        observed = [key for key in steps["next"].keys() if key in steps.keys()]
+        transitions = for_torchrl(steps, observed, drawn["reward"])
+        transitions["next", "success"] = steps["next", "success"]
+        return transitions.reshape(self.updates_per_step, -1)
 
 
 def intervention_rewards(steps: TensorDictBase) -> Tensor:

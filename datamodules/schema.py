@@ -1,14 +1,16 @@
 """The schema of a buffer's folder: which entries a step has, their NumPy types and their shapes."""
 
+import re
 from pathlib import Path
 
 from mile.files import read_json
-from mile.transitions import ENTRIES, LATER, OPTIONAL
+from mile.transitions import LATER, OF_EVERY_STEP, OPTIONAL, VECTOR
 
 Entry = tuple[str, list[int]]  # NumPy type and shape of one step
 Entries = dict[str, Entry]  # by name, as "next/reward"
 
 TYPES = ("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of an entry, and of its file
 FORMAT = 1
 
 
@@ -19,6 +21,11 @@ class BufferError(ValueError):
 def entry_name(key: str | tuple[str, ...]) -> str:
     """Return the name of a TensorDict's key: "next/reward" for `("next", "reward")`."""
     return key if isinstance(key, str) else "/".join(key)
+
+
+def is_picture(entry: Entry) -> bool:
+    """Return whether an entry is a picture, whose follower is the next row: height, width, channels of bytes."""
+    return entry[0] == "|u1" and isinstance(entry[1], list) and len(entry[1]) == 3
 
 
 def read_schema(folder: Path) -> tuple[str, Entries]:
@@ -51,11 +58,17 @@ def check_entries(entries: Entries, place: str) -> Entries:
     Raises:
         BufferError: An entry is unknown or missing, or its type or shape is not one of numbers.
     """
-    required = set(map(entry_name, ENTRIES.keys() - LATER.keys()))
+    required = set(map(entry_name, OF_EVERY_STEP)) - LATER.keys()
     optional = set(map(entry_name, OPTIONAL)) | LATER.keys()
 
+    # what is observed: a picture, or an entry that has a follower
+    others = entries.keys() - required - optional
+    observed = {name for name in others if NAME.fullmatch(name)}
+    followers = {f"next/{name}" for name in observed if not is_picture(entries[name])}
+    required |= followers | (set() if observed else {VECTOR[0]})
+
     # names
-    if unknown := sorted(entries.keys() - required - optional):
+    if unknown := sorted(others - observed - followers):
         raise BufferError(f"{place} has the unknown entry {unknown[0]!r}; the entries of steps are in mile.transitions")
     if missing := sorted(required - entries.keys()):
         raise BufferError(f"{place} lacks the entry '{missing[0]}'; the entries of steps are in mile.transitions")

@@ -26,7 +26,7 @@ def share_episodes(buffer: InterventionBuffer) -> None:
     # steps of the episodes that this rank is the first to have, and others lack
     offer: dict[tuple[int, int], Any] = {}
     for key in sorted(set(own) - everywhere - earlier_ranks):
-        offer[key] = buffer.steps[own[key].rows].clone()
+        offer[key] = buffer.read(own[key])
     offers: list[Any] = [None] * ranks
     dist.all_gather_object(offers, offer)
 

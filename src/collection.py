@@ -12,7 +12,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
-from mile.envs import InterventionTransform, policy_kind, schedule_of
+from mile.envs import InterventionTransform, observed_by, policy_kind, schedule_of
 from mile.envs.players import BLOCK_LENGTH, Batches, InProcess, Player, RobotPolicy, WorkerDiedError, player_of
 from mile.humans import DiscardedError
 from mile.policies import Policy
@@ -124,7 +124,7 @@ def _whole_episodes(env: EnvBase, collected: Batches, wanted: list[int]) -> Iter
     with closing(collected) as batches:
         for batch in batches:
             before = history.length
-            history.append(batch)
+            history.append(_newest_pictures(batch))
 
             # cut the episodes that end in this batch, in the order of their last steps
             for step, copy in batch["next", "done"].reshape(batch.shape).T.nonzero().tolist():
@@ -138,30 +138,48 @@ def _whole_episodes(env: EnvBase, collected: Batches, wanted: list[int]) -> Iter
                 return
 
 
+def _newest_pictures(batch: TensorDictBase) -> TensorDictBase:
+    """Return collected steps `[copies, steps]` with the newest picture of each stack alone."""
+    batch = batch.copy()
+    for key, value in list(batch.items(True, True)):
+        if value.dtype == torch.uint8 and value.ndim == 6:  # [copies, steps, stack, height, width, channels]
+            batch[key] = value[:, :, -1]
+    return batch
+
+
 def _deploy(env: EnvBase, policy: Policy, deterministic: bool) -> RobotPolicy:
     """Return a copy in float64 that acts: rounding, which differs between batch sizes, must not make another episode.
 
     Raises:
         ValueError: The policy does not fit the environment.
     """
-    kind, observation_dim, action_dim = policy_kind(env, policy.sees)
-    own_dims = policy.architecture["observation_dim"], policy.architecture["action_dim"]
-    if policy.is_discrete != kind.is_discrete or own_dims != (observation_dim, action_dim):
+    kind, shape = policy_kind(env, policy.in_keys)
+    own: dict[str, Any] = {name: policy.architecture.get(name) for name in shape}
+    if "pictures" in shape:
+        pictures = policy.architecture.get("pictures", {})
+        own["pictures"] = {name: {"shape": list(encoding["shape"])} for name, encoding in pictures.items()}
+    if policy.is_discrete != kind.is_discrete or own != shape:
         raise ValueError(
-            f"the environment needs a {kind.__name__} with observation_dim {observation_dim} and action_dim "
-            f"{action_dim}, got a {type(policy).__name__} with {own_dims[0]} and {own_dims[1]}"
+            f"the environment needs a {kind.__name__} with {_words(shape)}, got a {type(policy).__name__} with "
+            f"{_words(own)}"
         )
-    return partial(_act, deepcopy(policy).cpu().double(), deterministic)  # MPS has no float64
+    return partial(_act, deepcopy(policy).cpu().double(), deterministic, env.action_spec.dtype)  # MPS has no float64
 
 
-def _act(policy: Policy, deterministic: bool, step: TensorDictBase) -> TensorDictBase:
+def _words(shape: dict[str, Any]) -> str:
+    """Return the shape of a policy in words."""
+    return " and ".join(f"{name} {value}" for name, value in shape.items())
+
+
+def _act(policy: Policy, deterministic: bool, dtype: torch.dtype, step: TensorDictBase) -> TensorDictBase:
     """Set "action" in a step `[copies]` of an environment."""
-    observation = step[policy.sees]
-    if not observation.isfinite().all():
-        broken = observation[~observation.isfinite().all(-1)].reshape(-1, observation.shape[-1])[0]
-        raise TransitionError(f"'{policy.sees}' must be finite, got {broken.tolist()}")
-    action = policy.act(observation.double(), step.get("robot_noise", None), deterministic)
-    return step.set("action", action.to(observation.dtype) if action.is_floating_point() else action)
+    for name in policy.in_keys:
+        value = step[name]
+        if value.is_floating_point() and not value.isfinite().all():
+            broken = value[~value.isfinite().all(-1)].reshape(-1, value.shape[-1])[0]
+            raise TransitionError(f"'{name}' must be finite, got {broken.tolist()}")
+    action = policy.act(*policy.inputs(step), noise=step.get("robot_noise", None), deterministic=deterministic)
+    return step.set("action", action.to(dtype))
 
 
 def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
@@ -171,10 +189,8 @@ def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: in
 
     # what every environment and the collector know
     steps = {
-        "observation": collected["observation"],
         "robot_action": action,
         "next": {
-            "observation": outcome["observation"],
             "success": outcome.get("success", torch.zeros(length, dtype=torch.bool)),
             "reward": outcome["reward"].squeeze(-1),
             "terminated": outcome["terminated"].squeeze(-1),
@@ -186,8 +202,8 @@ def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: in
         "timestamp": collected["timestamp"],
     }
 
-    # what only some simulators report
-    for key in REPORTED.keys() & collected.keys():
+    # what is observed, and what only some simulators report
+    for key in (*observed_by(env), *(REPORTED.keys() & collected.keys())):
         steps[key], steps["next"][key] = collected[key], outcome[key]
 
     # what the human did

@@ -3,6 +3,8 @@
 A recording is a TensorDict of batch size `[steps]` in which everything at index t belongs to step t.
 """
 
+from collections.abc import Sequence
+
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -10,9 +12,11 @@ from torch import Tensor
 DEMONSTRATION = -1  # the `round` of episodes that a human acted in alone, before the first deployment
 NO_ACTION = -1  # a discrete human_action where the human did not act; NaN if actions are continuous
 
-# entry: shape of one step (without what the environment decides), unit or meaning
+# Entry: shape of one step (without what the environment decides), unit or meaning. In the place of `observation` there
+# are other entries where an environment shows pictures (`pixels`, [height, width, channels] uint8), or several things
+# by name; each has its follower under "next".
 ENTRIES = {
-    "observation": "[observation_dim], what robot and human see",
+    "observation": "[observation_dim], what is observed, where an environment shows one vector",
     "robot_action": "[action_dim] or [], what the robot proposed, always",
     "human_action": "like robot_action, what the human did; NaN (discrete: -1) where they did not act",
     "intervened": "[] bool, ν",
@@ -40,7 +44,9 @@ REPORTED = {
 LATER = {"attended": True, "asked": False}
 OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED}
 
-FINITE = ("observation", ("next", "observation"), "robot_action", "executed_action", ("next", "reward"))
+VECTOR = ("observation",)
+OF_EVERY_STEP = tuple(key for key in ENTRIES if key not in (*VECTOR, ("next", *VECTOR)))
+FINITE = ("robot_action", "executed_action", ("next", "reward"))  # and what is observed
 
 
 class TransitionError(ValueError):
@@ -57,14 +63,17 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
         raise TransitionError("at least one step is expected, got none")
 
     # entries
-    present, expected = set(steps.keys(True, True)) - OPTIONAL, set(ENTRIES)
+    present, names = set(steps.keys(True, True)) - OPTIONAL, observed(steps)
+    following = {("next", name) for name in names}
+    expected = set(OF_EVERY_STEP) | set(names or VECTOR) | following
     if present != expected:
-        missing = sorted(map(str, expected - present))
-        unknown = sorted(map(str, present - expected))
+        missing, unknown = sorted(map(str, expected - present)), sorted(map(str, present - expected))
         raise TransitionError(f"steps lack {missing} and have unknown {unknown}")
 
     # finite numbers
-    for key in FINITE:
+    for key in (*FINITE, *names, *following):
+        if not steps[key].is_floating_point():
+            continue
         infinite = (~torch.isfinite(steps[key])).reshape(len(steps), -1).any(-1)  # [steps]
         if infinite.any():
             first = infinite.nonzero()[0, 0]
@@ -78,6 +87,17 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     if (steps["intervened"] & ~steps["attended"]).any() or (steps["asked"] & ~steps["attended"]).any():
         raise TransitionError("'intervened' and 'asked' may be true only where 'attended' is")
     return steps
+
+
+def observed(steps: TensorDictBase) -> tuple[str, ...]:
+    """Return the names of the entries that are observed, in alphabetical order."""
+    names = {key for key in steps.keys() if isinstance(key, str)}
+    return tuple(sorted(names - set(OF_EVERY_STEP) - REPORTED.keys() - {"next"}))
+
+
+def is_picture(value: Tensor) -> bool:
+    """Return whether an entry of steps `[steps]` holds pictures, `[steps, height, width, channels]` uint8."""
+    return value.dtype == torch.uint8 and value.ndim == 4
 
 
 def no_action(robot_action: Tensor) -> Tensor:
@@ -128,11 +148,12 @@ def action_taken(steps: TensorDictBase) -> Tensor:
     return torch.where(mask, steps["human_action"], robot_action)
 
 
-def for_torchrl(steps: TensorDictBase, reward: Tensor) -> TensorDict:
+def for_torchrl(steps: TensorDictBase, in_keys: Sequence[str], reward: Tensor) -> TensorDict:
     """Return recorded steps `[steps]` in the form of TorchRL's losses.
 
     Args:
         steps: Recorded steps, of which the executed action becomes the action.
+        in_keys: Entries that are observed.
         reward: Reward of each step in place of the recorded one, `[steps]`.
     """
     # TorchRL's form of a scalar is [steps, 1]
@@ -145,11 +166,7 @@ def for_torchrl(steps: TensorDictBase, reward: Tensor) -> TensorDict:
         "reward": reward.unsqueeze(-1),
     }
 
-    return TensorDict(
-        {
-            "observation": steps["observation"],
-            "action": steps["executed_action"],
-            "next": {"observation": steps["next", "observation"], **outcome},
-        },
-        steps.batch_size,
-    )
+    transitions = TensorDict({"action": steps["executed_action"], "next": outcome}, steps.batch_size)
+    for name in in_keys:
+        transitions[name], transitions["next", name] = steps[name], steps["next", name]
+    return transitions

@@ -50,7 +50,7 @@ def estimate_cost(
     steps = collect_episodes(env, policy, num_episodes, seed=seed)
 
     with torch.no_grad():
-        human, robot = expert(steps[expert.sees]), mental_model(steps[mental_model.sees])
+        human, robot = expert.at(steps), mental_model.at(steps)
         gap = expected_gap(human, robot).double()
         scale = gap_scale(gap, relative_scale)
 
@@ -78,7 +78,7 @@ def estimate_spread(env: EnvBase, policy: Policy, expert: Policy, num_episodes: 
     """
     steps = collect_episodes(env, policy, num_episodes, seed=seed)
     with torch.no_grad():
-        return float(action_spread(expert(steps[expert.sees])).double().mean())
+        return float(action_spread(expert.at(steps)).double().mean())
 
 
 def check_targets(target_ratio: float, relative_scale: float) -> None:

@@ -76,8 +76,8 @@ def calibrate_cost(
     # the scale, from the gap where the robot acts alone
     steps = collect_episodes(env, policy, num_episodes, seed=seed)
     with torch.no_grad():
-        own = expert(steps[expert.sees])
-        gap = expected_gap(own, mental_model(steps[mental_model.sees])).double()
+        own = expert.at(steps)
+        gap = expected_gap(own, mental_model.at(steps)).double()
         spread = float(action_spread(own).double().mean())
     low, high = float(gap.min()), float(gap.max())
     scale = noise * gap_scale(gap, relative_scale)

@@ -226,8 +226,8 @@ class _Step:
 def _attempts(human: SimulatedHuman, steps: TensorDict) -> tuple[Gap, Attempts]:
     """Return the gap in every step of recorded attempts, and the attempts, `[attempts, T]`."""
     rows, valid = attempt_rows(steps)
-    padded: Any = steps.select(human.sees, "intervened", "executed_action")[rows]
-    gap = human.gap(padded[human.sees].double())
+    padded: Any = steps.select(*human.in_keys, "intervened", "executed_action")[rows]
+    gap = human.gap(padded)
     return gap, Attempts(padded["intervened"], valid, padded["executed_action"])
 
 

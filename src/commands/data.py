@@ -113,7 +113,7 @@ def _find_episode(buffer: InterventionBuffer, round_number: int | None, number: 
     """Return the steps of the first recorded episode with this number (and round, unless it is None)."""
     for episode in buffer.episodes:
         if episode.episode == number and round_number in (None, episode.round):
-            return buffer.steps[episode.rows]
+            return buffer.read(episode)
     present = ", ".join(f"{episode.episode} (round {episode.round})" for episode in sorted(buffer.episodes))
     raise ValueError(f"there is no such episode; there are {present}")
 

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from mile.envs.observations import Observed
 from mile.transitions import TransitionError
 
 PARKED = -1  # number of the episode of a copy that has none left to play
@@ -42,7 +43,7 @@ class ScheduledEpisodes(gym.Wrapper):
     Each `reset` takes the schedule's next episode and seeds the simulator from (seed, episode). A copy that has
     none left is parked: its steps do nothing and cost nothing, while the others finish. The observation is a dict of
 
-    * `observation`: the simulator's observation;
+    * what the simulator shows: `observation`, or the entries of `Observed`;
     * `episode`: the episode's number, −1 when parked;
     * `robot_noise`: fresh uniform numbers in [0, 1) for sampling the robot's action, one for each of its parts;
     * `human_noise`: the same for a simulated human, after one number for the decision to intervene;
@@ -54,9 +55,10 @@ class ScheduledEpisodes(gym.Wrapper):
     Args:
         env: One simulator.
         schedule: Schedule that all copies of the simulator share.
+        stack: Number of newest pictures in an observation; see `Observed`.
     """
 
-    def __init__(self, env: gym.Env, schedule: EpisodeSchedule) -> None:
+    def __init__(self, env: gym.Env, schedule: EpisodeSchedule, stack: int = 1) -> None:
         super().__init__(env)
         self.schedule = schedule
         self.episode = PARKED
@@ -65,10 +67,10 @@ class ScheduledEpisodes(gym.Wrapper):
         self.rng = np.random.default_rng(0)
 
         # before the first reset
-        space, action = env.observation_space, env.action_space
-        assert isinstance(space, gym.spaces.Box)
+        action = env.action_space
+        self.observed = Observed(env.observation_space, stack)
         self.action_parts = action.shape[0] if isinstance(action, gym.spaces.Box) else 1
-        self.last = np.zeros(space.shape, space.dtype)
+        self.last = self.observed.nothing()
         reports: dict[str, gym.spaces.Box] = getattr(env.unwrapped, "reports", {})
         self.reported: dict[str, NDArray[Any]] = {}
         for name, report in reports.items():
@@ -76,7 +78,7 @@ class ScheduledEpisodes(gym.Wrapper):
 
         # space of the observations
         spaces: dict[str, gym.Space] = {
-            "observation": gym.spaces.Box(-np.inf, np.inf, self.last.shape, self.last.dtype.type),
+            **self.observed.spaces,
             "episode": gym.spaces.Box(PARKED, np.iinfo(np.int64).max, (), np.int64),
             "robot_noise": gym.spaces.Box(0, 1, (self.action_parts,), np.float32),
             "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
@@ -90,7 +92,8 @@ class ScheduledEpisodes(gym.Wrapper):
         self.episode_return = 0.0
         if self.episode != PARKED:
             self.rng = np.random.default_rng((self.schedule.seed, self.episode))
-            self.last, info = self.env.reset(seed=int(self.rng.integers(2**31)), options=options)
+            observation, info = self.env.reset(seed=int(self.rng.integers(2**31)), options=options)
+            self.last = self.observed.begin(observation)
             self._keep_reports(info)
         return self._observe(success=False), {}
 
@@ -105,7 +108,8 @@ class ScheduledEpisodes(gym.Wrapper):
         if not np.isfinite(action).all():
             raise TransitionError(f"an action must be finite, got {action} in episode {self.episode}")
 
-        self.last, reward, terminated, truncated, info = self.env.step(action)
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.last = self.observed.entries(observation)
         self.episode_return += float(reward)
         self._keep_reports(info)
         success = bool(info.get("success", False))
@@ -119,8 +123,9 @@ class ScheduledEpisodes(gym.Wrapper):
 
     def _observe(self, success: bool) -> dict[str, Any]:
         noise = self.rng.random(1 + 2 * self.action_parts, dtype=np.float32)
-        return self.reported | {
-            "observation": self.last,
+        return {
+            **self.reported,
+            **self.last,
             "episode": self.episode,
             "robot_noise": noise[: self.action_parts],
             "human_noise": noise[self.action_parts :],

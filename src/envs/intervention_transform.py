@@ -40,7 +40,7 @@ class InterventionTransform(Transform):
     WRITTEN = ("intervened", "human_action", "executed_action", "intervention_prob", "attended", "asked")
 
     def __init__(self, human: Human | None, oversight: Oversight | None = None) -> None:
-        super().__init__(in_keys=["observation"], out_keys=list(self.WRITTEN))
+        super().__init__(in_keys=["action"], out_keys=list(self.WRITTEN))
         self.human = human
         self.oversight = oversight
         self._written: dict[str, Tensor] = {}
@@ -83,7 +83,7 @@ class InterventionTransform(Transform):
         if self.human is None:
             nothing = torch.zeros(self.parent.batch_size)
             return Decision(nothing.bool(), tensordict["action"], nothing)
-        entries = tensordict.select(self.human.sees, "human_noise", strict=False)  # never the robot's action
+        entries = tensordict.select(*self.human.in_keys, "human_noise", strict=False)  # never the robot's action
         if self.oversight is not None:
             entries.update({"attended": attention.attended, "asked": attention.requested})
         decision = self.human.decide(entries)

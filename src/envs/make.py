@@ -1,12 +1,13 @@
 """Environments by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 from torchrl.data import Categorical
@@ -15,6 +16,7 @@ from torchrl.envs import EnvBase, GymWrapper
 from mile.envs.episodes import PARKED, EpisodeSchedule, ScheduledEpisodes
 from mile.envs.metaworld import MetaWorld
 from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
+from mile.transitions import VECTOR
 
 
 class ScheduledEnv(GymWrapper):
@@ -34,6 +36,11 @@ class ScheduledEnv(GymWrapper):
     def schedule(self) -> EpisodeSchedule:
         """Schedule that all copies share."""
         return self._env.envs[0].schedule
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Entries of a step that the simulator shows to a robot: "observation", or others by name."""
+        return tuple(self._env.envs[0].observed.spaces)
 
     @property
     def metric(self) -> Literal["success", "return"]:
@@ -72,15 +79,18 @@ ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
 }
 
 
-def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None, **options: Any) -> ScheduledEnv:
+def make_env(
+    name: str, num_envs: int = 1, seed: int = 0, collector: Any = None, stack: int = 1, **options: Any
+) -> ScheduledEnv:
     """Make a batched environment.
 
     Args:
         name: "lunarlander", "button_press", "drawer_open", "peg_insert", "widowx_peg", any other task of
-            Meta-World ("door-open-v3"), or any Gymnasium id with a vector observation.
+            Meta-World ("door-open-v3"), or any Gymnasium id whose observations have a fixed size.
         num_envs: Number of copies that step together.
         seed: Seed of the episodes; episode i of a seed is the same for every num_envs.
         collector: One of `mile.envs.players`, which plays the episodes; None: this process plays them.
+        stack: Number of newest pictures that an observation holds, where it has any.
         options: Arguments of the simulator's constructor, such as `render_mode="rgb_array"`.
 
     Returns:
@@ -94,13 +104,13 @@ def make_env(name: str, num_envs: int = 1, seed: int = 0, collector: Any = None,
     make_simulator, schedule = simulator(name), EpisodeSchedule(seed)
 
     def make_copy() -> gym.Env:
-        return ScheduledEpisodes(make_simulator(**options), schedule)
+        return ScheduledEpisodes(make_simulator(**options), schedule, stack)
 
     vector = SyncVectorEnv([make_copy] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     env = ScheduledEnv(vector, categorical_action_encoding=True)
     env.name = name
     env.player = collector
-    env.recipe = partial(make_env, name, num_envs, seed, **options)
+    env.recipe = partial(make_env, name, num_envs, seed, stack=stack, **options)
     return env
 
 
@@ -142,36 +152,62 @@ def environment_spaces(name: str) -> tuple[gym.Space, gym.Space]:
         return env.observation_space, env.action_space
 
 
-def make_policy(env: EnvBase, sees: str = "observation", **options: Any) -> Policy:
+def make_policy(
+    env: EnvBase, in_keys: Sequence[str] | None = None, encoder: Mapping[str, Any] | None = None, **options: Any
+) -> Policy:
     """Make a policy with random weights that fits an environment's observations and actions.
 
     Args:
         env: Environment; a `CategoricalPolicy` fits discrete actions, a `GaussianPolicy` continuous ones.
-        sees: Entry of a step that the policy acts on; see `Policy`.
+        in_keys: Entries of a step that the policy acts on; None: all that the environment shows.
+        encoder: Further arguments of the `PictureEncoder` of each picture.
         options: Further arguments of the policy; `hidden_dims` are Table I's by default.
 
     Raises:
         ValueError: The environment's steps have no such entry.
     """
-    kind, observation_dim, action_dim = policy_kind(env, sees)
-    policy = kind(observation_dim, action_dim, **options)
-    policy.sees = sees
+    kind, shape = policy_kind(env, in_keys)
+    for encoding in shape.get("pictures", {}).values():
+        encoding.update(encoder or {})
+    policy = kind(**shape, **options)
+    policy.in_keys = observed_by(env) if in_keys is None else tuple(in_keys)
     return policy
 
 
+def observed_by(env: EnvBase) -> tuple[str, ...]:
+    """Return the entries of a step that a robot observes in an environment, transformed or not."""
+    return getattr(env, "observed", VECTOR)
+
+
 def policy_kind(
-    env: EnvBase, sees: str = "observation"
-) -> tuple[type[CategoricalPolicy] | type[GaussianPolicy], int, int]:
-    """Return the class of policy that fits an environment, and its observation_dim and action_dim.
+    env: EnvBase, in_keys: Sequence[str] | None = None
+) -> tuple[type[CategoricalPolicy] | type[GaussianPolicy], dict[str, Any]]:
+    """Return the class of policy that fits an environment, and its observation_dim, action_dim and pictures.
+
+    Args:
+        env: Environment.
+        in_keys: Entries of a step that the policy acts on; None: all that the environment shows.
 
     Raises:
-        ValueError: The environment's steps have no entry `sees`.
+        ValueError: The environment's steps have no such entry.
     """
-    if sees not in env.observation_spec.keys():
-        name = getattr(env, "name", env)
-        raise ValueError(f"a policy that sees '{sees}' does not fit '{name}', which has no such entry")
-    observation_dim = env.observation_spec[sees].shape[-1]
+    # what is observed
+    observation_dim, pictures = 0, {}
+    for name in observed_by(env) if in_keys is None else in_keys:
+        if name not in env.observation_spec.keys():
+            place, present = getattr(env, "name", env), ", ".join(observed_by(env))
+            raise ValueError(f"a policy that acts on '{name}' does not fit '{place}', which shows {present}")
+        entry = env.observation_spec[name]
+        if entry.dtype == torch.uint8:
+            pictures[name] = {"shape": list(entry.shape[-4:])}
+        else:
+            observation_dim += entry.shape[-1]
+
+    # what is done
     action = env.action_spec
+    shape: dict[str, Any] = {"observation_dim": observation_dim}
+    if pictures:
+        shape["pictures"] = pictures
     if isinstance(action, Categorical):
-        return CategoricalPolicy, observation_dim, int(action.n)
-    return GaussianPolicy, observation_dim, action.shape[-1]
+        return CategoricalPolicy, {**shape, "action_dim": int(action.n)}
+    return GaussianPolicy, {**shape, "action_dim": action.shape[-1]}

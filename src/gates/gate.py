@@ -180,4 +180,4 @@ def threshold(score: Score, steps: TensorDictBase, share: float) -> float:
 
 def as_proposed(steps: TensorDictBase) -> TensorDictBase:
     """Return recorded steps as a score sees them: with the robot's action as `action`."""
-    return steps.select("observation").set("action", steps["robot_action"])
+    return steps.copy().set("action", steps["robot_action"])

@@ -38,7 +38,7 @@ class Score(ABC):
         """Return the score, `[*batch]` float64.
 
         Args:
-            step: Entries of a step: `observation`, the robot's `action`, and perhaps `human_noise`; `[*batch]`.
+            step: Entries of a step: what policies observe, the robot's `action`, and perhaps `human_noise`; `[*batch]`.
         """
 
 
@@ -77,9 +77,8 @@ class InterventionProbability(Score):
     @torch.no_grad()
     def __call__(self, step: TensorDictBase) -> Tensor:
         """Return p(ν=1|s); see `Score.__call__`."""
-        observation = step["observation"].double()
         _, log_intervene = intervention_log_probs(
-            self.policy(observation), self.mental_model(observation), self.cost, self.scale
+            self.policy.at(step), self.mental_model.at(step), self.cost, self.scale
         )
         return log_intervene.exp()
 
@@ -100,26 +99,27 @@ class Variance(Score):
     def learn(self, method: Learner, steps: TensorDictBase) -> None:
         """Clone the ensemble anew; see `Score.learn`."""
         watched: Any = steps[attended(steps)]
-        observation, action = watched["observation"], action_taken(watched)
+        action = action_taken(watched)
         shape = method.policy.architecture
         kind = CategoricalPolicy if method.policy.is_discrete else GaussianPolicy
+        sizes = {name: shape[name] for name in ("observation_dim", "action_dim", "hidden_dims")}
 
         self.ensemble = []
         for member in range(self.members):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(member)
-                policy = kind(shape["observation_dim"], shape["action_dim"], hidden_dims=shape["hidden_dims"])
+                policy = kind(**sizes, pictures=shape.get("pictures"))
+                policy.in_keys = method.policy.in_keys
                 rows = torch.randint(len(watched), (len(watched),))
-            clone_policy(policy, observation[rows], action[rows], steps=self.steps, seed=member)
+            clone_policy(policy, watched[rows], action[rows], steps=self.steps, seed=member)
             self.ensemble.append(policy.double())
 
     @torch.no_grad()
     def __call__(self, step: TensorDictBase) -> Tensor:
         """Return the variance over members, the mean over an action's parts (or probabilities)."""
-        observation = step["observation"].double()
         actions = []
         for policy in self.ensemble:
-            distribution: Any = policy(observation)
+            distribution: Any = policy.at(step)
             actions.append(distribution.probs if policy.is_discrete else mode(distribution))
         return torch.stack(actions).var(0).mean(-1)
 
@@ -143,7 +143,7 @@ class Risk(Score):
         def error(value: ActionValue, batch: TensorDictBase, following: Tensor) -> Tensor:
             succeeded = batch["next", "success"].float()
             target = succeeded + self.discount * (1 - succeeded) * following.clamp(0, 1)
-            return (value(batch["observation"], batch["executed_action"]) - target).square()
+            return (value(batch, batch["executed_action"]) - target).square()
 
         self.value = learn_values(method.policy, steps, error, updates=self.updates).double()
 
@@ -151,7 +151,7 @@ class Risk(Score):
     def __call__(self, step: TensorDictBase) -> Tensor:
         """Return the risk; see `Score.__call__`."""
         assert self.value is not None
-        return 1 - self.value(step["observation"].double(), step["action"])
+        return 1 - self.value(step, step["action"])
 
 
 class ProxyValue(Score):
@@ -175,12 +175,12 @@ class ProxyValue(Score):
         """Learn the values anew, for the present policy; see `Score.learn`."""
 
         def error(value: ActionValue, batch: TensorDictBase, following: Tensor) -> Tensor:
-            observation, acted, robot_action = batch["observation"], batch["intervened"], batch["robot_action"]
-            of_executed, of_robot = value(observation, batch["executed_action"]), value(observation, robot_action)
+            acted, robot_action = batch["intervened"], batch["robot_action"]
+            of_executed, of_robot = value(batch, batch["executed_action"]), value(batch, robot_action)
             corrected = acted & (distance(robot_action, action_taken(batch)) > self.epsilon)
             return (
                 (of_executed - self.discount * following).square()
-                + torch.where(acted, (value(observation, action_taken(batch)) + 1).square(), 0.0)
+                + torch.where(acted, (value(batch, action_taken(batch)) + 1).square(), 0.0)
                 + torch.where(corrected, (of_robot - 1).square(), 0.0)
             )
 
@@ -190,7 +190,7 @@ class ProxyValue(Score):
     def __call__(self, step: TensorDictBase) -> Tensor:
         """Return the proxy value of the robot's action; see `Score.__call__`."""
         assert self.value is not None
-        return self.value(step["observation"].double(), step["action"])
+        return self.value(step, step["action"])
 
 
 def distance(robot_action: Tensor, human_action: Tensor) -> Tensor:

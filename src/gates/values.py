@@ -30,11 +30,11 @@ class ActionValue(nn.Module):
         self.network = QNetwork(deepcopy(policy))  # pyright: ignore
         self.actions = policy.architecture["action_dim"] if policy.is_discrete else None
 
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return Q, `[*batch]`."""
+    def forward(self, steps: TensorDictBase, action: Tensor) -> Tensor:
+        """Return Q, `[*batch]`, of actions in steps `[*batch]`."""
         if self.actions is not None:
             action = one_hot(action, self.actions)
-        return self.network(observation, action.to(observation.dtype)).squeeze(-1)
+        return self.network.of(steps, action.to(self.network.normalizer.mean.dtype))
 
 
 Error = Callable[[ActionValue, TensorDictBase, Tensor], Tensor]
@@ -60,14 +60,14 @@ def learn_values(policy: Policy, steps: TensorDictBase, error: Error, updates: i
     # what the policy does next
     after: Any = steps["next"]
     with torch.no_grad():
-        next_action = policy.act(after["observation"])
+        next_action = policy.act(*policy.inputs(after))
     goes_on = ~(after["terminated"] | after["success"])
 
     generator = torch.Generator().manual_seed(0)
     for _ in range(updates):
         rows = torch.randint(len(steps), (BATCH_SIZE,), generator=generator)
         with torch.no_grad():
-            following = average(after["observation"][rows], next_action[rows]) * goes_on[rows]
+            following = average(after[rows], next_action[rows]) * goes_on[rows]
         loss = error(value, steps[rows], following).mean()  # pyright: ignore
         optimizer.zero_grad()
         loss.backward()

@@ -31,20 +31,20 @@ class Human(Protocol):
     get hold none. A human may have a state, one for each copy of the environment.
 
     Attributes:
-        sees: Entry of a step that the human decides by.
+        in_keys: Entries of a step that the human decides by.
     """
 
-    sees: str = "observation"
+    in_keys: tuple[str, ...] = ("observation",)
 
     def decide(self, step: TensorDictBase) -> Decision:
         """Decide in one step.
 
         Args:
-            step: Entries of the step, `[*batch]`: the one that the human sees, `[*batch, observation_dim]`; and perhaps
-                `human_noise`, uniform numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action
-                parts]`, by which an episode can be repeated. Without them, draws come from torch's global generator.
-                Where there is an `Oversight`, `attended` and `asked`, `[*batch]` bool: copies that the human attends,
-                in which alone they can intervene, and those of them in which they are asked to act.
+            step: Entries of the step, `[*batch]`: those that the human observes; and perhaps `human_noise`, uniform
+                numbers in [0, 1) for the decision and for the action, `[*batch, 1 + action parts]`, by which an episode
+                can be repeated. Without them, draws come from torch's global generator. Where
+                there is an `Oversight`, `attended` and `asked`, `[*batch]` bool: copies that the human attends, in
+                which alone they can intervene, and those of them in which they are asked to act.
 
         Raises:
             DiscardedError: The episode is to be played again.

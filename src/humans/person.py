@@ -40,9 +40,10 @@ class Person(Human):
         show_prediction: Show the person the probability that the model expects them to intervene with.
 
     Attributes:
-        predict: Function that returns the current model's p(ν=1|s), `[*batch]`, for observations `[*batch,
-            observation_dim]`; its values are recorded. An `OnlinePrediction` hears of every episode and step, too, and
-            returns p(ν=1) given the steps before. None: there is no prediction.
+        in_keys: Entries of a step that the prediction is made from.
+        predict: Function that returns the current model's p(ν=1|s), `[*batch]`, in a step; its values are recorded. An
+            `OnlinePrediction` hears of every episode and step, too, and returns p(ν=1) given the steps before. None:
+            there is no prediction.
         progress: Function that returns further entries of the status, such as the round.
         watching: Whether the person only watches and cannot take control.
         title: Title that the console shows instead of the round; None: the round is shown.
@@ -70,7 +71,7 @@ class Person(Human):
         self.show_prediction = show_prediction
 
         # set by others
-        self.predict: Callable[[Tensor], Tensor] | OnlinePrediction | None = None
+        self.predict: Callable[[TensorDictBase], Tensor] | OnlinePrediction | None = None
         self.progress: Callable[[], dict[str, Any]] = dict
         self.watching = False
         self.title: str | None = None
@@ -110,10 +111,9 @@ class Person(Human):
             SystemExit: The person wants to stop.
         """
         # what the model expects
-        observation = step[self.sees]
-        prob = torch.full(observation.shape[:-1], torch.nan)
+        prob = torch.full(step.batch_size, torch.nan)
         if self.predict is not None:
-            prob = self.predict(observation.float()).reshape(prob.shape)
+            prob = self.predict(step.select(*self.in_keys)).reshape(prob.shape)
 
         # which robot, and whether it asks for help
         intervened = torch.zeros(prob.shape, dtype=torch.bool)

@@ -69,9 +69,10 @@ class SimulatedHuman(nn.Module, Human):
     ) -> None:
         super().__init__()
         check_cost_and_scale(cost, scale)
-        if expert.sees != mental_model.sees:
-            raise ValueError(f"the expert sees '{expert.sees}', the mental model '{mental_model.sees}'; choose one")
-        self.sees = expert.sees
+        if expert.in_keys != mental_model.in_keys:
+            own, expected = ", ".join(expert.in_keys), ", ".join(mental_model.in_keys)
+            raise ValueError(f"the expert observes '{own}', the mental model '{expected}'; choose one")
+        self.in_keys = expert.in_keys
         self.expert = deepcopy(expert).cpu().double()
         self.mental_model = self.first_impression = deepcopy(mental_model).cpu().double()
         self.cost = self.first_cost = cost
@@ -97,7 +98,7 @@ class SimulatedHuman(nn.Module, Human):
     def decide(self, step: TensorDictBase) -> Decision:
         """Decide for a step `[*batch]`; see `Human.decide`."""
         # p(ν=1|s), Eq. 2, given the steps before
-        gap = self.gap(step[self.sees].double())
+        gap = self.gap(step)
         batch = gap.human.batch_shape
         state = self.timing.begin(batch) if self._state is None else self._state
         (_, log_prob), self._state = self.timing.decide(state, gap, self.cost)
@@ -121,9 +122,9 @@ class SimulatedHuman(nn.Module, Human):
         gap, intervened = self._moment
         self._state = self.timing.after(self._state, gap, intervened, executed_action)
 
-    def gap(self, observation: Tensor) -> Gap:
-        """Return the gap between the expert's actions and those expected of the robot, `[*batch]`."""
-        expert, expected = self.expert(observation), self.mental_model(observation)
+    def gap(self, steps: TensorDictBase) -> Gap:
+        """Return the gap between the expert's actions and those expected of the robot in steps, `[*batch]`."""
+        expert, expected = self.expert.at(steps), self.mental_model.at(steps)
         if isinstance(self.timing, Believing):
             expected = stack_hypotheses([expected, expert, knows_nothing(expert)])
         return Gap(expert, expected, self.scale)
@@ -148,9 +149,9 @@ class HesitantHuman(SimulatedHuman):
 
     def __init__(self, expert: Policy, *arguments: Any, **options: Any) -> None:
         super().__init__(expert, *arguments, **options)
-        observation = torch.zeros(expert.architecture["observation_dim"], dtype=torch.float64)
         with torch.no_grad():
-            scaled_by(self.expert(observation), observation.new_zeros(()))
+            embedding = torch.zeros(expert.embedding_dim, dtype=torch.float64)
+            scaled_by(self.expert.distribution(embedding), embedding.new_zeros(()))  # pyright: ignore
 
     def _actions(self, expert: Distribution, log_prob: Tensor) -> Distribution:
         return scaled_by(expert, log_prob)

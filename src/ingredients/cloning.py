@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs import EnvBase
 
@@ -16,7 +17,7 @@ from mile.policies import CategoricalPolicy, Policy
 
 def clone_policy(
     policy: Policy,
-    observations: Tensor,
+    observed: TensorDictBase,
     actions: Tensor,
     *,
     steps: int,
@@ -28,7 +29,7 @@ def clone_policy(
 
     Args:
         policy: Policy to train, in place.
-        observations: Observations, `[steps, observation_dim]`.
+        observed: Steps `[steps]` with the entries that the policy acts on.
         actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`.
         steps: Number of gradient steps of Adam.
         learning_rate: Learning rate at the start; it falls to a tenth by a cosine.
@@ -39,22 +40,22 @@ def clone_policy(
         Mean NLL over all rows at the end, nats.
     """
     # optimiser
-    policy.normalizer.fit(observations)
+    policy.fit_normalizer(observed)
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, learning_rate / 10)
 
     # train
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
-        rows = torch.randint(len(observations), (batch_size,), generator=generator)
-        loss = -policy(observations[rows]).log_prob(actions[rows]).mean()
+        rows = torch.randint(len(observed), (batch_size,), generator=generator)
+        loss = -policy.at(observed[rows]).log_prob(actions[rows]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
 
     with torch.no_grad():
-        return float(-policy(observations).log_prob(actions).mean())
+        return float(-policy.at(observed).log_prob(actions).mean())
 
 
 def clone_rollouts(
@@ -74,7 +75,7 @@ def clone_rollouts(
         The student, and its number of gradient steps.
     """
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
-    clone_policy(student, rollouts[student.sees], rollouts["robot_action"], steps=steps, seed=seed)
+    clone_policy(student, rollouts, rollouts["robot_action"], steps=steps, seed=seed)
     return student, steps
 
 
@@ -97,7 +98,7 @@ def squashed_clone(
     student = make_policy(env, hidden_dims=robot.architecture["hidden_dims"], squash=True)
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
     actions = rollouts["robot_action"].clamp(-limit, limit)
-    clone_policy(student, rollouts["observation"], actions, steps=steps, seed=seed)
+    clone_policy(student, rollouts, actions, steps=steps, seed=seed)
     return student
 
 

@@ -133,8 +133,7 @@ def clone_demonstrations(
         The student, and its number of gradient steps.
     """
     demonstrations = demonstrate(env)
-    observations, actions = demonstrations[student.sees], demonstrations["human_action"]
-    clone_policy(student, observations, actions, steps=steps, seed=seed)
+    clone_policy(student, demonstrations, demonstrations["human_action"], steps=steps, seed=seed)
     return student, steps
 
 

@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from mile.methods.method import ADAM, MakeOptimizer, Method
-from mile.policies import ConditionedPolicy
-from mile.policies.networks import ObservationNormalizer, mlp
+from mile.policies import ConditionedPolicy, Perceptron
 from mile.timing.attempts import attempt_rows
 from mile.transitions import action_taken
 
@@ -28,7 +27,7 @@ class AdvantageLoss(NamedTuple):
     value_loss: Tensor
 
 
-class ValueNetwork(nn.Module):
+class ValueNetwork(Perceptron):
     """Predicts the number of steps to success, as a negative share of `failure_steps`, `[*batch]`.
 
     Args:
@@ -36,16 +35,13 @@ class ValueNetwork(nn.Module):
     """
 
     def __init__(self, policy: ConditionedPolicy) -> None:
-        super().__init__()
-        shape = policy.architecture
-        self.normalizer = ObservationNormalizer(shape["observation_dim"])
+        super().__init__(policy)
         own = policy.network.normalizer
         self.normalizer.load_state_dict({"mean": own.mean[:-1], "std": own.std[:-1], "fitted": own.fitted})
-        self.network = mlp(shape["observation_dim"], shape["hidden_dims"], 1)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Return the values of observations `[*batch, observation_dim]`."""
-        return self.network(self.normalizer(observation)).squeeze(-1)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the values, `[*batch]`, for the observed entries, as `in_keys` has them."""
+        return super().forward(*inputs).squeeze(-1)
 
 
 class AdvantageConditioned(Method):
@@ -106,17 +102,17 @@ class AdvantageConditioned(Method):
         rows, valid = attempt_rows(steps)
         success = steps["next", "success"][rows] & valid
         returns = steps_to_success(success, valid, self.failure_steps)
-        values = self.value(steps["observation"].to(self.device)).cpu()[rows]
+        values = self.value.at(self.observed(steps)).cpu()[rows]
         advantage = n_step_advantage(values, returns, valid, self.horizon, 1 / self.failure_steps)
         good = (advantage[valid] > self.threshold) | steps["intervened"].cpu()
         return TensorDict({"value": returns[valid], "quality": torch.where(good, 1.0, -1.0)}, [len(steps)])
 
     def loss(self, batch: TensorDictBase) -> AdvantageLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, quality = batch["observation"], batch["context", "quality"]
+        quality = batch["context", "quality"]
         label = torch.where(torch.rand_like(quality) < self.dropout, 0.0, quality)
-        policy_loss = -self.policy.told(observation, label).log_prob(action_taken(batch)).mean()
-        value_loss = mse_loss(self.value(observation), batch["context", "value"])
+        policy_loss = -self.policy.told(*self.policy.inputs(batch), quality=label).log_prob(action_taken(batch)).mean()
+        value_loss = mse_loss(self.value.at(batch), batch["context", "value"])
         return AdvantageLoss(policy_loss + value_loss, policy_loss, value_loss)
 
 

@@ -74,9 +74,9 @@ class APO(Method):
 
     def loss(self, batch: TensorDictBase) -> Loss:
         """Return the loss for recorded steps `[batch_size]`."""
-        policy: Any = self.policy(batch["observation"])
+        policy: Any = self.policy.at(batch)
         with torch.no_grad():
-            reference: Any = self.reference(batch["observation"])
+            reference: Any = self.reference.at(batch)
             shift = self.joint_mean(self.beta * kl_divergence(policy, reference).mean())
 
         # log-ratios against their reference point

@@ -7,28 +7,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mile.losses import InterventionLoss, action_nll, extended_cross_entropy, weighted_sum
 from mile.methods.method import ADAM, MakeOptimizer, Method
-from mile.policies import Policy
-from mile.policies.networks import ObservationNormalizer, mlp
+from mile.policies import Perceptron, Policy
 from mile.transitions import DEMONSTRATION, decided
-
-
-class InterventionHead(nn.Module):
-    """Predicts ν from an observation, by a network of the policy's shape.
-
-    Args:
-        policy: Policy whose hidden layers and normalisation of observations are copied; its weights are not.
-    """
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__()
-        shape = policy.architecture
-        self.normalizer = ObservationNormalizer(shape["observation_dim"])
-        self.normalizer.load_state_dict(policy.normalizer.state_dict())
-        self.network = mlp(shape["observation_dim"], shape["hidden_dims"], 1)
-
-    def forward(self, policy: Policy, observation: Tensor) -> Tensor:
-        """Return the logit of p(ν=1|s), `[*batch, 1]`, for observations `[*batch, observation_dim]`."""
-        return self.network(self.normalizer(observation))
 
 
 class SharedTrunkHead(nn.Module):
@@ -42,9 +22,9 @@ class SharedTrunkHead(nn.Module):
         super().__init__()
         self.output = nn.Linear(policy.architecture["hidden_dims"][-1], 1)
 
-    def forward(self, policy: Policy, observation: Tensor) -> Tensor:
-        """Return the logit of p(ν=1|s), `[*batch, 1]`, for observations `[*batch, observation_dim]`."""
-        return self.output(policy.features(observation))
+    def forward(self, policy: Policy, steps: TensorDictBase) -> Tensor:
+        """Return the logit of p(ν=1|s), `[*batch, 1]`."""
+        return self.output(policy.features(steps))
 
 
 class BCIntervention(Method):
@@ -81,40 +61,41 @@ class BCIntervention(Method):
         if not 0 <= intervention_weight <= 1:
             raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
         self.save_hyperparameters("intervention_weight", "shared_trunk")
-        self.head = SharedTrunkHead(policy) if shared_trunk else InterventionHead(policy)
+        self.head = SharedTrunkHead(policy) if shared_trunk else Perceptron(policy)
         self.intervention_weight = intervention_weight
         self.shared_trunk = shared_trunk
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, intervened = batch["observation"], batch["intervened"]
+        intervened = batch["intervened"]
         deployed = (batch["round"] != DEMONSTRATION) & decided(batch)
 
         # when: BCE of ν, the mean over deployed steps in which the human decided
-        bce = binary_cross_entropy_with_logits(self.logit(observation), intervened.float(), reduction="none")
+        bce = binary_cross_entropy_with_logits(self.logit(batch), intervened.float(), reduction="none")
         count = self.count(deployed)
         intervention_loss = torch.where(deployed, bce, 0.0).sum() / torch.where(count > 0, count, 1)
 
         # how: NLL of the human's actions
         num_interventions = self.count(intervened)
-        policy_loss = action_nll(self.policy(observation), batch["human_action"], intervened, num_interventions)
+        policy_loss = action_nll(self.policy.at(batch), batch["human_action"], intervened, num_interventions)
 
         if self.shared_trunk and self.policy.is_discrete:
             steps = intervened.numel()  # both terms are sums over steps, divided by the number of all
             return extended_cross_entropy(intervention_loss * count / steps, policy_loss, num_interventions / steps)
         return weighted_sum(intervention_loss, policy_loss, self.intervention_weight)
 
-    def logit(self, observation: Tensor) -> Tensor:
-        """Return the logit of p(ν=1|s), `[*batch]`, for observations `[*batch, observation_dim]`."""
-        logit = self.head(self.policy, observation).squeeze(-1)
+    def logit(self, steps: TensorDictBase) -> Tensor:
+        """Return the logit of p(ν=1|s), `[*batch]`."""
+        logit = self.head(self.policy, steps) if isinstance(self.head, SharedTrunkHead) else self.head.at(steps)
+        logit = logit.squeeze(-1)
         # bfloat16 is for the network alone
         return logit.to(torch.promote_types(logit.dtype, torch.float32))
 
     @torch.no_grad()
-    def intervention_prob(self, observation: Tensor) -> Tensor:
-        """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
-        return self.logit(observation).sigmoid()
+    def intervention_prob(self, steps: TensorDictBase) -> Tensor:
+        """Return the predicted p(ν=1|s), `[*batch]`."""
+        return self.logit(steps).sigmoid()
 
     def predict(self, steps: TensorDictBase) -> Tensor:
         """Return p(ν=1|s), `[steps]` float64, whatever ν was before."""
-        return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
+        return self.intervention_prob(self.observed(steps)).cpu().double()

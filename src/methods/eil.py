@@ -99,16 +99,16 @@ class EIL(Method):
         """Return the `Quality` of each of the steps `[steps]` of whole attempts."""
         return TensorDict({"quality": qualities(steps, self.window)}, [len(steps)])
 
-    def cost(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return Q(s, a), `[*batch]`."""
+    def cost(self, steps: TensorDictBase, action: Tensor) -> Tensor:
+        """Return Q(s, a), `[*batch]`, of actions in steps `[*batch]`."""
         if self.critic is not None:
-            return self.critic(observation, action).squeeze(-1)
-        return -self.policy(observation).logits.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+            return self.critic.of(steps, action)
+        return -self.policy.at(steps).logits.gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
     def loss(self, batch: TensorDictBase) -> CostLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, quality = batch["observation"], batch["context", "quality"]
-        cost = self.cost(observation, action_taken(batch))
+        quality = batch["context", "quality"]
+        cost = self.cost(batch, action_taken(batch))
 
         # what nobody objected to, and what somebody did
         good_loss = torch.where(quality == Quality.GOOD, relu(cost + self.margin), 0.0).mean()
@@ -118,28 +118,27 @@ class EIL(Method):
         excess = relu(cost.unsqueeze(0) - self._costs_of_others(batch) + self.margin).sum(0)
         human_loss = torch.where(quality == Quality.INTERVENTION, excess, 0.0).mean()
 
-        actor_loss = self._actor_loss(observation)
+        actor_loss = self._actor_loss(batch)
         loss = good_loss + bad_loss + self.human_weight * human_loss + actor_loss
         return CostLoss(loss, good_loss, bad_loss, human_loss, actor_loss)
 
     def _costs_of_others(self, batch: TensorDictBase) -> Tensor:
         """Return the costs of other actions than the human's, `[others, batch_size]`; infinite ones do not count."""
-        observation = batch["observation"]
         if self.critic is not None:
             with torch.no_grad():
-                own = mode(self.policy(observation))
-            return torch.stack([self.cost(observation, own), self.cost(observation, batch["robot_action"])])
-        policy: Any = self.policy(observation)
+                own = mode(self.policy.at(batch))
+            return torch.stack([self.cost(batch, own), self.cost(batch, batch["robot_action"])])
+        policy: Any = self.policy.at(batch)
         costs = -policy.logits.movedim(-1, 0)  # [actions, batch_size]
         number = torch.arange(len(costs), device=costs.device).unsqueeze(-1)
         return costs.masked_fill(number == action_taken(batch), torch.inf)
 
-    def _actor_loss(self, observation: Tensor) -> Tensor:
+    def _actor_loss(self, batch: TensorDictBase) -> Tensor:
         """Return the mean cost of the policy's actions, with gradients to the policy alone."""
         if self.critic is None:
-            return observation.new_zeros(())
+            return torch.zeros((), device=batch.device)
         fixed = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
-        return functional_call(self.critic, fixed, (observation, mode(self.policy(observation)))).mean()
+        return functional_call(self.critic, fixed, (*self.policy.inputs(batch), mode(self.policy.at(batch)))).mean()
 
 
 def qualities(steps: TensorDictBase, window: int) -> Tensor:

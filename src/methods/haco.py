@@ -90,41 +90,41 @@ class HACO(Method):
 
     def loss(self, batch: TensorDictBase) -> ComparisonLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, action, took_over = batch["observation"], action_taken(batch), interventions(batch)
+        action, took_over = action_taken(batch), interventions(batch)
         cost = takeover_cost(action, batch["robot_action"], batch["context", "onset"] & decided(batch))
-        values = self.critic(observation, action)  # [critics, batch_size]
+        values = self.critic(batch, action)  # [critics, batch_size]
 
         # the human's action against the robot's
-        gain = (values - self.critic(observation, batch["robot_action"])).sum(0)
+        gain = (values - self.critic(batch, batch["robot_action"])).sum(0)
         advantage = torch.where(took_over, gain, 0.0).mean()
 
         # discrete actions: the cost is a reward
-        zero = torch.zeros((), device=observation.device)
+        zero = torch.zeros((), device=cost.device)
         if self.takeover_critic is None:
             td_loss = 0.5 * (values - (self.critic.target(batch) - cost)).square().sum(0).mean()
             return ComparisonLoss(td_loss - self.human_weight * advantage, td_loss, advantage, zero, zero)
 
         # continuous ones: two critics, and an actor
         with torch.no_grad():
-            next_action, log_prob = self._draw(batch["next", "observation"])
+            next_action, log_prob = self._draw(batch["next"])
         entropy = -self.log_temperature.exp().detach() * log_prob
         td_loss = 0.5 * (values - self.critic.target(batch, next_action, entropy)).square().sum(0).mean()
-        costs = self.takeover_critic(observation, action)[0]
+        costs = self.takeover_critic(batch, action)[0]
         takeover_loss = 0.5 * (costs - (cost + self.takeover_critic.target(batch, next_action))).square().mean()
-        actor_loss = self._actor_loss(observation, self.takeover_critic)
+        actor_loss = self._actor_loss(batch, self.takeover_critic)
         loss = td_loss - self.human_weight * advantage + takeover_loss + actor_loss
         return ComparisonLoss(loss, td_loss, advantage, takeover_loss, actor_loss)
 
-    def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def _draw(self, steps: Any) -> tuple[Tensor, Tensor]:
         """Return actions of the policy, and their log-probabilities."""
-        policy: Any = self.policy(observation)
+        policy: Any = self.policy.at(steps)
         action = policy.rsample()
         return action, policy.log_prob(action)
 
-    def _actor_loss(self, observation: Tensor, takeover_critic: Critic) -> Tensor:
+    def _actor_loss(self, batch: TensorDictBase, takeover_critic: Critic) -> Tensor:
         """Return the loss of the policy, against fixed critics, and of the temperature."""
-        action, log_prob = self._draw(observation)
-        value = self.critic.fixed(observation, action).amin(0) - takeover_critic.fixed(observation, action)[0]
+        action, log_prob = self._draw(batch)
+        value = self.critic.fixed(batch, action).amin(0) - takeover_critic.fixed(batch, action)[0]
         of_policy = (self.log_temperature.exp().detach() * log_prob - value).mean()
         target_entropy = -action.shape[-1]
         of_temperature = -(self.log_temperature * (log_prob.detach() + target_entropy)).mean()

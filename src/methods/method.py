@@ -40,8 +40,9 @@ class Method(LightningModule, ABC):
         optimizer: Function that makes the optimiser from the parameters of all networks.
 
     Attributes:
-        reads: Entries of a recorded step that it is served, of `mile.transitions.ENTRIES`. No method reads the
-            environment's reward, or the probability that a simulated human intervenes with.
+        reads: Entries of a recorded step that it is served, of `mile.transitions.ENTRIES`, where "observation" stands
+            for all that the policy observes. No method reads the environment's reward, or the probability that a
+            simulated human intervenes with.
     """
 
     reads: tuple[Entry, ...] = (
@@ -60,6 +61,19 @@ class Method(LightningModule, ABC):
         super().__init__()
         self.policy = policy
         self.optimizer = optimizer
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Entries of a recorded step that it is served, with those that the policy observes."""
+        entries: list[Entry] = []
+        for entry in self.reads:
+            if entry == "observation":
+                entries += self.policy.in_keys
+            elif entry == ("next", "observation"):
+                entries += [("next", name) for name in self.policy.in_keys]
+            else:
+                entries.append(entry)
+        return tuple(entries)
 
     @abstractmethod
     def loss(self, batch: TensorDictBase) -> Any:
@@ -88,6 +102,10 @@ class Method(LightningModule, ABC):
         logged = {f"train/{name}": value.detach() for name, value in terms._asdict().items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         return terms.loss
+
+    def observed(self, steps: TensorDictBase) -> TensorDictBase:
+        """Return what the policy observes in steps `[*batch]`, on the module's device."""
+        return steps.select(*self.policy.in_keys).to(self.device)
 
     def count(self, where: Tensor) -> Tensor:
         """Return the number of steps `[batch_size]` at which a condition holds, for a mean to divide by.

@@ -148,7 +148,7 @@ class MILE(Method):
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss | LossWithSilence:
         """Return the terms of the loss for recorded steps `[batch_size]`, with `context` if the human lives in time."""
-        gap = self.gap(batch["observation"])
+        gap = self.gap(batch)
         policy, intervened = gap.human, batch["intervened"]
         context: Any = batch["context"] if self._lives_in_time else {}
         entries = {"intervened": intervened, **context}
@@ -193,12 +193,12 @@ class MILE(Method):
         cost = self.timing.step_cost(entries, self.cost)
         return joint_log_likelihood(gap.human, gap.mental_model, human_action, entries["intervened"], cost, self.scale)
 
-    def gap(self, observation: Tensor) -> Gap:
-        """Return the gap between the policy, in the human's place, and what is expected of the robot."""
-        policy, expected = self.policy(observation), self.mental_model(observation)
+    def gap(self, steps: TensorDictBase) -> Gap:
+        """Return the gap between the policy, in the human's place, and what is expected of the robot, `[*batch]`."""
+        policy, expected = self.policy.at(steps), self.mental_model.at(steps)
         if isinstance(self.timing, Believing):
             with torch.no_grad():
-                optimist = self.policy(observation)
+                optimist = self.policy.at(steps)
             expected = stack_hypotheses([expected, optimist, knows_nothing(expected)])
         return Gap(policy, expected, self.scale)
 
@@ -235,25 +235,24 @@ class MILE(Method):
     def fit_human(self, steps: TensorDictBase) -> HumanFit:
         """Return the human's parameters, with intervals, for the present networks and steps of whole attempts."""
         with torch.no_grad():
-            observation, attempts = self._attempts(steps, *attempt_rows(steps))
-            gap = self.gap(observation)
+            padded, attempts = self._attempts(steps, *attempt_rows(steps))
+            gap = self.gap(padded)
         return fit_human(gap, attempts, self.timing, self.cost, self.scale, hold=HELD)
 
     @torch.no_grad()
     def predict(self, steps: TensorDictBase) -> Tensor:
         """Return p(ν_t=1) given ν before t, `[steps]` float64, for the steps of whole attempts."""
         if not self._lives_in_time:
-            return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
+            return self.intervention_prob(self.observed(steps)).cpu().double()
         rows, valid = attempt_rows(steps)
         padded, attempts = self._attempts(steps, rows, valid)
         _, log_prob = self.timing.attempt_log_probs(self.gap(padded), attempts, self.cost)
         return log_prob[attempts.valid].exp().cpu().double()
 
-    def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[Tensor, Attempts]:
-        """Return observations of whole attempts, and the attempts, `[attempts, T]`, on the module's device."""
-        padded: Any = steps.select("observation", "intervened", "executed_action")[rows].to(self.device)
-        attempts = Attempts(padded["intervened"], valid.to(self.device), padded["executed_action"])
-        return padded["observation"], attempts
+    def _attempts(self, steps: TensorDictBase, rows: Tensor, valid: Tensor) -> tuple[TensorDictBase, Attempts]:
+        """Return the steps of whole attempts, and the attempts, `[attempts, T]`, on the module's device."""
+        padded: Any = steps.select(*self.policy.in_keys, "intervened", "executed_action")[rows].to(self.device)
+        return padded, Attempts(padded["intervened"], valid.to(self.device), padded["executed_action"])
 
     def sampling_weights(self, steps: TensorDictBase) -> None:
         """Return None: all steps are drawn equally often.
@@ -288,13 +287,13 @@ class MILE(Method):
             self._steps_fitted, self._next_fit = human["steps_fitted"], human["next_fit"]
 
     @torch.no_grad()
-    def intervention_prob(self, observation: Tensor) -> Tensor:
-        """Return the predicted p(ν=1|s), Eq. 2, for observations `[*batch, observation_dim]`."""
-        policy, mental_model = self.policy(observation), self.mental_model(observation)
+    def intervention_prob(self, steps: TensorDictBase) -> Tensor:
+        """Return the predicted p(ν=1|s), Eq. 2, `[*batch]`."""
+        policy, mental_model = self.policy.at(steps), self.mental_model.at(steps)
         _, log_intervene = intervention_log_probs(policy, mental_model, self.cost, self.scale)
         return log_intervene.exp()
 
     @torch.no_grad()
-    def gap_parts(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two parts of the expected gap, nats, for observations `[*batch, observation_dim]`."""
-        return gap_parts(self.policy(observation), self.mental_model(observation))
+    def gap_parts(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
+        """Return the two parts of the expected gap, nats, each `[*batch]`."""
+        return gap_parts(self.policy.at(steps), self.mental_model.at(steps))

@@ -107,7 +107,7 @@ class PPL(Method):
 
     def loss(self, batch: TensorDictBase) -> PreferenceLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        policy: Any = self.policy(batch["observation"])
+        policy: Any = self.policy.at(batch)
         human_action, acted = batch["human_action"], batch["intervened"]
         policy_loss = action_nll(policy, human_action, acted, self.count(acted))
 

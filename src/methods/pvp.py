@@ -86,15 +86,14 @@ class PVP(Method):
 
     def loss(self, batch: TensorDictBase) -> ValueLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, action = batch["observation"], action_taken(batch)
-        values = self.critic(observation, action)  # [critics, batch_size]
+        values = self.critic(batch, action_taken(batch))  # [critics, batch_size]
 
         # TD errors, not across an onset
         error = 0.5 * (values - self.critic.target(batch)).square().sum(0)
         td_loss = torch.where(batch["context", "onset"], 0.0, error).mean()
 
         # proxies
-        of_robot = self.critic(observation, batch["robot_action"])
+        of_robot = self.critic(batch, batch["robot_action"])
         proxy = ((values - self.bound).square() + (of_robot + self.bound).square()).sum(0)
         took_over = interventions(batch)
         if self.mask == "released":
@@ -102,14 +101,14 @@ class PVP(Method):
         else:
             proxy_loss = torch.where(took_over, proxy, 0.0).mean()
 
-        actor_loss = self._actor_loss(observation)
+        actor_loss = self._actor_loss(batch)
         return ValueLoss(td_loss + proxy_loss + actor_loss, td_loss, proxy_loss, actor_loss)
 
-    def _actor_loss(self, observation: Tensor) -> Tensor:
+    def _actor_loss(self, batch: TensorDictBase) -> Tensor:
         """Return minus the mean value of the policy's actions, with gradients to the policy alone."""
         if self.critic.is_discrete:
-            return observation.new_zeros(())
-        return -self.critic.fixed(observation, mode(self.policy(observation)))[0].mean()
+            return torch.zeros((), device=batch.device)
+        return -self.critic.fixed(batch, mode(self.policy.at(batch)))[0].mean()
 
     def on_train_batch_end(self, outputs: Any, batch: TensorDictBase, batch_idx: int) -> None:
         """Move the target networks; called after each step of the optimiser."""

@@ -39,27 +39,27 @@ class Residual(Method):
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss:
         """Return the terms of the loss for recorded steps `[batch_size]`."""
-        observation, acted = batch["observation"], batch["intervened"]
+        observed, acted = self.policy.inputs(batch), batch["intervened"]
         deployed = (batch["round"] != DEMONSTRATION) & decided(batch)
 
         # when
-        logit = self.policy.intervention_logit(observation)
+        logit = self.policy.intervention_logit(*observed)
         bce = binary_cross_entropy_with_logits(logit, acted.float(), reduction="none")
         intervention_loss = torch.where(deployed, bce, 0.0).sum() / self.count(deployed).clamp_min(1e-9)
 
         # how: the frozen policy's action is subtracted from the human's
         target = batch["human_action"]
         if not self.policy.is_discrete:
-            target = target - self.policy.base_action(observation)
-        policy_loss = action_nll(self.policy.residual(observation), target, acted, self.count(acted))
+            target = target - self.policy.base_action(*observed)
+        policy_loss = action_nll(self.policy.residual(*observed), target, acted, self.count(acted))
 
         return InterventionLoss(intervention_loss + policy_loss, intervention_loss, policy_loss)
 
     @torch.no_grad()
-    def intervention_prob(self, observation: Tensor) -> Tensor:
-        """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
-        return self.policy.intervention_logit(observation).sigmoid()
+    def intervention_prob(self, steps: TensorDictBase) -> Tensor:
+        """Return the predicted p(ν=1|s), `[*batch]`."""
+        return self.policy.intervention_logit(*self.policy.inputs(steps)).sigmoid()
 
     def predict(self, steps: TensorDictBase) -> Tensor:
         """Return p(ν=1|s), `[steps]` float64, whatever ν was before."""
-        return self.intervention_prob(steps["observation"].to(self.device)).cpu().double()
+        return self.intervention_prob(self.observed(steps)).cpu().double()

@@ -14,7 +14,7 @@ class WeightedCloning(Method):
 
     def loss(self, batch: TensorDictBase) -> Loss:
         """Return the loss for recorded steps `[batch_size]`; the entry `weight`, if there is one, is w."""
-        nll = -self.policy(batch["observation"]).log_prob(action_taken(batch))  # [batch_size]
+        nll = -self.policy.at(batch).log_prob(action_taken(batch))  # [batch_size]
         if "weight" in batch.keys():
             nll = nll * batch["weight"]
         return Loss(nll.mean())

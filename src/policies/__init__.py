@@ -4,7 +4,7 @@ from mile.policies.categorical import CategoricalPolicy
 from mile.policies.checkpoint import CheckpointError, describe_checkpoint, find_checkpoint, load_policy, save_policy
 from mile.policies.conditioned import ConditionedPolicy
 from mile.policies.gaussian import GaussianPolicy
-from mile.policies.policy import Policy
+from mile.policies.policy import Perceptron, Policy
 from mile.policies.residual import ResidualPolicy
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "ConditionedPolicy",
     "GaussianPolicy",
+    "Perceptron",
     "Policy",
     "ResidualPolicy",
     "describe_checkpoint",

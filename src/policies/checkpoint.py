@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from mile.files import write_bytes, write_text
-from mile.policies.policy import KINDS, Policy
+from mile.policies.policy import KINDS, Policy, build
 
 REQUIRED = {"policy", "architecture", "environment", "sha256"}  # entries of the JSON
 
@@ -39,7 +40,6 @@ def save_policy(policy: Policy, path: str | Path, *, environment: str, **facts: 
     description = {
         **policy.describe(),
         "environment": environment,
-        "sees": policy.sees,
         **facts,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -97,14 +97,14 @@ def describe_checkpoint(name: str | Path) -> dict[str, Any]:
 
 
 def load_policy(
-    name: str | Path, environment: str | None = None, sees: str | None = None, **architecture: Any
+    name: str | Path, environment: str | None = None, in_keys: Sequence[str] | None = None, **architecture: Any
 ) -> Policy:
     """Build a policy from its checkpoint.
 
     Args:
         name: Path, or the name of a policy that ships: "lunarlander/expert".
         environment: Environment that the policy must have been made for; None: any.
-        sees: Entry of a step that the policy acts on, see `Policy`; None: the one that it was made for.
+        in_keys: Entries of a step that the policy acts on, see `Policy`; None: those that it was made for.
         architecture: Entries to replace in the stored architecture, such as `temperature`.
 
     Returns:
@@ -124,7 +124,7 @@ def load_policy(
 
     # build the policy
     try:
-        policy = KINDS[description["policy"]](**(description["architecture"] | architecture))
+        policy = build({**description, "architecture": description["architecture"] | architecture})
         policy.load_state_dict(load(content))
     except (RuntimeError, TypeError, SafetensorError) as error:
         cause = str(error).splitlines()[-1].strip()
@@ -134,7 +134,7 @@ def load_policy(
 
     if not all(value.isfinite().all() for value in policy.state_dict().values()):
         raise CheckpointError(f"'{path}' holds weights that are not finite; train the policy again")
-    policy.sees = sees or description.get("sees", policy.sees)
+    policy.in_keys = policy.in_keys if in_keys is None else tuple(in_keys)
     return policy
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from mile.policies.policy import Policy, build
@@ -19,20 +19,32 @@ class ConditionedPolicy(Policy):
         observation_dim: Length of an observation vector, without the input.
         action_dim: Number of discrete actions, or length of a continuous action vector.
         hidden_dims: Widths of the hidden layers.
+        pictures: Observed pictures; see `Policy`.
         base: Kind and architecture of the policy without the input; see `Policy.describe`.
     """
 
-    def __init__(self, observation_dim: int, action_dim: int, hidden_dims: list[int], base: Mapping[str, Any]) -> None:
-        super().__init__(observation_dim, action_dim, hidden_dims, 1, base=dict(base))
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        hidden_dims: list[int],
+        base: Mapping[str, Any],
+        pictures: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(observation_dim, action_dim, hidden_dims, 1, pictures=pictures, base=dict(base))
+        self.encoders = nn.ModuleDict()  # the network below has its own
         shape = {**base["architecture"], "observation_dim": observation_dim + 1}
         self.network: Any = build({**base, "architecture": shape})
+        self.network.in_keys = (*self.in_keys, "quality")
         self.is_discrete = self.network.is_discrete
 
     @classmethod
     def of(cls, base: Policy) -> "ConditionedPolicy":
         """Return a policy that acts as another one does, whatever it is told."""
         shape = base.architecture
-        policy = cls(shape["observation_dim"], shape["action_dim"], shape["hidden_dims"], base=base.describe())
+        sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
+        policy = cls(*sizes, base=base.describe(), pictures=shape.get("pictures"))
+        policy.in_keys = base.in_keys
 
         # the weights of the new input are 0, and it is not standardised
         weights = dict(base.state_dict())
@@ -43,15 +55,16 @@ class ConditionedPolicy(Policy):
         policy.network.load_state_dict(weights)
         return policy
 
-    def told(self, observation: Tensor, quality: Tensor) -> Distribution:
-        """Return the distribution over actions for observations `[*batch, observation_dim]` and what they are to be.
+    def told(self, *inputs: Tensor, quality: Tensor) -> Distribution:
+        """Return the distribution over actions for the observed entries, and what the actions are to be.
 
         Args:
-            observation: Observations.
+            inputs: Observed entries, each `[*batch, …]`, as `in_keys` has them.
             quality: 1, −1 or 0, `[*batch]`.
         """
-        return self.network(torch.cat([observation, quality.to(observation).unsqueeze(-1)], -1))
+        return self.network(*inputs, quality.to(self.network.normalizer.mean).unsqueeze(-1))
 
-    def forward(self, observation: Tensor) -> Distribution:
-        """Return the distribution over actions that are to be good."""
-        return self.told(observation, observation.new_full(observation.shape[:-1], GOOD))
+    def forward(self, *inputs: Tensor) -> Distribution:
+        """Return the distribution over actions that are to be good; see `Policy.forward`."""
+        quality = torch.full(self.batch_shape(*inputs), GOOD, device=inputs[0].device)
+        return self.told(*inputs, quality=quality)

@@ -1,6 +1,7 @@
 """Policies over continuous actions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ class GaussianPolicy(Policy):
         hidden_dims: Widths of the hidden layers (Table I).
         log_std_bounds: Lowest and highest log standard deviation.
         squash: Pass the Gaussian through tanh, as SAC does; actions then lie in (−1, 1).
+        pictures: Observed pictures; see `Policy`.
 
     Raises:
         ValueError: The bounds are not in ascending order.
@@ -45,6 +47,7 @@ class GaussianPolicy(Policy):
         hidden_dims: Sequence[int] = (256, 256),
         log_std_bounds: Sequence[float] = (-2.0, 1.0),
         squash: bool = False,
+        pictures: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         low, high = log_std_bounds
         if not low < high:
@@ -54,25 +57,33 @@ class GaussianPolicy(Policy):
             action_dim,
             hidden_dims,
             2 * action_dim,
+            pictures=pictures,
             log_std_bounds=[low, high],
             squash=squash,
         )
         self.low, self.high, self.squash = low, high, squash
 
-    def mean_and_std(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_and_std(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the Gaussian, before tanh, each `[*batch, action_dim]`."""
-        output = self.network(self.normalizer(observation))  # [*batch, 2 action_dim]
+        return self._mean_and_std(self.embed(*inputs))
+
+    def forward(self, *inputs: Tensor) -> Distribution:
+        """Return the distribution over actions for the observed entries; see `Policy.forward`."""
+        return self.distribution(self.embed(*inputs))
+
+    def distribution(self, embedding: Tensor) -> Distribution:
+        """Return the distribution over actions for embedded observations, `[*batch, embedding_dim]`."""
+        normal = Normal(*self._mean_and_std(embedding), validate_args=False)
+        if self.squash:
+            squashed = TransformedDistribution(normal, BoundedTanh(cache_size=1), validate_args=False)
+            return Independent(squashed, 1, validate_args=False)
+        return Independent(normal, 1, validate_args=False)
+
+    def _mean_and_std(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.network(embedding)  # [*batch, 2 action_dim]
         # bfloat16 is for the network alone
         output = output.to(torch.promote_types(output.dtype, torch.float32))
 
         mean, raw = output.chunk(2, dim=-1)
         log_std = self.low + (self.high - self.low) * torch.sigmoid(raw)
         return mean, log_std.exp()
-
-    def forward(self, observation: Tensor) -> Distribution:
-        """Return the distribution over actions for observations `[*batch, observation_dim]`."""
-        normal = Normal(*self.mean_and_std(observation), validate_args=False)
-        if self.squash:
-            squashed = TransformedDistribution(normal, BoundedTanh(cache_size=1), validate_args=False)
-            return Independent(squashed, 1, validate_args=False)
-        return Independent(normal, 1, validate_args=False)

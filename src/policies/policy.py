@@ -4,33 +4,36 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from tensordict import TensorDictBase
+from torch import Tensor
 from torch.distributions import Distribution
 
-from mile.policies.networks import ObservationNormalizer, mlp
+from mile.policies.encoders import Observer
+from mile.policies.networks import mlp
 from mile.policies.sampling import draw, mode
 
 KINDS: dict[str, type["Policy"]] = {}  # by the name of the class
 
 
-class Policy(nn.Module, ABC):
+class Policy(Observer, ABC):
     """A stochastic policy: `policy(observation)` returns a torch distribution over actions.
 
     Args:
-        observation_dim: Length of an observation vector.
+        observation_dim: Length of an observation vector; 0 where pictures alone are observed.
         action_dim: Number of discrete actions, or length of a continuous action vector.
         hidden_dims: Widths of the hidden layers (Table I).
         output_dim: Number of outputs of the network.
-        input_dim: Number of its inputs; None: observation_dim.
+        more_dim: Number of its inputs beside what is observed.
+        pictures: Arguments of a `PictureEncoder` for each observed entry that is a picture, by name; None: there is
+            none.
         options: Further arguments of the subclass, which are saved with the architecture.
 
     Attributes:
         architecture: Arguments of the constructor, which a checkpoint stores to build the policy again.
-        sees: Entry of a step that the policy acts on: "observation"; or "state", where a simulated human sees more.
+        in_keys: Entries of a step that the policy acts on, in the order of its inputs.
         is_discrete: Whether actions are numbers of a list.
     """
 
-    sees: str = "observation"
     is_discrete: bool = False
 
     def __init_subclass__(cls) -> None:
@@ -44,32 +47,38 @@ class Policy(nn.Module, ABC):
         action_dim: int,
         hidden_dims: Sequence[int],
         output_dim: int,
-        input_dim: int | None = None,
+        more_dim: int = 0,
+        pictures: Mapping[str, Mapping[str, Any]] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(observation_dim, pictures)
         self.architecture = {
             "observation_dim": observation_dim,
             "action_dim": action_dim,
             "hidden_dims": list(hidden_dims),
             **options,
         }
-        self.normalizer = ObservationNormalizer(observation_dim)
-        self.network = mlp(observation_dim if input_dim is None else input_dim, hidden_dims, output_dim)
+        if pictures:
+            self.architecture["pictures"] = {name: dict(encoding) for name, encoding in pictures.items()}
+        self.network = mlp(self.embedding_dim + more_dim, hidden_dims, output_dim)
 
     @abstractmethod
-    def forward(self, observation: Tensor) -> Distribution:
-        """Return the distribution over actions for observations `[*batch, observation_dim]`."""
+    def forward(self, *inputs: Tensor) -> Distribution:
+        """Return the distribution over actions for the observed entries, each `[*batch, …]`, as `in_keys` has them."""
 
-    def features(self, observation: Tensor) -> Tensor:
-        """Return the last hidden layer, `[*batch, width]`, for observations `[*batch, observation_dim]`."""
-        return self.network[:-1](self.normalizer(observation))
+    def at(self, steps: TensorDictBase) -> Distribution:
+        """Return the distribution over actions in steps `[*batch]`."""
+        return self(*self.inputs(steps))
 
-    def act(self, observation: Tensor, noise: Tensor | None = None, deterministic: bool = True) -> Tensor:
+    def features(self, steps: TensorDictBase) -> Tensor:
+        """Return the last hidden layer, `[*batch, width]`, in steps `[*batch]`."""
+        return self.network[:-1](self.embed(*self.inputs(steps)))
+
+    def act(self, *inputs: Tensor, noise: Tensor | None = None, deterministic: bool = True) -> Tensor:
         """Return actions: the distribution's mode, or a sample of it.
 
         Args:
-            observation: Observations, `[*batch, observation_dim]`.
+            inputs: Observed entries, as `in_keys` has them.
             noise: Uniform numbers in [0, 1) that a sample is made from, `[*batch, noise_dim]`; without them
                 the sample uses torch's global generator.
             deterministic: Return the mode.
@@ -77,16 +86,44 @@ class Policy(nn.Module, ABC):
         Returns:
             Actions: `[*batch]` (int64) or `[*batch, action_dim]`.
         """
-        distribution = self(observation)
+        distribution = self(*inputs)
         if deterministic:
             return mode(distribution)
         return draw(distribution, noise)
 
     def describe(self) -> dict[str, Any]:
-        """Return the kind and the architecture, from which `build` makes a policy with other weights."""
-        return {"policy": type(self).__name__, "architecture": self.architecture}
+        """Return the kind, the architecture and what is observed, from which `build` makes one with other weights."""
+        return {"policy": type(self).__name__, "architecture": self.architecture, "in_keys": list(self.in_keys)}
 
 
 def build(description: Mapping[str, Any]) -> Policy:
     """Build a policy from what `Policy.describe` returned; its weights are new."""
-    return KINDS[description["policy"]](**description["architecture"])
+    policy = KINDS[description["policy"]](**description["architecture"])
+    policy.in_keys = tuple(description.get("in_keys", policy.in_keys))
+    return policy
+
+
+class Perceptron(Observer):
+    """A network of a policy's shape, with other outputs and with weights of its own.
+
+    Args:
+        policy: Policy whose hidden layers, encoders and normalisation of vectors are copied; their weights are not.
+        output_dim: Number of outputs.
+        more_dim: Number of inputs beside what is observed.
+        layer_norm: Normalise each hidden layer.
+    """
+
+    def __init__(self, policy: Policy, output_dim: int = 1, more_dim: int = 0, layer_norm: bool = False) -> None:
+        shape = policy.architecture
+        super().__init__(shape["observation_dim"], shape.get("pictures"))
+        self.in_keys = policy.in_keys
+        self.normalizer.load_state_dict(policy.normalizer.state_dict())
+        self.network = mlp(self.embedding_dim + more_dim, shape["hidden_dims"], output_dim, layer_norm)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the outputs, `[*batch, output_dim]`, for the observed entries, as `in_keys` has them."""
+        return self.network(self.embed(*inputs))
+
+    def at(self, steps: TensorDictBase) -> Tensor:
+        """Return the outputs in steps `[*batch]`, `[*batch, output_dim]`."""
+        return self(*self.inputs(steps))

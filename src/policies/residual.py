@@ -30,6 +30,7 @@ class ResidualPolicy(Policy):
         hidden_dims: Widths of the hidden layers of residual and head.
         base: Kind and architecture of the frozen policy; see `Policy.describe`.
         components: Number of components of the mixture; used with continuous actions.
+        pictures: Observed pictures; see `Policy`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ResidualPolicy(Policy):
         hidden_dims: Sequence[int],
         base: Mapping[str, Any],
         components: int = 5,
+        pictures: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         frozen = build(base)
         is_discrete = frozen.is_discrete
@@ -47,12 +49,13 @@ class ResidualPolicy(Policy):
             action_dim,
             hidden_dims,
             output_dim=action_dim if is_discrete else components * (1 + 2 * action_dim),
-            input_dim=observation_dim + action_dim,
+            more_dim=action_dim,
+            pictures=pictures,
             base=dict(base),
             components=components,
         )
         self.base = frozen.requires_grad_(False)
-        self.head = mlp(observation_dim, hidden_dims, 1)
+        self.head = mlp(self.embedding_dim, hidden_dims, 1)
         nn.init.zeros_(self.head[-1].weight)  # pyright: ignore
         nn.init.constant_(self.head[-1].bias, NEVER)  # pyright: ignore
         self.is_discrete = is_discrete
@@ -63,24 +66,26 @@ class ResidualPolicy(Policy):
         """Return a policy that corrects another one, and has learnt nothing yet."""
         shape = base.architecture
         sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
-        policy = cls(*sizes, base=base.describe(), components=components)
+        policy = cls(*sizes, base=base.describe(), components=components, pictures=shape.get("pictures"))
+        policy.in_keys = base.in_keys
         policy.base.load_state_dict(base.state_dict())
         policy.normalizer.load_state_dict(base.normalizer.state_dict())
+        policy.encoders.load_state_dict(base.encoders.state_dict())
         return policy
 
-    def intervention_logit(self, observation: Tensor) -> Tensor:
-        """Return the head's logit of p(ν=1|s), `[*batch]`."""
-        return self.head(self.normalizer(observation)).squeeze(-1)
+    def intervention_logit(self, *inputs: Tensor) -> Tensor:
+        """Return the head's logit of p(ν=1|s), `[*batch]`, for the observed entries, as `in_keys` has them."""
+        return self.head(self.embed(*inputs)).squeeze(-1)
 
-    def base_action(self, observation: Tensor) -> Tensor:
+    def base_action(self, *inputs: Tensor) -> Tensor:
         """Return what the frozen policy does, `[*batch, action_dim]`: its action, or its logits."""
-        frozen = self.base(observation)
+        frozen: Any = self.base(*inputs)
         return frozen.logits if self.is_discrete else mode(frozen)
 
-    def residual(self, observation: Tensor) -> Distribution:
+    def residual(self, *inputs: Tensor) -> Distribution:
         """Return the distribution of a human's action less the frozen one; or of a human's discrete action."""
-        base = self.base_action(observation)
-        output = self.network(torch.cat([self.normalizer(observation), base], -1))
+        base = self.base_action(*inputs)
+        output = self.network(torch.cat([self.embed(*inputs), base], -1))
         if self.is_discrete:
             return Categorical(logits=base + output, validate_args=False)
         weights, mean, raw = output.split([self.components, *(self.components * base.shape[-1],) * 2], -1)
@@ -90,11 +95,11 @@ class ResidualPolicy(Policy):
         parts = Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
         return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
 
-    def forward(self, observation: Tensor) -> Distribution:
+    def forward(self, *inputs: Tensor) -> Distribution:
         """Return the distribution over actions: the frozen policy's, corrected where the head says ν=1."""
-        corrects = (self.intervention_logit(observation) > 0).unsqueeze(-1)
-        frozen: Any = self.base(observation)
-        residual: Any = self.residual(observation)
+        corrects = (self.intervention_logit(*inputs) > 0).unsqueeze(-1)
+        frozen: Any = self.base(*inputs)
+        residual: Any = self.residual(*inputs)
         if self.is_discrete:
             return Categorical(logits=torch.where(corrects, residual.logits, frozen.logits), validate_args=False)
 
@@ -102,6 +107,6 @@ class ResidualPolicy(Policy):
         chosen = residual.mixture_distribution.logits.argmax(-1)[..., None, None]
         parts = residual.component_distribution.base_dist
         mean, std = (part.take_along_dim(chosen, -2).squeeze(-2) for part in (parts.mean, parts.stddev))
-        mean = self.base_action(observation) + torch.where(corrects, mean, 0.0)
+        mean = self.base_action(*inputs) + torch.where(corrects, mean, 0.0)
         std = torch.where(corrects, std, frozen.base_dist.stddev)
         return Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)

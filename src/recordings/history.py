@@ -201,13 +201,13 @@ class InTime(Estimator):
 
     Args:
         timing: Model of how a decision depends on the steps before.
-        gap: Function that returns the gap in states, given observations `[*batch, observation_dim]`.
+        gap: Function that returns the gap in steps, `[*batch]`.
         cost: Cost of taking over, c, nats.
         device: Device that the gap is computed on.
     """
 
     def __init__(
-        self, timing: TimingModel, gap: Callable[[Tensor], Gap], cost: float, device: torch.device | str = "cpu"
+        self, timing: TimingModel, gap: Callable[[TensorDictBase], Gap], cost: float, device: torch.device | str = "cpu"
     ) -> None:
         self._timing = timing
         self._gap = gap
@@ -223,7 +223,7 @@ class InTime(Estimator):
 
     def prob(self, step: int) -> Tensor:
         """Ask the model; see `Estimator.prob`."""
-        gap = self._gap(self._attempts["observation"][:, step])
+        gap = self._gap(self._attempts[:, step])
         human, mental_model = gap.human, gap.mental_model
         several = torch.Size([self._histories])
         gap = gap._replace(

@@ -21,13 +21,14 @@ class _Values(nn.Module):
         networks = [policy] if isinstance(policy, CategoricalPolicy) else [QNetwork(policy) for _ in range(count)]  # pyright: ignore
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+    def forward(self, steps: TensorDictBase, action: Tensor) -> Tensor:
         values = []
         for network in self.networks:
             if isinstance(network, CategoricalPolicy):
-                values.append(network.values(observation).gather(-1, action.unsqueeze(-1)).squeeze(-1))
+                of_all = network.values(*network.inputs(steps))
+                values.append(of_all.gather(-1, action.unsqueeze(-1)).squeeze(-1))
             else:
-                values.append(network(observation, action).squeeze(-1))
+                values.append(network.of(steps, action))  # pyright: ignore
         return torch.stack(values)
 
 
@@ -61,15 +62,15 @@ class Critic(nn.Module):
         self.average = AveragedModel(self.networks, multi_avg_fn=get_ema_multi_avg_fn(1 - target_rate))
         self.average.requires_grad_(False)
 
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return Q(s, a) of each network, `[critics, *batch]`."""
-        return self.networks["critics"](observation, action)
+    def forward(self, steps: TensorDictBase, action: Tensor) -> Tensor:
+        """Return Q(s, a) of each network, `[critics, *batch]`, for actions in steps `[*batch]`."""
+        return self.networks["critics"](steps, action)
 
-    def fixed(self, observation: Tensor, action: Tensor) -> Tensor:
+    def fixed(self, steps: TensorDictBase, action: Tensor) -> Tensor:
         """Return the same without a gradient to the networks, for a policy that follows, `[critics, *batch]`."""
         values = self.networks["critics"]
         weights = {name: parameter.detach() for name, parameter in values.named_parameters()}
-        return functional_call(values, weights, (observation, action))
+        return functional_call(values, weights, (steps, action))
 
     @torch.no_grad()
     def target(self, batch: TensorDictBase, action: Tensor | None = None, bonus: Tensor | float = 0.0) -> Tensor:
@@ -82,12 +83,11 @@ class Critic(nn.Module):
             bonus: Value of the next action beside Q.
         """
         following: Any = batch["next"]
-        observation = following["observation"]
         average: Any = self.average.module
         if action is None:
             policies: Any = self.networks if self.is_discrete else average
-            action = mode(policies["policy"](observation))
-        value = average["critics"](observation, action).amin(0) + bonus
+            action = mode(policies["policy"].at(following))
+        value = average["critics"](following, action).amin(0) + bonus
         return self.discount * torch.where(following["terminated"], 0.0, value)
 
     def update_average(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from tensordict.nn import TensorDictSequential
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer, TensorSpec
@@ -17,6 +17,17 @@ from mile.policies import CategoricalPolicy
 MAX_GRADIENT_NORM = 10.0
 
 
+class _Values(nn.Module):
+    """The network as TorchRL wants it: q(s, ·) for the observed entries."""
+
+    def __init__(self, policy: CategoricalPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.policy.values(*inputs)
+
+
 def make_dqn(policy: CategoricalPolicy, action_spec: TensorSpec, discount: float = 0.99) -> tuple[QValueActor, DQNLoss]:
     """Return a greedy actor and double DQN's loss, which trains the network of a Boltzmann policy in place.
 
@@ -25,8 +36,7 @@ def make_dqn(policy: CategoricalPolicy, action_spec: TensorSpec, discount: float
         action_spec: Action spec of the environment, unbatched.
         discount: Discount factor γ.
     """
-    network = nn.Sequential(policy.normalizer, policy.network)
-    actor = QValueActor(network, in_keys=["observation"], spec=action_spec, action_space="categorical")
+    actor = QValueActor(_Values(policy), in_keys=list(policy.in_keys), spec=action_spec, action_space="categorical")
     loss = DQNLoss(actor, delay_value=True, double_dqn=True, action_space="categorical")
     loss.make_value_estimator(gamma=discount)
     return actor, loss
@@ -92,7 +102,7 @@ def train_dqn(
     for batch in collector:
         # record
         explore.step(batch.numel())
-        replay.extend(batch.select("observation", "action", "next").reshape(-1))
+        replay.extend(batch.select(*policy.in_keys, "action", "next").reshape(-1))
         previous, frames = frames, frames + batch.numel()
 
         # learn

@@ -1,37 +1,38 @@
 """The losses of soft actor-critic: plain, and RLPD's with an ensemble of critics."""
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
 from torchrl.data import TensorSpec
 from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import SACLoss
 
-from mile.policies import GaussianPolicy
-from mile.policies.networks import mlp
+from mile.policies import GaussianPolicy, Perceptron
 
 
-class QNetwork(nn.Module):
-    """Network of Q(s, a), with the policy's normalisation of observations.
+class QNetwork(Perceptron):
+    """Network of Q(s, a), with the policy's normalisation of vectors.
 
     Args:
-        policy: Policy whose hidden layers are copied, and whose normalisation of observations is shared.
+        policy: Policy whose hidden layers and encoders are copied, and whose normalisation of vectors is shared.
         layer_norm: Normalise each hidden layer.
         initial_value: Approximate value of Q before anything is learnt.
     """
 
     def __init__(self, policy: GaussianPolicy, layer_norm: bool = False, initial_value: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(policy, more_dim=policy.architecture["action_dim"], layer_norm=layer_norm)
         self.initial_value = initial_value
-        shape = policy.architecture
         self.normalizer = policy.normalizer
-        self.network = mlp(shape["observation_dim"] + shape["action_dim"], shape["hidden_dims"], 1, layer_norm)
 
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return Q, `[*batch, 1]`."""
-        inputs = torch.cat([self.normalizer(observation), action], -1)
-        return self.network(inputs) + self.initial_value
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return Q, `[*batch, 1]`, for the observed entries, as `in_keys` has them, and the action."""
+        *observed, action = inputs
+        return self.network(torch.cat([self.embed(*observed), action], -1)) + self.initial_value
+
+    def of(self, steps: TensorDictBase, action: Tensor) -> Tensor:
+        """Return Q, `[*batch]`, of actions in steps `[*batch]`."""
+        return self(*self.inputs(steps), action).squeeze(-1)
 
 
 class _MeanAndStd(nn.Module):
@@ -41,8 +42,8 @@ class _MeanAndStd(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        return self.policy.mean_and_std(observation)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.policy.mean_and_std(*inputs)
 
 
 def make_actor(policy: GaussianPolicy, action_spec: TensorSpec) -> ProbabilisticActor:
@@ -55,7 +56,7 @@ def make_actor(policy: GaussianPolicy, action_spec: TensorSpec) -> Probabilistic
     if not policy.squash:
         raise ValueError("soft actor-critic needs a GaussianPolicy with squash=True: its actions are bounded")
     return ProbabilisticActor(
-        TensorDictModule(_MeanAndStd(policy), ["observation"], ["loc", "scale"]),
+        TensorDictModule(_MeanAndStd(policy), list(policy.in_keys), ["loc", "scale"]),
         in_keys=["loc", "scale"],
         spec=action_spec,
         distribution_class=TanhNormal,
@@ -71,7 +72,7 @@ def make_sac(policy: GaussianPolicy, action_spec: TensorSpec, discount: float = 
         action_spec: Action spec of the environment, unbatched.
         discount: Discount factor γ.
     """
-    critic = ValueOperator(QNetwork(policy), in_keys=["observation", "action"])
+    critic = ValueOperator(QNetwork(policy), in_keys=[*policy.in_keys, "action"])
     loss = SACLoss(make_actor(policy, action_spec), critic, num_qvalue_nets=2, action_spec=action_spec)
     loss.make_value_estimator(gamma=discount)
     return loss
@@ -109,7 +110,7 @@ class RLPDLoss(SACLoss):
         initial_temperature: float = 0.1,
     ) -> None:
         network = QNetwork(policy, layer_norm=True, initial_value=initial_value)
-        critic = ValueOperator(network, in_keys=["observation", "action"])
+        critic = ValueOperator(network, in_keys=[*policy.in_keys, "action"])
         super().__init__(
             make_actor(policy, action_spec),
             critic,
@@ -120,6 +121,7 @@ class RLPDLoss(SACLoss):
             target_entropy=-action_spec.shape[-1] / 2,
         )
         self.num_target_critics = num_target_critics
+        self.observed = policy.in_keys
         self.make_value_estimator(gamma=discount)
 
     def critic_loss(self, batch: TensorDictBase) -> Tensor:
@@ -134,7 +136,7 @@ class RLPDLoss(SACLoss):
     def actor_loss(self, tensordict: TensorDictBase) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the actor's loss against the mean of all critics, and the log-probabilities of its actions."""
         action, log_prob = self._draw(tensordict)  # [batch_size, action_dim], [batch_size]
-        values = self._values(tensordict["observation"], action, self._cached_detached_qvalue_params)
+        values = self._values(tensordict, action, self._cached_detached_qvalue_params)
         value = values.mean(0)
         return (self._alpha * log_prob - value).mean(), {"log_prob": log_prob.detach()}
 
@@ -145,7 +147,7 @@ class RLPDLoss(SACLoss):
         next_step = tensordict["next"]
         numbers = torch.randperm(self.num_qvalue_nets)[: self.num_target_critics]
         action, _ = self._draw(next_step)
-        values = self._values(next_step.get("observation"), action, self.target_qvalue_network_params[numbers])
+        values = self._values(next_step, action, self.target_qvalue_network_params[numbers])
         value = values.amin(0)
 
         # reward + discount · value, where the task goes on
@@ -156,11 +158,11 @@ class RLPDLoss(SACLoss):
     def _draw(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
         """Return actions of the actor and their log-probabilities."""
         with self.actor_network_params.to_module(self.actor_network):
-            distribution = self.actor_network.get_dist(steps.select("observation"))
+            distribution = self.actor_network.get_dist(steps.select(*self.observed))
         action = distribution.rsample()
         return action, distribution.log_prob(action)
 
-    def _values(self, observation: Tensor, action: Tensor, critics: TensorDictBase) -> Tensor:
+    def _values(self, steps: TensorDictBase, action: Tensor, critics: TensorDictBase) -> Tensor:
         """Return Q of each critic, `[critics, *batch]`."""
-        batch = TensorDict({"observation": observation, "action": action}, action.shape[:-1])
+        batch = steps.select(*self.observed).set("action", action)
         return self._vmap_qnetworkN0(batch, critics)["state_action_value"].squeeze(-1)  # pyright: ignore

@@ -15,8 +15,7 @@ from mile.policies import GaussianPolicy
 from mile.rl.rlpd import RLPDLoss, make_sac
 from mile.transitions import for_torchrl
 
-OUTCOME = ("observation", "reward", "terminated", "truncated", "done")
-TRANSITION = ("observation", "action", *(("next", name) for name in OUTCOME))
+OUTCOME = ("reward", "terminated", "truncated", "done")
 
 
 def train_sac(
@@ -72,24 +71,25 @@ def train_sac(
         raise ValueError(f"RLPD's updates_per_frame must be a whole number from 1 on, got {updates_per_frame}")
 
     # random steps, with rewards of at most 0
+    transition = (*policy.in_keys, "action", *(("next", name) for name in (*policy.in_keys, *OUTCOME)))
     scaled_env = TransformedEnv(env, RewardScaling(loc=-1.0, scale=1 / max_reward))
     num_envs = env.batch_size.numel()
     demonstrated_batch_size = 0 if demonstrate is None else batch_size // 2
     replay = _replay(replay_size, batch_size - demonstrated_batch_size)
     random_steps = scaled_env.rollout(warmup_frames // num_envs, break_when_any_done=False)
-    replay.extend(random_steps.select(*TRANSITION).reshape(-1))
+    replay.extend(random_steps.select(*transition).reshape(-1))
     sources = [replay]
 
     # demonstrations, with rewards on the same scale
     if demonstrate is not None:
         steps = demonstrate(env)
-        demonstrations = for_torchrl(steps, steps["next", "reward"] / max_reward - 1)
+        demonstrations = for_torchrl(steps, policy.in_keys, steps["next", "reward"] / max_reward - 1)
         demonstration_replay = _replay(len(demonstrations), demonstrated_batch_size)
         demonstration_replay.extend(demonstrations)
         sources.append(demonstration_replay)
 
     # networks and optimiser
-    policy.normalizer.fit(torch.cat([source[:]["observation"] for source in sources]))
+    policy.fit_normalizer(torch.cat([source[:].select(*policy.in_keys) for source in sources]))  # pyright: ignore
     if rlpd:
         worst_return = -1 / (1 - discount)  # of never succeeding
         loss = RLPDLoss(policy, env.action_spec_unbatched, discount=discount, initial_value=worst_return)
@@ -109,7 +109,7 @@ def train_sac(
     frames = 0
     for batch in collector:
         # record
-        replay.extend(batch.select(*TRANSITION).reshape(-1))
+        replay.extend(batch.select(*transition).reshape(-1))
         previous, frames = frames, frames + batch.numel()
 
         # learn

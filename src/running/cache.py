@@ -34,7 +34,7 @@ Key = dict[str, Any]
 def fingerprint(policy: Policy) -> str:
     """Return a digest of all that decides how a policy acts: kind, architecture, input and weights."""
     weights = {name: tensor.float().cpu().contiguous() for name, tensor in policy.state_dict().items()}
-    words = json.dumps([type(policy).__name__, policy.architecture, policy.sees], sort_keys=True)
+    words = json.dumps([type(policy).__name__, policy.architecture, ",".join(policy.in_keys)], sort_keys=True)
     return hashlib.sha256(words.encode() + save(weights)).hexdigest()
 
 

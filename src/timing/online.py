@@ -3,6 +3,7 @@
 from typing import Protocol
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor
 
 from mile.timing.model import Gap, State, TimingModel
@@ -56,15 +57,15 @@ class Predicts(Protocol):
         """Device of the method's networks."""
         ...
 
-    def intervention_prob(self, observation: Tensor) -> Tensor:
-        """Return the predicted p(ν=1|s) for observations `[*batch, observation_dim]`."""
+    def intervention_prob(self, steps: TensorDictBase) -> Tensor:
+        """Return the predicted p(ν=1|s) in steps, `[*batch]`."""
         ...
 
 
 class OnlinePrediction:
     """Predicts ν of each step of an attempt just before it, given the steps before it.
 
-    A method that has `needs_attempts` is asked for its `timing`, `cost` and `gap(observation)`. All others predict
+    A method that has `needs_attempts` is asked for its `timing`, `cost` and `gap(step)`. All others predict
     from the state alone.
 
     Args:
@@ -80,16 +81,15 @@ class OnlinePrediction:
         self._course = None
 
     @torch.no_grad()
-    def __call__(self, observation: Tensor) -> Tensor:
-        """Return p(ν=1) of the present step, `[*batch]`, for observations `[*batch, observation_dim]`."""
-        observation = observation.to(self.method.device)
+    def __call__(self, step: TensorDictBase) -> Tensor:
+        """Return p(ν=1) of the present step, `[*batch]`."""
+        step = step.to(self.method.device)
         if not getattr(self.method, "needs_attempts", False):
-            return self.method.intervention_prob(observation).cpu()
+            return self.method.intervention_prob(step).cpu()
 
         if self._course is None:
-            batch, device = observation.shape[:-1], observation.device
-            self._course = Course(self.method.timing, self.method.cost, batch, device)
-        return self._course.prob(self.method.gap(observation)).cpu()
+            self._course = Course(self.method.timing, self.method.cost, step.batch_size, self.method.device)
+        return self._course.prob(self.method.gap(step)).cpu()
 
     @torch.no_grad()
     def observe(self, intervened: Tensor, executed_action: Tensor) -> None:

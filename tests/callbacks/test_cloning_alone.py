@@ -7,6 +7,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensordict import TensorDict
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import CloningAloneCallback, DeploymentCallback, LearningCallback, RoundCheckpoint
@@ -139,9 +140,10 @@ def test_without_a_checkpoint_there_is_no_state():
 def test_distances_are_those_of_means_and_of_probabilities():
     torch.manual_seed(0)
     observation = torch.randn(5, 3)
+    steps = TensorDict({"observation": observation}, [5])
     first, second = GaussianPolicy(3, 2, (4,)), GaussianPolicy(3, 2, (4,))
     means = first(observation).mean, second(observation).mean
-    torch.testing.assert_close(action_distance(first, second, observation), (means[0] - means[1]).pow(2).sum(-1).sqrt())
+    torch.testing.assert_close(action_distance(first, second, steps), (means[0] - means[1]).pow(2).sum(-1).sqrt())
 
     sure, unsure = CategoricalPolicy(3, 2, ()), CategoricalPolicy(3, 2, ())
     for policy, logit in ((sure, 100.0), (unsure, 0.0)):
@@ -149,7 +151,7 @@ def test_distances_are_those_of_means_and_of_probabilities():
         for parameter in weights:
             torch.nn.init.zeros_(parameter)
         bias.data = torch.tensor([logit, 0.0])
-    torch.testing.assert_close(action_distance(sure, unsure, observation), torch.full([5], math.sqrt(0.5)))
+    torch.testing.assert_close(action_distance(sure, unsure, steps), torch.full([5], math.sqrt(0.5)))
 
 
 def test_the_ratio_is_that_of_the_two_gradients(tmp_path):
@@ -174,4 +176,4 @@ def test_a_log_std_is_saturated_where_autograd_finds_hardly_a_gradient():
     (slope,) = torch.autograd.grad(torch.sigmoid(raw).sum(), raw)
     share = float((slope < 0.01 * 0.25).float().mean())
     assert 0.1 < share < 0.9
-    assert saturated_share(policy, observation) == pytest.approx(share)
+    assert saturated_share(policy, TensorDict({"observation": observation}, [200])) == pytest.approx(share)

@@ -77,7 +77,7 @@ def test_without_a_memory_every_bit_is_that_of_the_state_alone(kind):
     env = make_env("Counting-v0")
     method = mile(env, None) if kind == "mile" else BCIntervention(make_policy(env, hidden_dims=(8,)))
     steps = play(method, Script(TAKES_OVER))
-    alone = [method.intervention_prob(observation.unsqueeze(0)) for observation in steps["observation"]]
+    alone = [method.intervention_prob(step.unsqueeze(0)) for step in steps]
     assert torch.equal(steps["intervention_prob"], torch.cat(alone).detach())
 
 

@@ -41,8 +41,8 @@ def log_likelihood(module, steps):
     rows, valid = attempt_rows(steps)
     for row, present in zip(rows, valid, strict=True):
         attempt = steps[row[present]]
-        observation, attempts = module._attempts(attempt, *attempt_rows(attempt))
-        gap = module.gap(observation)
+        padded, attempts = module._attempts(attempt, *attempt_rows(attempt))
+        gap = module.gap(padded)
         total += float(module.timing.log_likelihood(gap, attempts, module.cost).sum())
     return total / len(steps)
 

@@ -28,7 +28,7 @@ def test_the_task_is_not_rewarded_and_time_running_out_is_no_end():
     steps = episode(0, 0)
     steps["next", "reward"].fill_(100)
     steps["next", "truncated"][-1], steps["next", "terminated"][-1] = True, False
-    made = for_torchrl(steps, intervention_rewards(steps))
+    made = for_torchrl(steps, ["observation"], intervention_rewards(steps))
     assert made["next", "reward"].abs().max() <= 1
     assert made["next", "done"][-1]
     assert not made["next", "terminated"][-1]

@@ -110,7 +110,7 @@ def test_miles_score_is_equation_2_of_the_learnt_networks():
     method = make(MILE, env, mental_model=make_policy(env, hidden_dims=(8,)), cost=1.0, scale=2.0)
     score, observation = InterventionProbability(), torch.randn(7, 2)
     score.learn(method, chain())
-    torch.testing.assert_close(score(at(observation)).float(), method.intervention_prob(observation))
+    torch.testing.assert_close(score(at(observation)).float(), method.intervention_prob(at(observation)))
 
 
 def test_distances():

@@ -191,8 +191,8 @@ def test_a_human_sees_the_state_where_the_robot_sees_pictures():
     pictured = make_env("widowx_peg", bench=SimulatedBench, encoder=brightness, embedding=3, frames=True)
     steps = {}
     for env, sees in ((plain, "observation"), (pictured, "state")):
-        expert = load_policy("widowx_peg/expert", sees=sees)
-        mental_model = load_policy("widowx_peg/initial", sees=sees)
+        expert = load_policy("widowx_peg/expert", in_keys=[sees])
+        mental_model = load_policy("widowx_peg/initial", in_keys=[sees])
         human = SimulatedHuman(expert, mental_model, cost=5.0, scale=2.0)
         supervised = TransformedEnv(env, InterventionTransform(human))
         steps[sees] = collect_episodes(supervised, mental_model, 1, seed=3)
@@ -205,8 +205,8 @@ def test_a_human_sees_the_state_where_the_robot_sees_pictures():
     assert steps["state"]["observation"].shape[-1] == 4 * (3 + 3)
 
     # not one of each
-    with pytest.raises(ValueError, match="the expert sees 'state', the mental model 'observation'"):
-        SimulatedHuman(load_policy("widowx_peg/expert", sees="state"), load_policy("widowx_peg/initial"), 5.0, 2.0)
+    with pytest.raises(ValueError, match="the expert observes 'state', the mental model 'observation'"):
+        SimulatedHuman(load_policy("widowx_peg/expert", in_keys=["state"]), load_policy("widowx_peg/initial"), 5.0, 2.0)
 
 
 @needs_graphics

@@ -44,7 +44,7 @@ def test_the_models_prediction_is_shown_and_recorded():
     person = Person(
         script, lambda: np.zeros((4, 4, 3), np.uint8), keymap_for("x", env.action_spec_unbatched), rate=1000
     )
-    person.predict = lambda observation: observation[:, 1] / 100
+    person.predict = lambda step: step["observation"][:, 1] / 100
     steps = collect_episodes(TransformedEnv(env, InterventionTransform(person)), act_by_step, 1, seed=0)
     torch.testing.assert_close(steps["intervention_prob"], steps["observation"][:, 1] / 100)
     probs = [status["prob"] for status, _ in script.shown if status["phase"] == "playing"]

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tensordict import TensorDict
 
 from mile.collection import collect_episodes
 from mile.envs import make_env, make_policy
@@ -14,7 +15,8 @@ def test_a_gaussian_is_cloned_to_its_likelihood():
     observations = 3 + torch.randn(2000, 1, generator=generator)
     actions = 2 * observations + 0.5 * torch.randn(2000, 1, generator=generator)
     torch.manual_seed(0)
-    nll = clone_policy(GaussianPolicy(1, 1, (32,)), observations, actions, steps=1500, learning_rate=1e-2)
+    observed = TensorDict({"observation": observations}, [2000])
+    nll = clone_policy(GaussianPolicy(1, 1, (32,)), observed, actions, steps=1500, learning_rate=1e-2)
     entropy = torch.distributions.Normal(0.0, 0.5).entropy().item()
     assert nll == pytest.approx(entropy, abs=0.05)
 

@@ -26,7 +26,7 @@ def test_at_first_it_acts_as_before_whatever_it_is_told(tmp_path, name):
     policy = ConditionedPolicy.of(base)
     expected = base.act(steps["observation"])
     for told in (-1.0, 0.0, 1.0):
-        distribution = policy.told(steps["observation"], torch.full([len(steps)], told))
+        distribution = policy.told(steps["observation"], quality=torch.full([len(steps)], told))
         torch.testing.assert_close(distribution.mean if "Box" in name else distribution.logits.argmax(-1), expected)
     save_policy(policy, tmp_path / "conditioned", environment=name)
     torch.testing.assert_close(load_policy(tmp_path / "conditioned").act(steps["observation"]), expected)
@@ -58,7 +58,7 @@ def test_what_a_human_did_is_good_and_the_loss_is_cloning_of_all(name):
     terms = []
     for step in steps:
         action = step["human_action"] if step["intervened"] else step["robot_action"]
-        terms.append(-policy.told(step["observation"], step["context", "quality"]).log_prob(action))
+        terms.append(-policy.told(step["observation"], quality=step["context", "quality"]).log_prob(action))
     torch.testing.assert_close(method.loss(steps).policy_loss, torch.stack(terms).mean())
 
 
@@ -71,7 +71,7 @@ def test_of_two_actions_the_better_one_is_taken():
     optimizer = torch.optim.Adam(policy.parameters(), 1e-2)
     for _ in range(300):
         optimizer.zero_grad()
-        (-policy.told(observation, quality).log_prob(action)).mean().backward()
+        (-policy.told(observation, quality=quality).log_prob(action)).mean().backward()
         optimizer.step()
     torch.testing.assert_close(policy.act(observation[:1]), action[:1], atol=0.05, rtol=0)
 

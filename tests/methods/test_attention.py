@@ -90,7 +90,7 @@ def test_haco_has_no_cost_of_being_helped_on_request():
     assert cost.sum() > 0
     asked = recording.clone().set("asked", recording["intervened"])
     costly, free = method.loss(recording), method.loss(asked)
-    values = method.critic(recording["observation"], torch.where(recording["intervened"], 4, recording["robot_action"]))
+    values = method.critic(recording, torch.where(recording["intervened"], 4, recording["robot_action"]))
     target = method.critic.target(recording)
     expected = [0.5 * (values - (target - paid)).square().sum(0).mean() for paid in (cost, 0 * cost)]
     torch.testing.assert_close(costly.td_loss, expected[0])

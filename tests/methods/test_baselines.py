@@ -53,7 +53,7 @@ def test_hg_dagger_is_behaviour_cloning_where_the_human_always_acts():
     steps["human_action"], steps["intervened"] = steps["robot_action"] + 0.1, torch.ones_like(steps["intervened"])
     method, other = make(HGDAgger, env), make(HGDAgger, env).policy
     method.policy.normalizer.fit(steps["observation"])
-    clone_policy(other, steps["observation"], steps["human_action"], steps=1, batch_size=64, learning_rate=1e-2)
+    clone_policy(other, steps, steps["human_action"], steps=1, batch_size=64, learning_rate=1e-2)
 
     # one step by hand
     rows = torch.randint(len(steps), (64,), generator=torch.Generator().manual_seed(0))
@@ -161,7 +161,7 @@ def test_the_head_learns_when_the_human_intervenes():
         method.loss(steps).intervention_loss.backward()
         optimizer.step()
 
-    prob = method.intervention_prob(steps["observation"])
+    prob = method.intervention_prob(steps)
     assert not prob.requires_grad
     assert ((prob > 0.5) == steps["intervened"]).double().mean() > 0.95
 
@@ -181,7 +181,7 @@ def test_with_a_shared_trunk_no_intervention_is_one_more_class():
     env, steps = recorded("Counting-v0")
     method = make(BCIntervention, env, shared_trunk=True)
     observation, intervened = steps["observation"], steps["intervened"]
-    logits = method.policy(observation).logits + method.logit(observation).unsqueeze(-1)
+    logits = method.policy(observation).logits + method.logit(steps).unsqueeze(-1)
     classes = torch.cat([logits, torch.zeros(len(steps), 1)], -1)
     none = logits.shape[-1]
     labels = torch.where(intervened, steps["human_action"], none)

@@ -27,21 +27,21 @@ def test_the_hinges_step_by_step(name):
 
     good, bad, human = 0.0, 0.0, 0.0
     for step in steps:
-        observation, quality = step["observation"], step["context", "quality"]
+        quality = step["context", "quality"]
         action = step["human_action"] if step["intervened"] else step["robot_action"]
-        cost = float(method.cost(observation, action).detach())
+        cost = float(method.cost(step, action).detach())
         if quality == GOOD:
             good += max(0.0, cost + 0.5)
         elif quality == BAD:
             bad += max(0.0, 0.5 - cost)
         else:
             if "Box" in name:
-                others = [method.policy.act(observation), step["robot_action"]]
+                others = [method.policy.act(step["observation"]), step["robot_action"]]
             else:
                 others = [torch.tensor(number) for number in range(env.action_spec_unbatched.n)]
             for other in others:
                 if "Box" in name or other != action:
-                    human += max(0.0, cost - float(method.cost(observation, other).detach()) + 0.5)
+                    human += max(0.0, cost - float(method.cost(step, other).detach()) + 0.5)
     count = len(steps)
     assert float(loss.good_loss.detach()) == pytest.approx(good / count, rel=1e-4)
     assert float(loss.bad_loss.detach()) == pytest.approx(bad / count, rel=1e-4)

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from tensordict import TensorDict
 from torchrl.envs import TransformedEnv
 
 from mile.callbacks import DeploymentCallback, Rounds
@@ -116,7 +117,7 @@ def test_both_networks_learn_and_the_loss_falls(tmp_path, name):
 def test_intervention_prob_is_a_probability_and_leaves_no_graph():
     env = make_env("Counting-v0")
     method = MILE(make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,)), cost=1.0, scale=2.0)
-    prob = method.intervention_prob(torch.randn(7, 2))
+    prob = method.intervention_prob(TensorDict({"observation": torch.randn(7, 2)}, [7]))
     assert prob.shape == (7,)
     assert not prob.requires_grad
     assert ((prob > 0) & (prob < 1)).all()

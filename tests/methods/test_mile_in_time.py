@@ -178,7 +178,7 @@ def test_all_steps_together_have_the_gradient_of_the_exact_likelihood_of_attempt
         attempt = steps[steps["episode"] == episode].unsqueeze(0)
         nu = attempt["intervened"]
         attempts = Attempts(nu, torch.ones_like(nu), attempt["executed_action"])
-        total = total - method.timing.log_likelihood(method.gap(attempt["observation"]), attempts, COST).sum()
+        total = total - method.timing.log_likelihood(method.gap(attempt), attempts, COST).sum()
     for one, other in zip(by_step, torch.autograd.grad(total, parameters), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
@@ -251,7 +251,7 @@ def test_predictions_have_the_likelihood_of_the_attempts(recordings, name):
         attempt = steps[rows].unsqueeze(0)
         nu = attempt["intervened"]
         attempts = Attempts(nu, torch.ones_like(nu), attempt["executed_action"])
-        truth = method.timing.log_likelihood(method.gap(attempt["observation"]), attempts, COST)
+        truth = method.timing.log_likelihood(method.gap(attempt), attempts, COST)
         own = torch.where(nu[0], prob[rows], 1 - prob[rows]).log().sum()
         torch.testing.assert_close(own, truth[0].detach(), atol=1e-4, rtol=1e-4)
 

@@ -36,7 +36,7 @@ def test_draws_by_inversion_follow_the_distribution():
     squashed = GaussianPolicy(1, 1, (4,), squash=True)
     observation = torch.zeros(20_000, 1)
     normal = squashed(observation).base_dist.base_dist
-    sample = squashed.act(observation, noise, deterministic=False).atanh().flatten().detach()
+    sample = squashed.act(observation, noise=noise, deterministic=False).atanh().flatten().detach()
     assert kstest(sample.numpy(), norm(normal.mean[0].item(), normal.stddev[0].item()).cdf).pvalue > 0.01
 
     probs = torch.tensor([0.1, 0.0, 0.6, 0.3])

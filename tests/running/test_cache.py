@@ -70,7 +70,7 @@ def test_a_policy_is_known_by_its_weights_its_architecture_and_what_it_sees():
     assert cache.fingerprint(policy) == cache.fingerprint(again) == cache.fingerprint(again.double())
     others = [load_policy("lunarlander/expert"), load_policy("lunarlander/initial", temperature=0.5)]
     seeing = load_policy("lunarlander/initial")
-    seeing.sees = "state"
+    seeing.in_keys = ("state",)
     changed = load_policy("lunarlander/initial")
     with torch.no_grad():
         changed.network[0].weight[0, 0] += 1e-6
