@@ -43,7 +43,21 @@ class Counting(gym.Env):
         return np.zeros((40, 60, 3), np.uint8)
 
 
+class Shown(Counting):
+    """Shows a picture of the step's number, too: pixel (row, column) is four times the number, plus the column."""
+
+    observation_space = gym.spaces.Dict(
+        {"pixels": gym.spaces.Box(0, 255, (36, 40, 3), np.uint8), "observation": Counting.observation_space}
+    )
+
+    def observe(self):
+        pixels = np.broadcast_to((4 * self.count + np.arange(40)).astype(np.uint8)[:, None], (36, 40, 3))
+        return {"pixels": pixels, "observation": super().observe()}
+
+
 gym.register("Counting-v0", Counting)
+gym.register("CountingShown-v0", Shown)
+gym.register("CountingShownBox-v0", Shown, kwargs={"continuous": True})
 gym.register("CountingBox-v0", Counting, kwargs={"continuous": True})
 
 

@@ -14,6 +14,8 @@ from mile.evaluation import Evaluation
 from mile.humans import SimulatedHuman
 from mile.policies import CategoricalPolicy, Policy
 
+AT_A_TIME = 4096  # rows, where no gradient is needed
+
 
 def clone_policy(
     policy: Policy,
@@ -29,7 +31,8 @@ def clone_policy(
 
     Args:
         policy: Policy to train, in place.
-        observed: Steps `[steps]` with the entries that the policy acts on.
+        observed: Recorded steps `[steps]` with the entries that the policy acts on; of whole episodes, if there are
+            pictures.
         actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`.
         steps: Number of gradient steps of Adam.
         learning_rate: Learning rate at the start; it falls to a tenth by a cosine.
@@ -48,14 +51,16 @@ def clone_policy(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         rows = torch.randint(len(observed), (batch_size,), generator=generator)
-        loss = -policy.at(observed[rows]).log_prob(actions[rows]).mean()
+        loss = -policy(*policy.inputs_at(observed, rows)).log_prob(actions[rows]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
 
     with torch.no_grad():
-        return float(-policy.at(observed).log_prob(actions).mean())
+        rows = torch.arange(len(observed)).split(AT_A_TIME)
+        parts = [policy(*policy.inputs_at(observed, part)).log_prob(actions[part]) for part in rows]
+        return float(-torch.cat(parts).mean())
 
 
 def clone_rollouts(

@@ -35,6 +35,7 @@ class ConditionedPolicy(Policy):
         self.encoders = nn.ModuleDict()  # the network below has its own
         shape = {**base["architecture"], "observation_dim": observation_dim + 1}
         self.network: Any = build({**base, "architecture": shape})
+        self.in_keys = self.network.in_keys
         self.network.in_keys = (*self.in_keys, "quality")
         self.is_discrete = self.network.is_discrete
 
@@ -44,7 +45,6 @@ class ConditionedPolicy(Policy):
         shape = base.architecture
         sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
         policy = cls(*sizes, base=base.describe(), pictures=shape.get("pictures"))
-        policy.in_keys = base.in_keys
 
         # the weights of the new input are 0, and it is not standardised
         weights = dict(base.state_dict())

@@ -130,6 +130,20 @@ class Observer(nn.Module):
         values = [steps[name] for name in self.in_keys]
         return [value.to(self.normalizer.mean.dtype) if value.is_floating_point() else value for value in values]
 
+    def inputs_at(self, steps: TensorDictBase, rows: Tensor) -> list[Tensor]:
+        """Return the observed entries in some rows of recorded steps, pictures as stacks of the newest ones.
+
+        Args:
+            steps: Steps of whole episodes, one after another, `[steps]`; a picture is `[steps, height, width, channels]`.
+            rows: Rows, `[*batch]`.
+        """
+        chosen: Any = steps.select(*self.in_keys)[rows]
+        for name in self.pictures:
+            age = torch.arange(self.encoders[name].shape[0] - 1, -1, -1)  # pyright: ignore
+            before = torch.minimum(age, steps["step"][rows].unsqueeze(-1))  # none from before the episode
+            chosen[name] = steps[name][rows.unsqueeze(-1) - before]
+        return self.inputs(chosen)
+
     def batch_shape(self, *inputs: Tensor) -> torch.Size:
         """Return the batch dimensions of the observed entries, as `in_keys` has them."""
         dimensions = 4 if self.in_keys[0] in self.pictures else 1

@@ -55,6 +55,7 @@ class ResidualPolicy(Policy):
             components=components,
         )
         self.base = frozen.requires_grad_(False)
+        self.in_keys = frozen.in_keys
         self.head = mlp(self.embedding_dim, hidden_dims, 1)
         nn.init.zeros_(self.head[-1].weight)  # pyright: ignore
         nn.init.constant_(self.head[-1].bias, NEVER)  # pyright: ignore
@@ -67,7 +68,6 @@ class ResidualPolicy(Policy):
         shape = base.architecture
         sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
         policy = cls(*sizes, base=base.describe(), components=components, pictures=shape.get("pictures"))
-        policy.in_keys = base.in_keys
         policy.base.load_state_dict(base.state_dict())
         policy.normalizer.load_state_dict(base.normalizer.state_dict())
         policy.encoders.load_state_dict(base.encoders.state_dict())
