@@ -102,6 +102,8 @@ def recorded_steps(length: int, episode: int = 0) -> TensorDict:
             "human_action": torch.where(intervened.unsqueeze(-1), action, torch.nan),
             "intervened": intervened,
             "executed_action": action,
+            "attended": torch.ones(length, dtype=torch.bool),
+            "asked": torch.zeros(length, dtype=torch.bool),
             "intervention_prob": torch.full([length], 0.2),
             # its outcome
             "next": {

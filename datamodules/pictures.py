@@ -114,10 +114,19 @@ def shifted(batch: TensorDict, largest: int, generator: torch.Generator) -> Tens
         if pictures.dtype != torch.uint8 or pictures.ndim != 5:
             continue
         distances = torch.randint(-largest, largest + 1, (len(pictures), 2), generator=generator)
-        moved = []
+        shown = []
         for stack, (down, right) in zip(pictures, distances.tolist(), strict=True):
-            rows = (torch.arange(stack.shape[1]) + down).clamp(0, stack.shape[1] - 1).to(stack.device)
-            columns = (torch.arange(stack.shape[2]) + right).clamp(0, stack.shape[2] - 1).to(stack.device)
-            moved.append(stack.index_select(1, rows).index_select(2, columns))
-        batch[key] = torch.stack(moved)
+            shown.append(_moved(_moved(stack, 1, down), 2, right))
+        batch[key] = torch.stack(shown)
     return batch
+
+
+def _moved(pictures: Tensor, axis: int, distance: int) -> Tensor:
+    """Return pictures as seen from some pixels further along an axis."""
+    if not distance:
+        return pictures
+    size = pictures.shape[axis] - abs(distance)
+    edge = pictures.narrow(axis, pictures.shape[axis] - 1 if distance > 0 else 0, 1)
+    repeated = edge.expand([abs(distance) if dim == axis else -1 for dim in range(pictures.ndim)])
+    inner = pictures.narrow(axis, max(distance, 0), size)
+    return torch.cat([inner, repeated] if distance > 0 else [repeated, inner], axis)
