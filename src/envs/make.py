@@ -75,6 +75,7 @@ ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
     "button_press": partial(MetaWorld, "button-press-v3"),
     "drawer_open": partial(MetaWorld, "drawer-open-v3"),
     "peg_insert": partial(MetaWorld, "peg-insert-side-v3"),
+    "car_racing": partial(gym.make, "mile.envs.driving:Driving-v0", disable_env_checker=True),
     "widowx_peg": partial(gym.make, "mile.hardware.robot_env:WidowXPeg-v0", disable_env_checker=True),
 }
 

@@ -55,7 +55,7 @@ class ScriptedPolicy:
     def clean_actions(self, steps: TensorDictBase) -> Tensor:
         """Return the policy's actions without noise, in [−1, 1], for `[steps]`."""
         # the newest time step, with each episode's offset
-        history, episode = steps.get("state", steps["observation"]), steps["episode"]
+        history, episode = steps["state" if "state" in steps.keys() else "observation"], steps["episode"]
         states: Any = history[:, -self.width :].double().numpy().copy()  # [steps, width]
         offsets = {number: self._offset(number) for number in episode.unique().tolist()}
         states[:, self.biased] += np.stack([offsets[number] for number in episode.tolist()])
