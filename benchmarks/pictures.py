@@ -56,14 +56,12 @@ def main() -> None:
         for name in ("bare", "recorded"):
             buffer = InterventionBuffer(f"{folder}/{name}", env.name)
             begin = time.perf_counter()
-            steps = collect_episodes(
-                env, still, 3, seed=0, on_episode=buffer.append if name == "recorded" else None
-            )
+            steps = collect_episodes(env, still, 3, seed=0, on_episode=buffer.append if name == "recorded" else None)
             rates.append(len(steps) / (time.perf_counter() - begin))
         print(f"recording has {rates[1] / rates[0]:.2f} of the frame rate without ({rates[1]:.0f} frames/s)")
 
 
-def still(step):  # noqa: ANN001, ANN201
+def still(step):
     """Do nothing."""
     return step.set("action", torch.zeros(*step.batch_size, 3))
 

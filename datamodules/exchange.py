@@ -26,7 +26,15 @@ GYM = 2  # robomimic's number of the kind of environment
 
 
 def episodes(buffer: InterventionBuffer) -> Iterator[TensorDictBase]:
-    """Yield the committed episodes, each `[steps]`, by round and number."""
+    """Yield the committed episodes, each `[steps]`, by round and number.
+
+    Raises:
+        ValueError: The robot observed something else than one vector.
+    """
+    if "observation" not in buffer.entries or buffer.pictures.names:
+        raise ValueError(
+            f"'{buffer.folder}' is a recording of pictures or of several entries; so far one vector can be exported"
+        )
     for episode in sorted(buffer.episodes):
         yield buffer.read(episode)
 

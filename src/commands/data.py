@@ -100,7 +100,9 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
 
     buffer = open_recording(folder)
     steps = _find_episode(buffer, round_number, episode)
-    frames = recorded_frames(steps) if "frame" in steps.keys() else _play_again(folder, buffer.environment, steps)
+    frames = recorded_frames(steps)
+    if frames is None:
+        frames = _play_again(folder, buffer.environment, steps)
     if output.suffix != ".gif":
         draw_episode(steps, frames).savefig(output)
     elif frames is None:

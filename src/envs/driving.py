@@ -59,7 +59,7 @@ class Driving(gym.Env):
         """Make a track from the seed, with the car at its start."""
         super().reset(seed=seed)
         self.steps = self.reached = 0
-        picture, _ = self.car.reset(seed=int(self.np_random.integers(2**31)))
+        picture: Any = self.car.reset(seed=int(self.np_random.integers(2**31)))[0]
         return picture, {"state": self._state()}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, bool, bool, dict]:
@@ -68,7 +68,8 @@ class Driving(gym.Env):
         command = np.array([steering, GAS * max(pedals, 0.0), BRAKE * max(-pedals, 0.0)])
         for frame in range(FRAMES_PER_STEP):
             self.car.is_drawn = frame == FRAMES_PER_STEP - 1
-            picture = self.car.step(command)[0]
+            self.car.step(command)
+        picture: Any = self.car.state
         self.steps += 1
 
         # what was driven of the way

@@ -44,6 +44,8 @@ class Replay:
         Raises:
             ValueError: The environment has no simulator to copy, or does not repeat what was recorded.
         """
+        if "observation" not in steps.keys():
+            raise ValueError(f"'{self.name}' shows no vector to predict; choose method.horizon=0")
         observation: Tensor = steps["observation"].cpu()
         states = torch.zeros(len(steps), horizon, observation.shape[-1], dtype=observation.dtype)
         reached = torch.zeros(len(steps), horizon, dtype=torch.bool)

@@ -134,7 +134,8 @@ class Observer(nn.Module):
         """Return the observed entries in some rows of recorded steps, pictures as stacks of the newest ones.
 
         Args:
-            steps: Steps of whole episodes, one after another, `[steps]`; a picture is `[steps, height, width, channels]`.
+            steps: Steps of whole episodes, one after another, `[steps]`; pictures are `[steps, height, width,
+                channels]`.
             rows: Rows, `[*batch]`.
         """
         chosen: Any = steps.select(*self.in_keys)[rows]

@@ -1,7 +1,7 @@
 """Videos of rollouts, in which frames have a border where the human acts."""
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 from mile.collection import collect_episodes
 from mile.envs.frames import decompress
 from mile.policies import Policy
+from mile.transitions import is_picture
 
 HUMAN_COLOUR = (220, 40, 40)
 BORDER = 8  # pixels
@@ -46,11 +47,23 @@ def bordered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return framed
 
 
-def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8]:
-    """Return the pictures that an episode `[steps]` was recorded with, `[steps, height, width, 3]`."""
+def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8] | None:
+    """Return the pictures that an episode `[steps]` was recorded with, `[steps, height, width, 3]`.
+
+    They are those to look at, otherwise the first ones that were observed; None: there are none.
+    """
+    after: Any = steps["next"]
+    observed = [name for name in sorted(after.keys()) if is_picture(after[name])]
+    if "frame" in after.keys():
+        shown = [decompress(frame) for frame in after["frame"]]
+    elif observed:
+        colours = after[observed[0]].expand(-1, -1, -1, 3) if after[observed[0]].shape[-1] == 1 else after[observed[0]]
+        shown = list(colours[..., :3].numpy())
+    else:
+        return None
+
     pictures = []
-    for frame, intervened in zip(steps["next", "frame"], steps["intervened"], strict=True):
-        picture = decompress(frame)
+    for picture, intervened in zip(shown, steps["intervened"], strict=True):
         pictures.append(bordered(picture) if intervened else picture)
     return np.stack(pictures)
 

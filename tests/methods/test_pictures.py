@@ -10,7 +10,7 @@ from mile.ingredients.cloning import clone_policy
 from mile.methods import APO, MILE, PPL, AdvantageConditioned, BCIntervention, Residual
 from mile.policies import load_policy, save_policy
 from mile.transitions import observed
-from tests.methods.training import BOUNDED, CLONING, make, supervised, train
+from tests.methods.training import BOUNDED, CLONING, supervised, train
 from tests.support import same_weights
 
 METHODS = [*CLONING, BCIntervention, APO, PPL, *BOUNDED, Residual, AdvantageConditioned]
@@ -83,5 +83,7 @@ def test_a_policy_of_another_picture_is_refused(name):
     policy = make_policy(make_env(name, stack=2), hidden_dims=(8,))
     with pytest.raises(ValueError, match=r"'shape': \[4, 36, 40, 3\].*got a .*'shape': \[2, 36, 40, 3\]"):
         collect_episodes(env, policy, 1)
-    with pytest.raises(ValueError, match="a policy that acts on 'camera' does not fit 'CountingShown.*which shows obs"):
+    with pytest.raises(
+        ValueError, match=r"a policy that acts on 'camera' does not fit 'CountingShown.*which shows obs"
+    ):
         make_policy(env, in_keys=["camera"])

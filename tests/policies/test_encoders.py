@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_named():
         policy(steps["a"])
     with pytest.raises(ValueError, match=r"\(2, 40, 36, 3\) and the type uint8 are expected, got \(2, 20, 36, 3\) and"):
         policy(steps["pixels"][:, :, ::2], steps["a"], steps["b"])
-    with pytest.raises(ValueError, match="and the type uint8 are expected, got .* and float32"):
+    with pytest.raises(ValueError, match=r"and the type uint8 are expected, got .* and float32"):
         policy(steps["pixels"].float(), steps["a"], steps["b"])
     with pytest.raises(ValueError, match="pictures must have at least 36 x 36 pixels, got 20 x 36"):
         PictureEncoder([1, 20, 36, 3])
