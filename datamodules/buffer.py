@@ -45,6 +45,7 @@ class InterventionBuffer:
         self.folder = Path(folder)
         self.environment = environment
         self.stack = stack
+        self._checked: set[int] = set()  # episodes whose pictures are what was written
         self.episodes: list[Episode] = []
         self.entries: Entries = {}
         self._log = self.folder / "episodes.jsonl"
@@ -260,7 +261,7 @@ class InterventionBuffer:
         """Map what is committed."""
         pictures = [column for column in self._columns() if column.is_picture]
         self.steps = self._map()
-        self.pictures = Pictures(pictures, self.episodes, self.folder, self.stack)
+        self.pictures = Pictures(pictures, self.episodes, self.folder, self.stack, self._checked)
 
     def _map(self) -> TensorDict:
         """Return all committed steps, `[steps]`, mapped from disk."""

@@ -16,8 +16,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
+from mile.datamodules.passes import batches_of
 from mile.datamodules.pictures import shifted
+from mile.datamodules.schema import entry_name
 from mile.timing.attempts import check_attempts
+from mile.transitions import observed
 
 WEIGHED = ("intervened", "attended", "asked", "round", "episode", ("next", "success"))  # what weights may depend on
 
@@ -130,7 +133,7 @@ class InterventionDataModule(LightningDataModule):
         joint = self.batch_size * ranks  # rows that all ranks together learn from in one step
         served = self.batches_per_epoch or math.ceil(len(eligible) / joint)
         own = slice(rank * self.batch_size, (rank + 1) * self.batch_size)
-        for shared in itertools.islice(_batches_of(joint, len(eligible), draw, generator), served):
+        for shared in itertools.islice(batches_of(joint, len(eligible), draw, generator), served):
             chosen = eligible[shared[own]]
             batch = shifted(self._batch(rows, context, chosen), self.shift, generator)
             self._rows_since += joint
@@ -168,7 +171,7 @@ class InterventionDataModule(LightningDataModule):
         if reads is None:
             recorded = recorded.exclude("frame", ("next", "frame"), "timestamp")
         else:
-            recorded = recorded.select(*(key for key in reads if key not in self.buffer.pictures))
+            recorded = recorded.select(*self._present(reads))
         if not self.on_device:
             return recorded
         if len(self._copy) < len(self.buffer):  # the buffer only grows
@@ -178,6 +181,15 @@ class InterventionDataModule(LightningDataModule):
     def at(self, rows: Tensor) -> Any:
         """Return some rows as the method is served them, with stacks of the observed pictures, `[rows]`."""
         return self.buffer.pictures.add_to(self.steps()[rows], rows, self._reads())
+
+    def _present(self, reads: Iterable[str | tuple[str, str]]) -> list[str | tuple[str, str]]:
+        """Return what a method reads beside pictures, if it is recorded at all."""
+        numbers = [key for key in reads if key not in self.buffer.pictures]
+        missing = set(numbers) - set(self.buffer.steps.keys(True, True))
+        if missing and self.buffer.episodes:
+            present = ", ".join(observed(self.buffer.steps) + tuple(self.buffer.pictures.names))
+            raise ValueError(f"the policy acts on '{min(map(entry_name, missing))}', and the recording has {present}")
+        return numbers if self.buffer.episodes else []
 
     def _reads(self) -> tuple[str | tuple[str, str], ...] | None:
         """Return the entries of a step that the method reads, as it declares; None: it does not say."""
@@ -274,26 +286,3 @@ class _Batches(IterableDataset):
 
 def _unchanged(batch: TensorDict) -> TensorDict:
     return batch
-
-
-def _batches_of(size: int, count: int, draw: Tensor | None, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield `[size]` row numbers at a time, without end, from one pass over `count` rows after another."""
-    left = torch.empty(0, dtype=torch.int64)
-    while True:
-        if len(left) < size:
-            passes = [left]
-            for _ in range(math.ceil((size - len(left)) / count)):
-                passes.append(_pass(count, draw, generator))
-            left = torch.cat(passes)
-        yield left[:size]
-        left = left[size:]
-
-
-def _pass(count: int, draw: Tensor | None, generator: torch.Generator) -> Tensor:
-    """Return the rows of one pass: each once, or drawn with replacement."""
-    if draw is None:
-        return torch.randperm(count, generator=generator)
-    # by inversion of the cumulative weights: torch.multinomial ends at 2²⁴ rows
-    ends = draw.double().cumsum(0)
-    chance = torch.rand(count, dtype=torch.float64, generator=generator) * ends[-1]
-    return torch.searchsorted(ends, chance, right=True).clamp_max(count - 1)

@@ -21,9 +21,12 @@ class Pictures:
         episodes: Committed episodes, in the order in which they were recorded.
         folder: Folder of the recording, in error messages.
         stack: Number of newest pictures in a stack; before an episode's first one there is that one.
+        checked: Numbers of the episodes whose pictures were checked before, to which others are added.
     """
 
-    def __init__(self, columns: list[Column], episodes: list[Episode], folder: Path, stack: int) -> None:
+    def __init__(
+        self, columns: list[Column], episodes: list[Episode], folder: Path, stack: int, checked: set[int]
+    ) -> None:
         self.names = [column.name for column in columns]
         self._episodes = list(episodes)
         self._folder = folder
@@ -32,7 +35,7 @@ class Pictures:
         for column in columns if episodes else []:
             self._arrays[column.name] = torch.from_numpy(column.array(episodes))
         self._starts = torch.tensor([episode.start for episode in episodes])
-        self._is_checked = torch.zeros(len(episodes), dtype=torch.bool)
+        self._checked = checked
 
     def add_to(self, steps: Any, rows: Tensor, wanted: Collection[str | tuple[str, str]] | None = None) -> Any:
         """Add stacks of pictures to some steps, and return these.
@@ -88,14 +91,14 @@ class Pictures:
 
     def _check(self, numbers: Tensor) -> None:
         """Compare the pictures of episodes with their checksums, where that was not done before."""
-        for number in numbers.unique()[~self._is_checked[numbers.unique()]].tolist():
+        for number in set(numbers.unique().tolist()) - self._checked:
             episode, checksum = self._episodes[number], 0
             start = episode.start + number
             for array in self._arrays.values():
                 checksum = zlib.crc32(array[start : start + episode.length + 1].numpy().tobytes(), checksum)
             if checksum != episode.pictures:
                 raise damaged(self._folder, episode, episode.pictures, checksum)
-            self._is_checked[number] = True
+            self._checked.add(number)
 
 
 def shifted(batch: TensorDict, largest: int, generator: torch.Generator) -> TensorDict:
@@ -114,10 +117,10 @@ def shifted(batch: TensorDict, largest: int, generator: torch.Generator) -> Tens
         if pictures.dtype != torch.uint8 or pictures.ndim != 5:
             continue
         distances = torch.randint(-largest, largest + 1, (len(pictures), 2), generator=generator)
-        shown = []
+        moved = []
         for stack, (down, right) in zip(pictures, distances.tolist(), strict=True):
-            shown.append(_moved(_moved(stack, 1, down), 2, right))
-        batch[key] = torch.stack(shown)
+            moved.append(_moved(_moved(stack, 1, down), 2, right))
+        batch[key] = torch.stack(moved)
     return batch
 
 

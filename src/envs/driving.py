@@ -40,8 +40,8 @@ class Driving(gym.Env):
 
     def __init__(
         self,
-        tiles: int = 80,
-        max_episode_steps: int = 300,
+        tiles: int = 120,
+        max_episode_steps: int = 400,
         driver: Driver = "careful",
         render_mode: str | None = None,
     ) -> None:
@@ -132,8 +132,8 @@ class _Car(CarRacing):
         there = line[numbers % len(line)] - np.array(hull.position)
         motion = [velocity @ ahead / 10, velocity @ right / 10, hull.angularVelocity]
         angle = self.car.wheels[0].joint.angle  # pyright: ignore
-        seen = np.stack([there @ ahead, there @ right], -1).ravel() / 10
-        return np.array([*motion, angle, away / 10, *seen], np.float32)
+        view = np.stack([there @ ahead, there @ right], -1).ravel() / 10
+        return np.array([*motion, angle, away / 10, *view], np.float32)
 
     def _line(self) -> NDArray[np.float64]:
         """Return the centre line, a point for each tile, `[tiles, 2]`, m."""

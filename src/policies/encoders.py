@@ -120,13 +120,13 @@ class Observer(nn.Module):
         """Return the observed entries of steps `[*batch]`, in the order of `in_keys`; vectors in the weights' type.
 
         Raises:
-            KeyError: The steps lack an entry.
+            ValueError: The steps lack an entry.
         """
         present = steps.keys()
         for name in self.in_keys:
             if name not in present:
                 observed = ", ".join(sorted(str(key) for key in present))
-                raise KeyError(f"'{name}' is observed here, and these steps have only {observed}")
+                raise ValueError(f"'{name}' is observed here, and these steps have only {observed}")
         values = [steps[name] for name in self.in_keys]
         return [value.to(self.normalizer.mean.dtype) if value.is_floating_point() else value for value in values]
 

@@ -55,15 +55,15 @@ def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8] | None:
     after: Any = steps["next"]
     observed = [name for name in sorted(after.keys()) if is_picture(after[name])]
     if "frame" in after.keys():
-        shown = [decompress(frame) for frame in after["frame"]]
+        shots = [decompress(frame) for frame in after["frame"]]
     elif observed:
         colours = after[observed[0]].expand(-1, -1, -1, 3) if after[observed[0]].shape[-1] == 1 else after[observed[0]]
-        shown = list(colours[..., :3].numpy())
+        shots = list(colours[..., :3].numpy())
     else:
         return None
 
     pictures = []
-    for picture, intervened in zip(shown, steps["intervened"], strict=True):
+    for picture, intervened in zip(shots, steps["intervened"], strict=True):
         pictures.append(bordered(picture) if intervened else picture)
     return np.stack(pictures)
 

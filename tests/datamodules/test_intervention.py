@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mile.datamodules import InterventionDataModule
-from mile.datamodules.intervention import _batches_of, _pass
+from mile.datamodules.passes import batches_of, one_pass
 from tests.support import episode
 
 
@@ -33,7 +33,7 @@ def test_an_epoch_shows_every_step_once_in_an_order_of_its_own(data):
 @pytest.mark.parametrize("count", [1, 3, 256, 257, 1000])
 def test_all_batches_are_full_and_a_pass_follows_the_other(count, weighted):
     draw = torch.ones(count) if weighted else None
-    batches = list(itertools.islice(_batches_of(256, count, draw, torch.Generator().manual_seed(0)), 10))
+    batches = list(itertools.islice(batches_of(256, count, draw, torch.Generator().manual_seed(0)), 10))
     assert {len(batch) for batch in batches} == {256}
     if not weighted:
         often = torch.cat(batches).bincount(minlength=count)
@@ -44,7 +44,7 @@ def test_weighted_rows_are_drawn_as_often_as_they_weigh_also_beyond_2_to_the_24(
     count = 2**24 + 2
     draw = torch.ones(count)
     draw[0], draw[-1] = count, 2 * count
-    drawn = _pass(count, draw, torch.Generator().manual_seed(0))
+    drawn = one_pass(count, draw, torch.Generator().manual_seed(0))
     for row, share in ((0, 0.25), (count - 1, 0.5)):
         assert (drawn == row).double().mean() == pytest.approx(share, abs=4 * (0.25 / count) ** 0.5)
 

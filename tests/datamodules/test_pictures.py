@@ -128,3 +128,11 @@ def test_a_shift_moves_each_picture_as_a_whole_and_repeats_edges():
 def test_sizes_that_make_no_sense_are_refused(tmp_path, option, message):
     with pytest.raises(ValueError, match=message):
         InterventionDataModule(tmp_path, "shown", **{option: -1})
+
+
+def test_a_policy_that_acts_on_something_else_is_told_what_there_is(buffer):
+    data = InterventionDataModule(buffer.folder, "shown", batch_size=4)
+    module = type("Module", (), {"entries": ("observation", "camera")})
+    data.trainer = type("Trainer", (), {"lightning_module": module, "global_rank": 0, "world_size": 1})()
+    with pytest.raises(ValueError, match="acts on 'camera', and the recording has observation, pixels"):
+        next(data.batches())

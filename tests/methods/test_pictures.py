@@ -83,7 +83,5 @@ def test_a_policy_of_another_picture_is_refused(name):
     policy = make_policy(make_env(name, stack=2), hidden_dims=(8,))
     with pytest.raises(ValueError, match=r"'shape': \[4, 36, 40, 3\].*got a .*'shape': \[2, 36, 40, 3\]"):
         collect_episodes(env, policy, 1)
-    with pytest.raises(
-        ValueError, match=r"a policy that acts on .camera. does not fit .*, which shows obs"
-    ):
+    with pytest.raises(ValueError, match=r"a policy that acts on .camera. does not fit .*, which shows obs"):
         make_policy(env, in_keys=["camera"])

@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_named():
     policy = GaussianPolicy(5, 2, (8,), pictures=PICTURES)
     policy.in_keys = ("pixels", "a", "b")
     steps = shown(2)
-    with pytest.raises(KeyError, match="'a' is observed here, and these steps have only b, pixels"):
+    with pytest.raises(ValueError, match="'a' is observed here, and these steps have only b, pixels"):
         policy.at(steps.exclude("a"))
     with pytest.raises(ValueError, match=r"3 inputs are expected \(pixels, a, b\), got 1"):
         policy(steps["a"])
