@@ -28,9 +28,7 @@ GYM = 2  # robomimic's number of the kind of environment
 def episodes(buffer: InterventionBuffer) -> Iterator[TensorDictBase]:
     """Yield the committed episodes, each `[steps]`, by round and number; ValueError if they are not of vectors."""
     if "observation" not in buffer.entries or buffer.pictures.names:
-        raise ValueError(
-            f"'{buffer.folder}' has pictures, or several observed entries: only vectors are exported so far"
-        )
+        raise ValueError(f"'{buffer.folder}' has pictures or several entries: a vector alone is exported so far")
     for episode in sorted(buffer.episodes):
         yield buffer.read(episode)
 
