@@ -90,16 +90,15 @@ CONTRASTS = (
 )
 
 
-def gap_of(policy: Policy, mental_model: Policy, scale: float, observation: Tensor) -> Gap:
-    observation = observation.double()
-    return Gap(policy(observation), mental_model(observation), scale)
+def gap_of(policy: Policy, mental_model: Policy, scale: float, steps: TensorDictBase) -> Gap:
+    return Gap(policy.at(steps), mental_model.at(steps), scale)
 
 
 @torch.no_grad()
 def learnt(timing: TimingModel, policy: Policy, mental_model: Policy, earlier: TensorDictBase) -> Estimator:
     """Return a model in time whose parameters are learnt from earlier rounds, given both policies."""
     rows, valid = attempt_rows(earlier)
-    gap = gap_of(policy, mental_model, 1.0, earlier["observation"][rows])
+    gap = gap_of(policy, mental_model, 1.0, earlier[rows])
     attempts = Attempts(earlier["intervened"][rows], valid)
 
     # begin with the calibration's scale, and a cost that a fifth of the states is worth

@@ -7,10 +7,10 @@ import torch
 from lightning import LightningModule, Trainer
 from tensordict import TensorDictBase
 from torch import Tensor
-from torch.distributions import kl_divergence
 from torch.nn.utils import get_total_norm
 
 from mile.callbacks.rounds import RoundCallback, rounds_of
+from mile.expectations import divergence
 from mile.methods import Method
 from mile.policies import GaussianPolicy, Policy
 
@@ -82,10 +82,10 @@ class LearningCallback(RoundCallback):
         # drift
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
         with torch.no_grad():
-            divergence = kl_divergence(before.at(steps), after.at(steps))
+            moved = divergence(before.at(steps), after.at(steps))
         for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
             if where.any():
-                metrics[f"drift/{name}"] = float(divergence[where].mean())
+                metrics[f"drift/{name}"] = float(moved[where].mean())
 
         # where the standard deviation cannot learn
         if isinstance(after, GaussianPolicy):

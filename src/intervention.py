@@ -10,7 +10,7 @@ probability π_h(a|s) p(ν=1|s) of an intervention with action a, which `mile.lo
 
 Everything is computed in log space: log Φ keeps its value and its gradient where Φ itself rounds to 0 or 1, and
 1 − Φ(z) = Φ(−z) gives the probability of ν=0 as exactly. Every expectation is a sum over values of the gap, each with
-a log-weight: the actions of a categorical π_h, the nodes of a quadrature, or samples.
+a log-weight: the actions of a categorical π_h, the nodes of a quadrature, or points.
 """
 
 import math
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.special import log_ndtr
 
+from mile.expectations import expected_log_prob, log_prob_spread, log_probs_at, weighted_points
 from mile.preference import preference_log_prob
 from mile.quadrature import (
     MIN_LAGUERRE_SCALE,
@@ -33,9 +34,6 @@ from mile.quadrature import (
     steep_gaussian_standardised_gap,
 )
 
-MONTE_CARLO_SAMPLES = 1000
-
-
 # Eq. 1 and 2
 
 
@@ -44,8 +42,9 @@ def intervention_log_probs(
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """Return (log p(ν=0|s), log p(ν=1|s)), differentiable in both distributions.
 
-    Exact for categorical distributions, by quadrature for diagonal Gaussians, and by reparameterised Monte Carlo for
-    all others. The quadrature's error in float64, in up to 8 dimensions:
+    Exact for categorical distributions, by quadrature for diagonal Gaussians, over fixed points for mixtures of them
+    (`mile.expectations.weighted_points`), and by reparameterised Monte Carlo for all others. The quadrature's error in
+    float64, in up to 8 dimensions:
 
     * For a scale of 0.25 and above, in p(ν|s): 1e-4 at 0.25, below 2e-5 from 0.3 and 5e-6 from 0.5. The tails of
       log p(ν|s), say below −10, and their gradients are less accurate, those of ν=0 the less the further out.
@@ -122,8 +121,7 @@ def gap_parts(
     """Return (E_{a ~ π_h}[ln π_h(a|s)], E_{a' ~ π̂}[ln π_h(a'|s)]), nats: the two parts of the expected gap.
 
     The first is how sure the human is (minus the entropy of π_h). The second is how well the action expected of the
-    robot fits the human. Exact for categorical distributions and diagonal Gaussians, by reparameterised Monte Carlo for
-    others.
+    robot fits the human. Exact for categorical distributions and diagonal Gaussians, over points for others.
 
     Args:
         human: Policy of the human, π_h(·|s).
@@ -141,10 +139,7 @@ def gap_parts(
         spread = 0.5 * (belief.variance / human.base_dist.variance).sum(-1)
         return -human.entropy(), human.log_prob(belief.mean) - spread
 
-    shape = torch.Size([MONTE_CARLO_SAMPLES])
-    own = human.log_prob(_reparameterised(human).rsample(shape)).mean(0)
-    expected = human.log_prob(_reparameterised(mental_model).rsample(shape)).mean(0)
-    return own, expected
+    return expected_log_prob(human, human), expected_log_prob(human, mental_model)
 
 
 def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tensor, "*batch"]:
@@ -156,8 +151,8 @@ def expected_gap(human: Distribution, mental_model: Distribution) -> Float[Tenso
 def action_spread(human: Distribution) -> Float[Tensor, "*batch"]:
     """Return E_{a ~ π_h}[ln π_h(a*|s) − ln π_h(a|s)], nats: how far own actions lie from the best one, a*.
 
-    Exact for categorical distributions and for diagonal Gaussians, where it is d/2 in d dimensions; for others by
-    reparameterised Monte Carlo against the best of the samples.
+    Exact for categorical distributions and for diagonal Gaussians, where it is d/2 in d dimensions; for others over
+    points (`mile.expectations`).
 
     Args:
         human: Policy of the human, π_h(·|s).
@@ -167,8 +162,7 @@ def action_spread(human: Distribution) -> Float[Tensor, "*batch"]:
         return torch.where(human.probs > 0, human.probs * surprise, 0.0).sum(-1)
     if is_diagonal_gaussian(human):
         return torch.full_like(human.mean[..., 0], human.event_shape[0] / 2)
-    log_prob = human.log_prob(_reparameterised(human).rsample(torch.Size([MONTE_CARLO_SAMPLES])))
-    return log_prob.amax(0) - log_prob.mean(0)
+    return log_prob_spread(human)
 
 
 def intervention_floor(cost: float, scale: float) -> float:
@@ -218,7 +212,7 @@ def gap_values(human: Distribution, mental_model: Distribution, scale: float) ->
         return _categorical_gap(human, mental_model)
     if is_diagonal_gaussian(human) and is_gaussian_belief(mental_model):
         return gaussian_gap(human, mental_model, scale)
-    return _sampled_gap(human, mental_model)
+    return _gap_at_points(human, mental_model)
 
 
 def _categorical_gap(human: Categorical, mental_model: Categorical) -> tuple[Tensor, Tensor]:
@@ -228,15 +222,8 @@ def _categorical_gap(human: Categorical, mental_model: Categorical) -> tuple[Ten
     return log_human, log_human - expected
 
 
-def _sampled_gap(human: Distribution, mental_model: Distribution) -> tuple[Tensor, Tensor]:
-    """Return log-weights `[samples]` and gaps `[*batch, samples]` for reparameterised draws of any distribution."""
-    shape = torch.Size([MONTE_CARLO_SAMPLES])
-    expected = human.log_prob(_reparameterised(mental_model).rsample(shape)).mean(0)  # [*batch]
-    gap = (human.log_prob(_reparameterised(human).rsample(shape)) - expected).movedim(0, -1)
-    return gap.new_full(shape, -math.log(MONTE_CARLO_SAMPLES)), gap
-
-
-def _reparameterised(distribution: Distribution) -> Distribution:
-    if not distribution.has_rsample:
-        raise TypeError(f"expected a categorical or a reparameterised distribution, got {distribution}")
-    return distribution
+def _gap_at_points(human: Distribution, mental_model: Distribution) -> tuple[Tensor, Tensor]:
+    """Return log-weights and gaps of points that stand for any distribution, `[*batch, points]`."""
+    expected = expected_log_prob(human, mental_model)
+    log_weights, points = weighted_points(human)
+    return log_weights, log_probs_at(human, points) - expected.unsqueeze(-1)

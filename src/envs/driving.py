@@ -163,12 +163,12 @@ def line_follower(state: NDArray[np.float64], driver: Driver = "careful") -> NDA
     steering = 1.5 * math.atan2(aim[1], aim[0])
 
     # at the speed that the sharpest bend ahead allows
-    sight, grip = (POINTS - 1, 35.0) if driver == "careful" else (4, 90.0)
+    sight, grip, fastest = (POINTS - 1, 35.0, 65.0) if driver == "careful" else (4, 130.0, 70.0)
     headings = np.arctan2(*np.diff(points[: sight + 1], axis=0).T[::-1])
     bends = np.abs((np.diff(headings) + np.pi) % (2 * np.pi) - np.pi) / (POINT_DISTANCE * TILE)  # 1/m
     distances = POINT_DISTANCE * TILE * np.arange(1, len(bends) + 1)
     allowed = np.sqrt(grip / np.maximum(bends, 1e-3) + 2 * 12.0 * distances).min()
-    pedals = (min(allowed, 65.0) - speed) / 8
+    pedals = (min(allowed, fastest) - speed) / 8
     return np.array([steering, pedals]).clip(-1, 1)
 
 

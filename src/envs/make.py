@@ -15,7 +15,7 @@ from torchrl.envs import EnvBase, GymWrapper
 
 from mile.envs.episodes import PARKED, EpisodeSchedule, ScheduledEpisodes
 from mile.envs.metaworld import MetaWorld
-from mile.policies import CategoricalPolicy, GaussianPolicy, Policy
+from mile.policies import CategoricalPolicy, GaussianPolicy, MixturePolicy, Policy
 from mile.transitions import VECTOR
 
 
@@ -153,8 +153,15 @@ def environment_spaces(name: str) -> tuple[gym.Space, gym.Space]:
         return env.observation_space, env.action_space
 
 
+HEADS: dict[str, type[Policy]] = {"gaussian": GaussianPolicy, "mixture": MixturePolicy}
+
+
 def make_policy(
-    env: EnvBase, in_keys: Sequence[str] | None = None, encoder: Mapping[str, Any] | None = None, **options: Any
+    env: EnvBase,
+    in_keys: Sequence[str] | None = None,
+    encoder: Mapping[str, Any] | None = None,
+    head: Literal["gaussian", "mixture"] = "gaussian",
+    **options: Any,
 ) -> Policy:
     """Make a policy with random weights that fits an environment's observations and actions.
 
@@ -162,12 +169,21 @@ def make_policy(
         env: Environment; a `CategoricalPolicy` fits discrete actions, a `GaussianPolicy` continuous ones.
         in_keys: Entries of a step that the policy acts on; None: all that the environment shows.
         encoder: Further arguments of the `PictureEncoder` of each picture.
+        head: Kind of a policy over continuous actions: "gaussian", or "mixture" for a `MixturePolicy`.
         options: Further arguments of the policy; `hidden_dims` are Table I's by default.
 
     Raises:
-        ValueError: The environment's steps have no such entry.
+        ValueError: The environment's steps have no such entry, or the head is unknown or for other actions.
     """
     kind, shape = policy_kind(env, in_keys)
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, got '{head}'")
+    if kind is not CategoricalPolicy:
+        kind = HEADS[head]
+    elif head != "gaussian":
+        raise ValueError(
+            f"head={head} is for continuous actions, and those of '{getattr(env, 'name', env)}' are discrete"
+        )
     for encoding in shape.get("pictures", {}).values():
         encoding.update(encoder or {})
     policy = kind(**shape, **options)

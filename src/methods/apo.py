@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torch.distributions import kl_divergence
 
+from mile.expectations import divergence
 from mile.methods.method import ADAM, Loss, MakeOptimizer, Method
 from mile.methods.onsets import before_interventions
 from mile.policies import Policy
@@ -77,7 +77,7 @@ class APO(Method):
         policy: Any = self.policy.at(batch)
         with torch.no_grad():
             reference: Any = self.reference.at(batch)
-            shift = self.joint_mean(self.beta * kl_divergence(policy, reference).mean())
+            shift = self.joint_mean(self.beta * divergence(policy, reference).mean())
 
         # log-ratios against their reference point
         action = action_taken(batch)

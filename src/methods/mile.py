@@ -20,7 +20,7 @@ from mile.losses import (
     with_silence,
 )
 from mile.methods.method import ADAM, MakeOptimizer, Method
-from mile.policies import CategoricalPolicy, Policy
+from mile.policies import GaussianPolicy, Policy
 from mile.timing import Attempts, Believing, Delayed, Gap, HumanFit, Memoryless, TimingModel, fit_human
 from mile.timing.attempts import attempt_rows
 from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
@@ -104,7 +104,7 @@ class MILE(Method):
         if silence_weight and (spread is None or not spread >= 0):
             raise ValueError(f"silence needs the spread of the human's own actions (nats, at least 0), got {spread}")
         check_likelihood(likelihood, timing)
-        if likelihood == "scaled" and (isinstance(policy, CategoricalPolicy) or policy.architecture.get("squash")):
+        if likelihood == "scaled" and (not isinstance(policy, GaussianPolicy) or policy.squash):
             raise ValueError(
                 "likelihood=scaled needs continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
             )

@@ -4,6 +4,7 @@ from mile.policies.categorical import CategoricalPolicy
 from mile.policies.checkpoint import CheckpointError, describe_checkpoint, find_checkpoint, load_policy, save_policy
 from mile.policies.conditioned import ConditionedPolicy
 from mile.policies.gaussian import GaussianPolicy
+from mile.policies.mixture import MixturePolicy
 from mile.policies.policy import Perceptron, Policy
 from mile.policies.residual import ResidualPolicy
 
@@ -12,6 +13,7 @@ __all__ = [
     "CheckpointError",
     "ConditionedPolicy",
     "GaussianPolicy",
+    "MixturePolicy",
     "Perceptron",
     "Policy",
     "ResidualPolicy",

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from mile.policies.mixture import gaussian_mixture
 from mile.policies.networks import mlp
 from mile.policies.policy import Policy, build
 from mile.policies.sampling import mode
@@ -88,12 +89,7 @@ class ResidualPolicy(Policy):
         output = self.network(torch.cat([self.embed(*inputs), base], -1))
         if self.is_discrete:
             return Categorical(logits=base + output, validate_args=False)
-        weights, mean, raw = output.split([self.components, *(self.components * base.shape[-1],) * 2], -1)
-        low, high = LOG_STD_BOUNDS
-        std = (low + (high - low) * raw.sigmoid()).exp()
-        mean, std = (part.unflatten(-1, (self.components, -1)) for part in (mean, std))
-        parts = Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
-        return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
+        return gaussian_mixture(output, self.components, LOG_STD_BOUNDS)
 
     def forward(self, *inputs: Tensor) -> Distribution:
         """Return the distribution over actions: the frozen policy's, corrected where the head says ν=1."""

@@ -47,8 +47,9 @@ class Policies:
         self.means = torch.randn(3, len(steps), 2, dtype=torch.float64, generator=generator)
         self.hypotheses = hypotheses
 
-    def __call__(self, observation):
-        one, other, third = (Independent(Normal(mean, 0.8), 1) for mean in self.means[:, observation[..., 0].long()])
+    def __call__(self, steps):
+        number = steps["observation"][..., 0].long()
+        one, other, third = (Independent(Normal(mean, 0.8), 1) for mean in self.means[:, number])
         return Gap(one, stack_hypotheses([other, third, knows_nothing(other)]) if self.hypotheses else other, SCALE)
 
 
@@ -127,7 +128,7 @@ def test_free_running_is_the_sum_over_all_histories(name):
     free = free_running(InTime(MODELS[name], policies, COST), steps, histories=20000)
 
     sequences = torch.tensor(list(itertools.product([False, True], repeat=T)))
-    gap = policies(steps["observation"].expand(len(sequences), T, 3))
+    gap = policies(steps.expand(len(sequences), T))
     actions = steps["robot_action"].expand(len(sequences), T, 2)
     attempts = Attempts(sequences, torch.ones_like(sequences), actions)
     weights = MODELS[name].log_likelihood(gap, attempts, COST).exp()
@@ -148,7 +149,7 @@ def test_online_is_the_ratio_of_likelihoods_of_histories(name):
         intervened = some["intervened"].clone()
         intervened[-1] = nu
         attempt = Attempts(intervened, torch.ones_like(intervened), some["executed_action"])
-        return float(MODELS[name].log_likelihood(policies(some["observation"]), attempt, COST).exp())
+        return float(MODELS[name].log_likelihood(policies(some), attempt, COST).exp())
 
     for row in range(len(steps)):
         begin = row - int(steps["step"][row])
@@ -200,7 +201,7 @@ def test_the_true_model_is_calibrated_and_a_wrong_one_predicts_worse(name):
     attempts, length = 300, 25
     steps = recorded(*[[0] * length] * attempts)
     policies = Policies(steps, 5)
-    gap = policies(steps["observation"].reshape(attempts, length, 3))
+    gap = policies(steps.reshape(attempts, length))
     decides, stays = (gap.log_probs(cost)[1].exp() for cost in (COST, -0.5))
     delay = MODELS["delayed"].delay().exp() if name == "delayed" else torch.ones(1)
     lives = live(decides, decides if name == "memoryless" else stays, delay, torch.Generator().manual_seed(6))
@@ -227,8 +228,8 @@ def test_discrete_actions_are_executed_as_they_are():
     for name in ("robot_action", "executed_action"):
         steps[name] = torch.tensor([0, 2, 1, 1])
 
-    def gap(observation):
-        human = Categorical(logits=logits[observation[..., 0].long()])
+    def gap(steps):
+        human = Categorical(logits=logits[steps["observation"][..., 0].long()])
         return Gap(human, stack_hypotheses([human, human, knows_nothing(human)]), SCALE)
 
     prob = free_running(InTime(MODELS["believing"], gap, COST), steps)
