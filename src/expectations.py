@@ -77,7 +77,7 @@ def expected_log_prob(human: Distribution, actor: Distribution) -> Float[Tensor,
 
 
 def log_prob_spread(human: Distribution) -> Float[Tensor, "*batch"]:
-    """Return E_{a ~ π_h}[ln π_h(a*|s) − ln π_h(a|s)], nats, where a* is the best of the points, or a component's mean."""
+    """Return E_{a ~ π_h}[ln π_h(a*|s) − ln π_h(a|s)], nats, where a* is the best of points and components' means."""
     log_weights, points = weighted_points(human)
     log_probs = log_probs_at(human, points)
     best = log_probs.amax(-1)

@@ -17,9 +17,13 @@ CONSOLES = {"fastapi", "uvicorn", "pydantic", "pygame", "matplotlib"}
 DEVICES = {"pygame", "pyspacemouse", "easyhid", "dynamixel_sdk", "serial", "cv2", "torchvision"}
 LEARNING = SIMULATION | {"lightning", "tensorboard", "matplotlib", "minari", "h5py", "pandas", "pyarrow"}
 PROGRAMS = LEARNING | {"rich", "hydra", "omegaconf", "yaml", "filelock"}
+EQUATIONS = ("quadrature", "expectations", "preference", "intervention", "losses")
 LAYERS = [
     (("files",), set()),
-    (("quadrature", "preference", "intervention", "losses", "timing", "transitions", "policies"), MATHEMATICS),
+    (
+        ("quadrature", "expectations", "preference", "intervention", "losses", "timing", "transitions", "policies"),
+        MATHEMATICS,
+    ),
     (("humans", "envs"), SIMULATION | CONSOLES),
     (("collection", "evaluation", "calibration", "rl", "ingredients", "gates"), SIMULATION),
     (("recordings",), SIMULATION | {"matplotlib"}),
