@@ -20,10 +20,7 @@ PROGRAMS = LEARNING | {"rich", "hydra", "omegaconf", "yaml", "filelock"}
 EQUATIONS = ("quadrature", "expectations", "preference", "intervention", "losses")
 LAYERS = [
     (("files",), set()),
-    (
-        ("quadrature", "expectations", "preference", "intervention", "losses", "timing", "transitions", "policies"),
-        MATHEMATICS,
-    ),
+    ((*EQUATIONS, "timing", "transitions", "policies"), MATHEMATICS),
     (("humans", "envs"), SIMULATION | CONSOLES),
     (("collection", "evaluation", "calibration", "rl", "ingredients", "gates"), SIMULATION),
     (("recordings",), SIMULATION | {"matplotlib"}),
