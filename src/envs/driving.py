@@ -16,6 +16,7 @@ LEFT_TRACK = 9.0  # m from the centre line, where the road is 13 m wide
 POINTS, POINT_DISTANCE = 12, 2  # of the line ahead, and tiles between them
 MOTION = 5  # numbers of a state before the points
 GAS, BRAKE = 0.5, 0.8  # of the pedals' full travel
+BRAKING = 12.0  # m/s², that drivers count on
 
 Driver = Literal["careful", "careless"]
 
@@ -25,7 +26,7 @@ class Driving(gym.Env):
 
     The action is steering (right: 1) and pedals (gas: above 0, brake: below), each in [−1, 1]. The observation is a
     picture, [96, 96, 3]; the state, which it reports, is what `line_follower` drives by. The reward is what was driven
-    of the way, %; a step's first tile counts once. An episode is a success at the last tile, and ends without one where
+    of the way, %; each tile counts once. An episode is a success at the last tile, and ends without one where
     the car has left the track or time is up.
 
     Args:
@@ -174,7 +175,7 @@ def line_follower(state: NDArray[np.float64], driver: Driver = "careful") -> NDA
     headings = np.arctan2(*np.diff(points[: sight + 1], axis=0).T[::-1])
     bends = np.abs((np.diff(headings) + np.pi) % (2 * np.pi) - np.pi) / (POINT_DISTANCE * TILE)  # 1/m
     distances = POINT_DISTANCE * TILE * np.arange(1, len(bends) + 1)
-    allowed = np.sqrt(grip / np.maximum(bends, 1e-3) + 2 * 12.0 * distances).min()
+    allowed = np.sqrt(grip / np.maximum(bends, 1e-3) + 2 * BRAKING * distances).min()
     pedals = (min(allowed, fastest) - speed) / 8
     return np.array([steering, pedals]).clip(-1, 1)
 

@@ -77,9 +77,9 @@ class ScheduledEpisodes(gym.Wrapper):
             self.reported[name] = np.zeros(report.shape, report.dtype)
 
         # without an observation TorchRL would rename a state to one: here it has no numbers
-        self.nothing: dict[str, NDArray[Any]] = {}
+        self.placeholder: dict[str, NDArray[Any]] = {}
         if "state" in reports and "observation" not in self.last:
-            self.nothing["observation"] = np.zeros(0, np.float32)
+            self.placeholder["observation"] = np.zeros(0, np.float32)
 
         # space of the observations
         spaces: dict[str, gym.Space] = {
@@ -89,7 +89,7 @@ class ScheduledEpisodes(gym.Wrapper):
             "human_noise": gym.spaces.Box(0, 1, (1 + self.action_parts,), np.float32),
             "success": gym.spaces.Box(0, 1, (), np.bool_),  # pyright: ignore
         }
-        for name, value in self.nothing.items():
+        for name, value in self.placeholder.items():
             spaces[name] = gym.spaces.Box(0, 0, value.shape, np.float32)
         self.observation_space = gym.spaces.Dict(spaces | reports)
 
@@ -131,7 +131,7 @@ class ScheduledEpisodes(gym.Wrapper):
     def _observe(self, success: bool) -> dict[str, Any]:
         noise = self.rng.random(1 + 2 * self.action_parts, dtype=np.float32)
         return {
-            **self.nothing,
+            **self.placeholder,
             **self.reported,
             **self.last,
             "episode": self.episode,
