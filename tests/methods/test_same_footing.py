@@ -79,7 +79,7 @@ def test_every_method_had_the_same_search(table):
     assert all(pairs == wanted for pairs in tried.values())
 
 
-@pytest.mark.parametrize("task", ["lunarlander", "drawer_open"])
+@pytest.mark.parametrize("task", ["lunarlander", "button_press", "drawer_open", "peg_insert"])
 def test_the_rate_that_is_used_is_the_best_of_the_search(task):
     scores = {}
     with (DATA / "learning_rates_of_others.csv").open(encoding="utf-8") as file:
