@@ -15,7 +15,7 @@ from torchrl.envs import EnvBase, GymWrapper
 
 from mile.envs.episodes import PARKED, EpisodeSchedule, ScheduledEpisodes
 from mile.envs.metaworld import MetaWorld
-from mile.policies import CategoricalPolicy, GaussianPolicy, MixturePolicy, Policy
+from mile.policies import CategoricalPolicy, FlowPolicy, GaussianPolicy, MixturePolicy, Policy
 from mile.transitions import VECTOR
 
 
@@ -153,14 +153,14 @@ def environment_spaces(name: str) -> tuple[gym.Space, gym.Space]:
         return env.observation_space, env.action_space
 
 
-HEADS: dict[str, type[Policy]] = {"gaussian": GaussianPolicy, "mixture": MixturePolicy}
+HEADS: dict[str, type[Policy]] = {"gaussian": GaussianPolicy, "mixture": MixturePolicy, "flow": FlowPolicy}
 
 
 def make_policy(
     env: EnvBase,
     in_keys: Sequence[str] | None = None,
     encoder: Mapping[str, Any] | None = None,
-    head: Literal["gaussian", "mixture"] = "gaussian",
+    head: Literal["gaussian", "mixture", "flow"] = "gaussian",
     **options: Any,
 ) -> Policy:
     """Make a policy with random weights that fits an environment's observations and actions.
@@ -169,7 +169,8 @@ def make_policy(
         env: Environment; a `CategoricalPolicy` fits discrete actions, a `GaussianPolicy` continuous ones.
         in_keys: Entries of a step that the policy acts on; None: all that the environment shows.
         encoder: Further arguments of the `PictureEncoder` of each picture.
-        head: Kind of a policy over continuous actions: "gaussian", or "mixture" for a `MixturePolicy`.
+        head: Kind of a policy over continuous actions: "gaussian", "mixture" for a `MixturePolicy`, or "flow" for a
+            `FlowPolicy`.
         options: Further arguments of the policy; `hidden_dims` are Table I's by default.
 
     Raises:

@@ -3,6 +3,7 @@
 from mile.policies.categorical import CategoricalPolicy
 from mile.policies.checkpoint import CheckpointError, describe_checkpoint, find_checkpoint, load_policy, save_policy
 from mile.policies.conditioned import ConditionedPolicy
+from mile.policies.flow import FlowPolicy
 from mile.policies.gaussian import GaussianPolicy
 from mile.policies.mixture import MixturePolicy
 from mile.policies.policy import Perceptron, Policy
@@ -12,6 +13,7 @@ __all__ = [
     "CategoricalPolicy",
     "CheckpointError",
     "ConditionedPolicy",
+    "FlowPolicy",
     "GaussianPolicy",
     "MixturePolicy",
     "Perceptron",

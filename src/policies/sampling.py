@@ -16,6 +16,12 @@ from torch.distributions import (
     Normal,
     TransformedDistribution,
 )
+from zuko.distributions import NormalizingFlow
+
+from mile.expectations import weighted_points
+
+MEAN_SHIFTS = 5  # towards a flow's mode
+TINY = 1e-6  # lowest spread of a flow's points
 
 
 def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
@@ -23,7 +29,7 @@ def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
 
     Args:
         distribution: Categorical, a (transformed) diagonal distribution whose parts have `icdf`, or a mixture of
-            diagonal Gaussians.
+            diagonal Gaussians; or a flow.
         noise: Independent uniform numbers in [0, 1): `[*batch, 1]` for a Categorical, `[*batch, action_dim]`
             otherwise; None samples with torch's global generator.
 
@@ -39,6 +45,9 @@ def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
 
     if isinstance(distribution, MixtureSameFamily):
         return _draw_of_mixture(distribution, noise)
+
+    if isinstance(distribution, NormalizingFlow):
+        return distribution.transform.inv(draw(distribution.base, noise))
 
     if isinstance(distribution, Independent):
         distribution = distribution.base_dist
@@ -69,8 +78,11 @@ def _draw_of_mixture(distribution: MixtureSameFamily, noise: Tensor) -> Tensor:
 def mode(distribution: Distribution) -> Tensor:
     """Return the most probable action.
 
-    Of a transformed Gaussian it is the transform of its mode, of a mixture the mean with the highest density.
+    Of a transformed Gaussian it is the transform of its mode, of a mixture the mean with the highest density. That of a
+    flow is where most of its quasi-random points lie.
     """
+    if isinstance(distribution, NormalizingFlow):
+        return _mode_of_flow(distribution)
     if isinstance(distribution, MixtureSameFamily):
         means: Any = distribution.component_distribution.mean  # [*batch, components, action_dim]
         density = distribution.log_prob(means.movedim(-2, 0))  # [components, *batch]
@@ -80,3 +92,22 @@ def mode(distribution: Distribution) -> Tensor:
     if isinstance(distribution, TransformedDistribution):
         return ComposeTransform(distribution.transforms)(mode(distribution.base_dist))  # pyright: ignore
     return distribution.mode
+
+
+def _mode_of_flow(flow: NormalizingFlow) -> Tensor:
+    """Return where most of a flow's points lie, `[*batch, action_dim]`: the mode of their smoothed density.
+
+    The density itself may be highest on a thin ridge between two modes, where there is hardly any of it.
+    """
+    _, actions = weighted_points(flow)
+    count, dims = len(actions), actions.shape[-1]
+    bandwidth = actions.std(0, correction=0).clamp_min(TINY) * count ** (-1 / (dims + 4))  # Scott's rule
+    points = actions.movedim(0, -2) / bandwidth.unsqueeze(-2)  # [*batch, points, action_dim]
+
+    # from the point with the most of them around it, to the middle of those around
+    crowd = (-0.5 * torch.cdist(points, points).square()).exp().sum(-1)
+    best = points.take_along_dim(crowd.argmax(-1)[..., None, None], -2)
+    for _ in range(MEAN_SHIFTS):
+        weights = (-0.5 * (points - best).square().sum(-1, keepdim=True)).exp()
+        best = (weights * points).sum(-2, keepdim=True) / weights.sum(-2, keepdim=True)
+    return best.squeeze(-2) * bandwidth

@@ -1,4 +1,4 @@
-"""What a mixture of Gaussians is good for: humans who go two ways."""
+"""What mixtures of Gaussians and flows are good for: humans who go two ways."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from tensordict import TensorDict
 
 from mile.envs import make_env, make_policy
 from mile.methods import APO, MILE, PPL, HGDAgger
-from mile.policies import GaussianPolicy, MixturePolicy, load_policy, save_policy
+from mile.policies import FlowPolicy, GaussianPolicy, MixturePolicy, load_policy, save_policy
 from mile.policies.sampling import mode
 from tests.methods.training import recorded
 
@@ -51,8 +51,8 @@ def learnt(kind, method, **settings):
 
 
 @pytest.mark.parametrize("method", [HGDAgger, MILE])
-def test_a_gaussian_drives_into_the_obstacle_and_a_mixture_passes_it(method):
-    for kind, passes in ((GaussianPolicy, False), (MixturePolicy, True)):
+def test_a_gaussian_drives_into_the_obstacle_and_others_pass_it(method):
+    for kind, passes in ((GaussianPolicy, False), (MixturePolicy, True), (FlowPolicy, True)):
         policy, steps = learnt(kind, method)
         with torch.no_grad():
             action = mode(policy.at(steps)).abs()
@@ -60,13 +60,14 @@ def test_a_gaussian_drives_into_the_obstacle_and_a_mixture_passes_it(method):
 
 
 @pytest.mark.parametrize("method", [HGDAgger, PPL, MILE, APO])
-def test_methods_have_finite_gradients_with_a_mixture(method):
+@pytest.mark.parametrize("head", ["mixture", "flow"])
+def test_methods_have_finite_gradients_with_every_head(head, method):
     env, steps = recorded("CountingBox-v0")
     torch.manual_seed(0)
-    policy = make_policy(env, head="mixture", hidden_dims=(8,), components=3)
+    policy = make_policy(env, head=head, hidden_dims=(8,))
     settings = {}
     if method is MILE:
-        mental_model = make_policy(env, head="mixture", hidden_dims=(8,))
+        mental_model = make_policy(env, head=head, hidden_dims=(8,))
         settings = {"mental_model": mental_model, "cost": 1.0, "scale": 2.0}
         settings |= {"silence_weight": 1.0, "spread": 1.0}
     module = method(policy, **settings)
@@ -86,8 +87,8 @@ def test_a_mixture_is_saved_and_loaded(tmp_path):
 
 
 def test_heads_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="head must be one of gaussian, mixture, got 'flow'"):
-        make_policy(make_env("CountingBox-v0"), head="flow")
+    with pytest.raises(ValueError, match="head must be one of gaussian, mixture, flow, got 'transformer'"):
+        make_policy(make_env("CountingBox-v0"), head="transformer")
     with pytest.raises(ValueError, match="head=mixture is for continuous actions, and those of 'Counting-v0' are"):
         make_policy(make_env("Counting-v0"), head="mixture")
     with pytest.raises(ValueError, match="likelihood=scaled needs continuous actions of a diagonal Gaussian"):
