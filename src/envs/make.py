@@ -177,19 +177,24 @@ def make_policy(
         ValueError: The environment's steps have no such entry, or the head is unknown or for other actions.
     """
     kind, shape = policy_kind(env, in_keys)
-    if head not in HEADS:
-        raise ValueError(f"head must be one of {', '.join(HEADS)}, got '{head}'")
-    if kind is not CategoricalPolicy:
+    if head != "gaussian":
+        check_head(env, head)
         kind = HEADS[head]
-    elif head != "gaussian":
-        raise ValueError(
-            f"head={head} is for continuous actions, and those of '{getattr(env, 'name', env)}' are discrete"
-        )
     for encoding in shape.get("pictures", {}).values():
         encoding.update(encoder or {})
     policy = kind(**shape, **options)
     policy.in_keys = observed_by(env) if in_keys is None else tuple(in_keys)
     return policy
+
+
+def check_head(env: EnvBase, head: str) -> None:
+    """Raise ValueError unless there is such a head, and the environment's actions are continuous."""
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}, got '{head}'")
+    if isinstance(env.action_spec, Categorical):
+        raise ValueError(
+            f"head={head} is for continuous actions, and those of '{getattr(env, 'name', env)}' are discrete"
+        )
 
 
 def observed_by(env: EnvBase) -> tuple[str, ...]:

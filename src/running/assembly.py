@@ -23,6 +23,7 @@ from mile.gates.picture import fleet_picture
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.oversight import Oversight
 from mile.ingredients.demonstrations import expert_episode
+from mile.ingredients.starts import policy_of_head
 from mile.methods import Method
 from mile.policies import Policy
 from mile.running.checks import is_one_process
@@ -105,7 +106,7 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     """
     output = Path(cfg.output_dir)
     data = make_data(cfg.data)
-    initial: Policy = instantiate(cfg.policy)
+    initial = load_initial(cfg.policy)
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
@@ -173,10 +174,17 @@ def add_demonstrations(cfg: DictConfig, data: InterventionDataModule, env: Sched
         data.buffer.append(expert_episode(env, expert, number, cfg.demonstration_seed))
 
 
+def load_initial(cfg: DictConfig) -> Policy:
+    """Load the initial policy, whatever the learner's is made of."""
+    return instantiate({name: value for name, value in cfg.items() if name != "head"})
+
+
 def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: SimulatedHuman) -> Method:
     """Build the method, with the parts of an intervention model if it has one."""
+    policy = load_initial(cfg.policy)
+    if cfg.policy.get("head") is not None:
+        policy = policy_of_head(env, policy, cfg.policy.head, seed=cfg.seed, **cfg.clone)
     if "cost" not in cfg.method:
-        policy = instantiate(cfg.policy)
         if "start" in cfg:  # a method that cannot start from the initial policy itself
             policy = instantiate(cfg.start)(env, policy)
         return instantiate(cfg.method, policy=policy)
@@ -190,7 +198,7 @@ def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: Simulated
         spread = estimate_spread(env, initial, human.expert) if human.spread is None else human.spread
     make = instantiate(cfg.method, _partial_=True)  # Hydra would turn a dataclass among the arguments into a config
     return make(
-        policy=instantiate(cfg.policy),
+        policy=policy,
         mental_model=mental_model,
         cost=cost,
         scale=scale,

@@ -6,6 +6,7 @@ from mile.collection import collect_episodes
 from mile.envs import make_env, make_policy
 from mile.humans import SimulatedHuman
 from mile.ingredients.cloning import clone_policy, clone_rollouts, squashed_clone, watch_robot
+from mile.ingredients.starts import policy_of_head
 from mile.policies import CategoricalPolicy, GaussianPolicy, load_policy
 
 
@@ -71,3 +72,18 @@ def test_a_squashed_clone_acts_as_the_robot_does_within_its_limit():
     assert difference.abs().mean() < 0.1
     discrete = load_policy("lunarlander/initial")
     assert squashed_clone(env, discrete, num_episodes=8, steps=1, seed=0) is discrete
+
+
+@pytest.mark.parametrize("head", ["mixture", "flow"])
+def test_a_policy_of_another_head_acts_as_the_robot_does(head):
+    torch.manual_seed(0)
+    env = make_env("CountingBox-v0", 4)
+    robot = make_policy(env, hidden_dims=(16,))
+    clone = policy_of_head(env, robot, head, num_episodes=8, steps=1500, seed=0)
+    observations = collect_episodes(env, robot, 8, seed=0)["observation"]
+    difference = clone.act(observations).clamp(-1, 1) - robot.act(observations).clamp(-1, 1)  # as executed
+    assert difference.abs().mean() < 0.15
+    assert policy_of_head(env, clone, head, num_episodes=8, steps=1, seed=0) is clone
+    discrete = make_env("Counting-v0")
+    with pytest.raises(ValueError, match="head=flow is for continuous actions, and those of 'Counting-v0' are"):
+        policy_of_head(discrete, make_policy(discrete), "flow", num_episodes=1, steps=1, seed=0)
