@@ -76,6 +76,7 @@ ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
     "drawer_open": partial(MetaWorld, "drawer-open-v3"),
     "peg_insert": partial(MetaWorld, "peg-insert-side-v3"),
     "car_racing": partial(gym.make, "mile.envs.driving:Driving-v0", disable_env_checker=True),
+    "two_ways": partial(gym.make, "mile.envs.two_ways:TwoWays-v0", disable_env_checker=True),
     "widowx_peg": partial(gym.make, "mile.hardware.robot_env:WidowXPeg-v0", disable_env_checker=True),
 }
 
@@ -86,8 +87,8 @@ def make_env(
     """Make a batched environment.
 
     Args:
-        name: "lunarlander", "button_press", "drawer_open", "peg_insert", "widowx_peg", any other task of
-            Meta-World ("door-open-v3"), or any Gymnasium id whose observations have a fixed size.
+        name: "lunarlander", "button_press", "drawer_open", "peg_insert", "car_racing", "two_ways", "widowx_peg", any
+            other task of Meta-World ("door-open-v3"), or any Gymnasium id whose observations have a fixed size.
         num_envs: Number of copies that step together.
         seed: Seed of the episodes; episode i of a seed is the same for every num_envs.
         collector: One of `mile.envs.players`, which plays the episodes; None: this process plays them.

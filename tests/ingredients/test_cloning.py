@@ -79,10 +79,11 @@ def test_a_policy_of_another_head_acts_as_the_robot_does(head):
     torch.manual_seed(0)
     env = make_env("CountingBox-v0", 4)
     robot = make_policy(env, hidden_dims=(16,))
+    with torch.no_grad():
+        robot.network[-1].weight.mul_(0.2)  # actions as they are bounded
     clone = policy_of_head(env, robot, head, num_episodes=8, steps=1500, seed=0)
     observations = collect_episodes(env, robot, 8, seed=0)["observation"]
-    difference = clone.act(observations).clamp(-1, 1) - robot.act(observations).clamp(-1, 1)  # as executed
-    assert difference.abs().mean() < 0.15
+    assert (clone.act(observations) - robot.act(observations)).abs().mean() < 0.1
     assert policy_of_head(env, clone, head, num_episodes=8, steps=1, seed=0) is clone
     discrete = make_env("Counting-v0")
     with pytest.raises(ValueError, match="head=flow is for continuous actions, and those of 'Counting-v0' are"):
