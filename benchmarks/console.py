@@ -21,7 +21,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
 from mile.humans import Person
 from mile.humans.consoles.browser import Browser
-from mile.humans.controls import keymap_for
+from mile.humans.keymaps import keymap_for
 from mile.policies import load_policy
 
 

@@ -74,7 +74,7 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
 def main(cfg: DictConfig) -> None:
     """Record demonstrations, or continue a recording."""
     from mile.datamodules import InterventionBuffer
-    from mile.humans.controls import keymap_for
+    from mile.humans.keymaps import keymap_for
 
     buffer = InterventionBuffer(cfg.output, cfg.env.name)
     with closing(instantiate(cfg.env)) as env:

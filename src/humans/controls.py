@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torchrl.data import Bounded, Categorical, TensorSpec
 
 TAKE_OVER = ("Space", "Pad5")  # the key and the button (R1) that take control, with or without a movement
 DEAD_ZONE = 0.15  # deflection of a stick that counts as rest; full deflection is 1
@@ -122,8 +121,43 @@ class DiscreteKeymap:
         return torch.tensor(best)
 
 
-@dataclass
-class CartesianKeymap:
+@dataclass(kw_only=True)
+class DirectKeymap:
+    """Actions in [−1, 1], each part by one pair of keys and one axis.
+
+    Args:
+        keys: Pairs of keys: those for the negative and those for the positive direction.
+        axes: Axes, and their signs.
+        legend: Controls and their meanings, in words.
+        buttons: Keys and labels of the buttons on a touch screen.
+        speed: Size of the action while a key is down, in (0, 1].
+    """
+
+    keys: Sequence[tuple[Sequence[str], Sequence[str]]]
+    axes: Sequence[tuple[int, int]]
+    legend: Sequence[tuple[str, str]]
+    buttons: Sequence[tuple[str, str]]
+    speed: float = 1.0
+
+    def deflection(self, controls: Controls) -> float:
+        """Return how far the controls are from rest; see `Keymap`."""
+        return max(abs(value) for value in self._motion(controls))
+
+    def action(self, controls: Controls, last: Tensor | None) -> Tensor:
+        """Return the parts of the action; see `Keymap`."""
+        return torch.tensor(self._motion(controls))
+
+    def _motion(self, controls: Controls) -> list[float]:
+        """Return each part by its keys, or by its axis while no key is down."""
+        motion = []
+        for (backward, forward), (axis, sign) in zip(self.keys, self.axes, strict=True):
+            by_keys = (controls.held(forward) - controls.held(backward)) * self.speed
+            motion.append(by_keys or controls.axis(axis) * sign)
+        return motion
+
+
+@dataclass(kw_only=True)
+class CartesianKeymap(DirectKeymap):
     """Actions (dx, dy, dz, gripper) in [−1, 1], by one pair of keys and one axis for each direction.
 
     The gripper keeps its last state until a key closes or opens it.
@@ -133,24 +167,15 @@ class CartesianKeymap:
     for good where it is slower than the hand.
 
     Args:
-        keys: Pairs of keys for dx, dy and dz: those for the negative and those for the positive direction.
-        axes: Axes for dx, dy and dz, and their signs.
+        keys: Pairs of keys for dx, dy and dz; these and the other arguments of `DirectKeymap` are for motion.
         close: Keys that close the gripper.
         open: Keys that open the gripper.
-        legend: Controls and their meanings, in words.
-        buttons: Keys and labels of the buttons on a touch screen.
-        speed: Size of the action while a key is down, in (0, 1].
         gripper: Gripper at an episode's start, 1 closed and −1 open.
         reach: Distance that an action of 1 moves the robot, m.
     """
 
-    keys: Sequence[tuple[Sequence[str], Sequence[str]]]
-    axes: Sequence[tuple[int, int]]
     close: Sequence[str]
     open: Sequence[str]
-    legend: Sequence[tuple[str, str]]
-    buttons: Sequence[tuple[str, str]]
-    speed: float = 1.0
     gripper: float = -1.0
     reach: float = 0.01
     _robot: Tensor | None = field(default=None, init=False)  # position, m, in the hand's coordinates
@@ -160,8 +185,7 @@ class CartesianKeymap:
         """Return how far the controls are from rest; see `Keymap`."""
         if controls.hand is not None:
             return 1.0
-        gripper = controls.held([*self.close, *self.open])
-        return max(float(gripper), *(abs(value) for value in self._motion(controls)))
+        return max(float(controls.held([*self.close, *self.open])), super().deflection(controls))
 
     def action(self, controls: Controls, last: Tensor | None) -> Tensor:
         """Return motion and gripper; see `Keymap`."""
@@ -186,112 +210,3 @@ class CartesianKeymap:
             self._robot = self._robot + self.reach * last[:3]
         motion = ((hand - self._robot) / self.reach).clamp(-1, 1)
         return torch.cat([motion, torch.tensor([gripper])])
-
-    def _motion(self, controls: Controls) -> list[float]:
-        """Return dx, dy and dz, each by its keys, or by its axis while no key is down."""
-        motion = []
-        for (backward, forward), (axis, sign) in zip(self.keys, self.axes, strict=True):
-            by_keys = (controls.held(forward) - controls.held(backward)) * self.speed
-            motion.append(by_keys or controls.axis(axis) * sign)
-        return motion
-
-
-LANDER = DiscreteKeymap(
-    keys={
-        2: ("ArrowUp", "KeyW", "Pad12"),
-        1: ("ArrowLeft", "KeyA", "Pad14"),
-        3: ("ArrowRight", "KeyD", "Pad15"),
-        0: ("ArrowDown", "KeyS", "Pad13"),
-    },
-    sticks={2: (1, -1), 1: (0, -1), 3: (0, 1), 0: (1, 1)},
-    idle=0,
-    legend=[
-        ("↑ or W", "main engine"),
-        ("← or A", "left engine"),
-        ("→ or D", "right engine"),
-        ("↓, S or space", "coast"),
-        ("gamepad", "left stick or direction pad"),
-    ],
-    buttons=[("ArrowLeft", "←"), ("ArrowUp", "↑"), ("ArrowRight", "→"), ("Space", "coast")],
-)
-ARM = CartesianKeymap(
-    keys=[
-        (("ArrowLeft", "KeyA"), ("ArrowRight", "KeyD")),
-        (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")),
-        (("KeyQ",), ("KeyE",)),
-    ],
-    axes=[(0, 1), (1, -1), (3, -1)],
-    close=("KeyC", "Pad0"),
-    open=("KeyV", "Pad1"),
-    legend=[
-        ("← → or A D", "hand left, right"),
-        ("↑ ↓ or W S", "hand away, towards"),
-        ("E Q", "hand up, down"),
-        ("C V", "gripper closes, opens"),
-        ("space", "hold still"),
-        ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ closes, ○ opens"),
-    ],
-    buttons=[
-        ("ArrowLeft", "←"),
-        ("ArrowDown", "↓"),
-        ("ArrowUp", "↑"),
-        ("ArrowRight", "→"),
-        ("KeyE", "up"),
-        ("KeyQ", "down"),
-        ("KeyC", "close"),
-        ("KeyV", "open"),
-        ("Space", "hold"),
-    ],
-)
-
-WIDOWX = CartesianKeymap(  # x points away from the arm's base, y to its left
-    keys=[
-        (("ArrowDown", "KeyS"), ("ArrowUp", "KeyW")),
-        (("ArrowRight", "KeyD"), ("ArrowLeft", "KeyA")),
-        (("KeyQ",), ("KeyE",)),
-    ],
-    axes=[(1, -1), (0, -1), (3, -1)],
-    close=("KeyC", "Pad0", "Pad4"),
-    open=("KeyV", "Pad1"),
-    legend=[
-        ("↑ ↓ or W S", "hand away from the base, towards the base"),
-        ("← → or A D", "hand left, right, seen from the base"),
-        ("E Q", "hand up, down"),
-        ("C V", "gripper closes, opens"),
-        ("space", "hold still"),
-        ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
-    ],
-    buttons=ARM.buttons,
-    gripper=1.0,  # an episode begins with the block in the gripper
-    # the default of limits.step; with another limit the arm moves limits.step / 0.02 times as far as the hand
-    reach=0.02,
-)
-KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX}
-
-
-def keymap_for(name: str, action_spec: TensorSpec) -> Keymap:
-    """Return the keymap of an environment.
-
-    Args:
-        name: Name of the environment.
-        action_spec: Specification of one copy's actions, without a batch dimension.
-
-    Raises:
-        ValueError: No controls are known for these actions.
-    """
-    if name in KEYMAPS:
-        return KEYMAPS[name]
-    if isinstance(action_spec, Categorical) and action_spec.n <= 9:
-        keys = {action: [f"Digit{action + 1}"] for action in range(int(action_spec.n))}
-        return DiscreteKeymap(
-            keys=keys,
-            sticks={},
-            idle=0,
-            legend=[(f"1 … {len(keys)}", "the actions")],
-            buttons=[(code, code[-1]) for (code,) in keys.values()],
-        )
-    if isinstance(action_spec, Bounded) and action_spec.shape[-1] == 4:
-        return ARM
-    raise ValueError(
-        f"no controls are known for the actions {action_spec} of '{name}'; add them to mile.humans.controls"
-    )

@@ -119,7 +119,7 @@ class Coupling(nn.Module):
         self.output = nn.Linear(WIDTH, 2 * int((~stays).sum()))
 
     def forward(self, context: Tensor) -> CouplingTransform:
-        """Return the transform in states of this context, `[*batch, WIDTH]`, which the hidden layer's sums begin with."""
+        """Return the transform in states of a context, `[*batch, WIDTH]`: what the hidden layer's sums begin with."""
 
         def transform(values: Tensor) -> DependentTransform:
             shift, raw = self.output(torch.relu(self.hidden(values) + context)).to(values).chunk(2, -1)

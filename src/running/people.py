@@ -16,7 +16,7 @@ from mile.calibration import describe, estimate_cost
 from mile.envs import ScheduledEnv
 from mile.files import read_json, write_text
 from mile.humans import Person, SimulatedHuman
-from mile.humans.controls import keymap_for
+from mile.humans.keymaps import keymap_for
 from mile.intervention import check_cost_and_scale, intervention_floor
 from mile.policies import Policy
 from mile.running.cache import describe_environment, fingerprint, recall, store

@@ -11,7 +11,7 @@ from mile.callbacks import ConsoleCallback, DeploymentCallback
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.humans import Person
-from mile.humans.controls import keymap_for
+from mile.humans.keymaps import keymap_for
 from mile.methods import MILE, BCIntervention, HGDAgger
 from mile.timing import Accumulating, Believing, Delayed, Memoryless, Sticky, Tired
 from tests.humans.script import Script

@@ -11,8 +11,9 @@ from mile.envs import InterventionTransform, make_env, make_policy
 from mile.evaluation import evaluate_policy
 from mile.gates import FleetAttention
 from mile.humans import Person, Spectator
-from mile.humans.controls import WIDOWX, Controls, keymap_for
+from mile.humans.controls import Controls
 from mile.humans.forms import check_form
+from mile.humans.keymaps import WIDOWX, keymap_for
 from mile.humans.oversight import Attention
 from mile.humans.takeover import TakeOver
 from tests.humans.script import Script

@@ -1,7 +1,8 @@
 import pytest
 
 from mile.hardware.devices.gamepad import Gamepad
-from mile.humans.controls import ARM, LANDER, TAKE_OVER, Controls
+from mile.humans.controls import TAKE_OVER, Controls
+from mile.humans.keymaps import ARM, LANDER
 
 
 def test_sticks_and_buttons_have_a_browsers_names(pad):

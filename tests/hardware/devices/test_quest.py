@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mile.hardware.devices.quest import MAX_POSE_AGE, Quest, find_quests, parse
-from mile.humans.controls import WIDOWX, Controls
+from mile.humans.controls import Controls
+from mile.humans.keymaps import WIDOWX
 from mile.humans.takeover import TakeOver
 
 ADB = """#!{python}

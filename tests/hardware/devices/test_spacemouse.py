@@ -4,7 +4,8 @@ import pytest
 from easyhid import HIDException
 
 from mile.hardware.devices.spacemouse import SpaceMouse, find_spacemice
-from mile.humans.controls import ARM, Controls
+from mile.humans.controls import Controls
+from mile.humans.keymaps import ARM
 
 pyspacemouse = pytest.importorskip("pyspacemouse")
 

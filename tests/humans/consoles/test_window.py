@@ -9,7 +9,8 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
 from mile.humans import Person
 from mile.humans.consoles.window import Window
-from mile.humans.controls import Controls, keymap_for
+from mile.humans.controls import Controls
+from mile.humans.keymaps import keymap_for
 from mile.policies import load_policy
 
 
