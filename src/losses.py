@@ -245,3 +245,17 @@ def with_silence(
         policy_loss=terms.policy_loss,
         silence_loss=silence_loss,
     )
+
+
+def check_weights(
+    intervention_weight: float, policy_weight: float | None, silence_weight: float, spread: float | None
+) -> None:
+    """Raise ValueError unless MILE's weights are in their ranges, and silence has a spread where it has a weight."""
+    if not 0 <= intervention_weight <= 1:
+        raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
+    if policy_weight is not None and not policy_weight >= 0:
+        raise ValueError(f"policy_weight must be at least 0, got {policy_weight}")
+    if not silence_weight >= 0:
+        raise ValueError(f"silence_weight must be at least 0, got {silence_weight}")
+    if silence_weight and (spread is None or not spread >= 0):
+        raise ValueError(f"silence needs the spread of the human's own actions (nats, at least 0), got {spread}")

@@ -64,7 +64,14 @@ def clone_policy(
 
 
 def clone_rollouts(
-    env: EnvBase, robot: Policy, student: Policy, *, num_episodes: int, steps: int, seed: int
+    env: EnvBase,
+    robot: Policy,
+    student: Policy,
+    *,
+    num_episodes: int,
+    steps: int,
+    seed: int,
+    shared_encoder: bool = False,
 ) -> tuple[Policy, int]:
     """Clone rollouts of a robot: the mental model of a person who watched the robot for some episodes.
 
@@ -75,10 +82,17 @@ def clone_rollouts(
         num_episodes: Number of rollouts: 100 for the simulated human (App. B), 3 for the learner (App. C).
         steps: Number of gradient steps.
         seed: Seed of the episodes and of the batches.
+        shared_encoder: See pictures as the robot does: its encoders are copied, and are not trained.
 
     Returns:
         The student, and its number of gradient steps.
+
+    Raises:
+        ValueError: The encoders are to be shared, and are of other sizes.
     """
+    if shared_encoder:
+        student.share_encoders(deepcopy(robot))
+        student.encoders.requires_grad_(False)
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
     clone_policy(student, rollouts, rollouts["robot_action"], steps=steps, seed=seed)
     return student, steps

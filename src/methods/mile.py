@@ -6,13 +6,14 @@ from typing import Any, Literal
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Distribution
 
 from mile.intervention import check_cost_and_scale, gap_parts, intervention_log_probs
 from mile.losses import (
     InterventionLoss,
     LossWithSilence,
     action_nll,
+    check_weights,
     extended_cross_entropy,
     joint_log_likelihood,
     scaled_by,
@@ -59,6 +60,8 @@ class MILE(Method):
         silence_weight: Weight of the term that clones the robot's action where ν=0 (`mile.losses.with_silence`); the
             paper has none.
         frozen_mental_model: Train only the policy; in the paper both networks learn.
+        encoder: How pictures are encoded: "own", by each network; "shared", by the policy's encoders for both; or
+            "detached", the same, and the BCE does not train them.
         learn_cost: Learn the human's parameters, too, in turns with the networks: `cost`, and those of `timing` that
             `mile.timing.fit_human` can learn, are then where the search starts. The scale is held: the networks could
             make up for any other one.
@@ -87,6 +90,7 @@ class MILE(Method):
         spread: float | None = None,
         silence_weight: float = 0.0,
         frozen_mental_model: bool = False,
+        encoder: Literal["own", "shared", "detached"] = "own",
         learn_cost: bool = False,
         fit_every: int = 20,
         optimizer: MakeOptimizer = ADAM,
@@ -95,14 +99,7 @@ class MILE(Method):
         timing = Memoryless() if timing is None else timing
         check_cost_and_scale(cost, scale)
         timing.check(cost)
-        if not 0 <= intervention_weight <= 1:
-            raise ValueError(f"intervention_weight (λ) must lie in [0, 1], got {intervention_weight}")
-        if policy_weight is not None and not policy_weight >= 0:
-            raise ValueError(f"policy_weight must be at least 0, got {policy_weight}")
-        if not silence_weight >= 0:
-            raise ValueError(f"silence_weight must be at least 0, got {silence_weight}")
-        if silence_weight and (spread is None or not spread >= 0):
-            raise ValueError(f"silence needs the spread of the human's own actions (nats, at least 0), got {spread}")
+        check_weights(intervention_weight, policy_weight, silence_weight, spread)
         check_likelihood(likelihood, timing)
         if likelihood == "scaled" and (not isinstance(policy, GaussianPolicy) or policy.squash):
             raise ValueError(
@@ -112,16 +109,12 @@ class MILE(Method):
         if fit_every < 1:
             raise ValueError(f"fit_every (epochs) must be at least 1, got {fit_every}")
 
-        self.save_hyperparameters(
-            "cost",
-            "scale",
-            "intervention_weight",
-            "policy_weight",
-            "likelihood",
-            "silence_weight",
-            "frozen_mental_model",
-        )
+        self.save_hyperparameters("cost", "scale", "intervention_weight", "policy_weight", "likelihood")
+        self.save_hyperparameters("silence_weight", "frozen_mental_model", "encoder")
         self.mental_model = mental_model.requires_grad_(not frozen_mental_model)
+        self.encoder = encoder
+        if encoder != "own":
+            mental_model.share_encoders(policy)
         self.cost = cost
         self.scale = scale
         self.intervention_weight = intervention_weight
@@ -148,8 +141,11 @@ class MILE(Method):
 
     def loss(self, batch: TensorDictBase) -> InterventionLoss | LossWithSilence:
         """Return the terms of the loss for recorded steps `[batch_size]`, with `context` if the human lives in time."""
-        gap = self.gap(batch)
-        policy, intervened = gap.human, batch["intervened"]
+        encoded = self._encode(batch)
+        is_detached = encoded is not None and self.encoder == "detached"
+        gap = self.gap(batch, encoded.detach() if is_detached else encoded)
+        policy = self.policy.at(batch, encoded) if is_detached else gap.human
+        intervened = batch["intervened"]
         context: Any = batch["context"] if self._lives_in_time else {}
         entries = {"intervened": intervened, **context}
         count = self.count(intervened)
@@ -165,7 +161,7 @@ class MILE(Method):
             shown_by = scaled_by(policy, log_prob)
         policy_loss = action_nll(shown_by, batch["human_action"], intervened, count)
 
-        # Eq. 3 for discrete actions, Eq. 5 for continuous ones
+        # Eq. 3 for discrete, Eq. 5 for continuous actions
         if isinstance(policy, Categorical):
             share = free_count / intervened.numel()  # both terms are sums over steps, divided by the number of all
             terms = extended_cross_entropy(intervention_loss * share, policy_loss, share=count / intervened.numel())
@@ -176,15 +172,8 @@ class MILE(Method):
 
         assert self.spread is not None
         silent = context.get("content", (~intervened & free).float())
-        return with_silence(
-            terms,
-            policy,
-            batch["robot_action"],
-            silent,
-            cost=self.cost,
-            spread=self.spread,
-            weight=self.silence_weight,
-        )
+        weight, cost, spread = self.silence_weight, self.cost, self.spread
+        return with_silence(terms, policy, batch["robot_action"], silent, cost=cost, spread=spread, weight=weight)
 
     def _log_likelihood(self, gap: Gap, human_action: Tensor, entries: dict[str, Tensor]) -> Tensor:
         """Return each step's share of the log-likelihood of ν, `[batch_size]`."""
@@ -193,12 +182,21 @@ class MILE(Method):
         cost = self.timing.step_cost(entries, self.cost)
         return joint_log_likelihood(gap.human, gap.mental_model, human_action, entries["intervened"], cost, self.scale)
 
-    def gap(self, steps: TensorDictBase) -> Gap:
+    def _encode(self, steps: TensorDictBase) -> Tensor | None:
+        """Return the pictures' vectors where both networks share them."""
+        return None if self.encoder == "own" else self.policy.encode(*self.policy.inputs(steps))
+
+    def _distributions(self, steps: TensorDictBase) -> tuple[Distribution, Distribution]:
+        encoded = self._encode(steps)
+        return self.policy.at(steps, encoded), self.mental_model.at(steps, encoded)
+
+    def gap(self, steps: TensorDictBase, encoded: Tensor | None = None) -> Gap:
         """Return the gap between the policy, in the human's place, and what is expected of the robot, `[*batch]`."""
-        policy, expected = self.policy.at(steps), self.mental_model.at(steps)
+        encoded = self._encode(steps) if encoded is None else encoded
+        policy, expected = self.policy.at(steps, encoded), self.mental_model.at(steps, encoded)
         if isinstance(self.timing, Believing):
             with torch.no_grad():
-                optimist = self.policy.at(steps)
+                optimist = self.policy.at(steps, encoded)
             expected = stack_hypotheses([expected, optimist, knows_nothing(expected)])
         return Gap(policy, expected, self.scale)
 
@@ -289,11 +287,10 @@ class MILE(Method):
     @torch.no_grad()
     def intervention_prob(self, steps: TensorDictBase) -> Tensor:
         """Return the predicted p(ν=1|s), Eq. 2, `[*batch]`."""
-        policy, mental_model = self.policy.at(steps), self.mental_model.at(steps)
-        _, log_intervene = intervention_log_probs(policy, mental_model, self.cost, self.scale)
+        _, log_intervene = intervention_log_probs(*self._distributions(steps), self.cost, self.scale)
         return log_intervene.exp()
 
     @torch.no_grad()
     def gap_parts(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
         """Return the two parts of the expected gap, nats, each `[*batch]`."""
-        return gap_parts(self.policy.at(steps), self.mental_model.at(steps))
+        return gap_parts(*self._distributions(steps))

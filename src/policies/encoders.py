@@ -94,8 +94,34 @@ class Observer(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.embedding_dim = observation_dim + sum(encoder.width for encoder in encoders.values())
 
-    def embed(self, *inputs: Tensor) -> Tensor:
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Return one vector `[*batch, width]` for all observed pictures; the inputs are as for `embed`."""
+        named = zip(self.in_keys, inputs, strict=True)
+        return torch.cat([self.encoders[name](value) for name, value in named if name in self.pictures], -1)
+
+    def share_encoders(self, other: "Observer") -> None:
+        """Encode pictures by another network's encoders from now on: one `encode` serves both.
+
+        Raises:
+            ValueError: The networks do not observe the same pictures through encoders of the same sizes.
+        """
+        own, others = (
+            {name: (tuple(encoder.shape), encoder.width) for name, encoder in network.encoders.items()}
+            for network in (self, other)
+        )
+        if not own or own != others:
+            raise ValueError(
+                f"a shared encoder needs the same pictures and widths in both networks, got {own} and {others}; choose "
+                "mental_model.student.encoder.width, or method.encoder=own"
+            )
+        self.encoders = other.encoders
+
+    def embed(self, *inputs: Tensor, encoded: Tensor | None = None) -> Tensor:
         """Return one vector `[*batch, embedding_dim]` for the observed entries, in the order of `in_keys`.
+
+        Args:
+            inputs: Observed entries.
+            encoded: What `encode` returned for their pictures; None: they are encoded here.
 
         Raises:
             ValueError: The inputs are not those of `in_keys`.
@@ -106,12 +132,10 @@ class Observer(nn.Module):
             return self.normalizer(inputs[0])
 
         # pictures first, then all vectors together
-        parts, vectors = [], []
-        for name, value in zip(self.in_keys, inputs, strict=True):
-            if name in self.pictures:
-                parts.append(self.encoders[name](value))
-            else:
-                vectors.append(value)
+        parts = []
+        if self.pictures:
+            parts.append(self.encode(*inputs) if encoded is None else encoded)
+        vectors = [value for name, value in zip(self.in_keys, inputs, strict=True) if name not in self.pictures]
         if vectors:
             parts.append(self.normalizer(torch.cat(vectors, -1)))
         return torch.cat(parts, -1)

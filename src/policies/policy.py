@@ -66,9 +66,24 @@ class Policy(Observer, ABC):
     def forward(self, *inputs: Tensor) -> Distribution:
         """Return the distribution over actions for the observed entries, each `[*batch, …]`, as `in_keys` has them."""
 
-    def at(self, steps: TensorDictBase) -> Distribution:
-        """Return the distribution over actions in steps `[*batch]`."""
-        return self(*self.inputs(steps))
+    def at(self, steps: TensorDictBase, encoded: Tensor | None = None) -> Distribution:
+        """Return the distribution over actions in steps `[*batch]`.
+
+        Args:
+            steps: Steps with the observed entries.
+            encoded: What `encode` returned for their pictures; None: they are encoded here.
+        """
+        if encoded is None:
+            return self(*self.inputs(steps))
+        return self.distribution(self.embed(*self.inputs(steps), encoded=encoded))
+
+    def distribution(self, embedding: Tensor) -> Distribution:
+        """Return the distribution over actions for embedded observations, `[*batch, embedding_dim]`.
+
+        Raises:
+            NotImplementedError: The policy needs more than what is observed.
+        """
+        raise NotImplementedError(f"a {type(self).__name__} acts on more than an embedding")
 
     def features(self, steps: TensorDictBase) -> Tensor:
         """Return the last hidden layer, `[*batch, width]`, in steps `[*batch]`."""

@@ -189,7 +189,8 @@ def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: Simulated
             policy = instantiate(cfg.start)(env, policy)
         return instantiate(cfg.method, policy=policy)
 
-    mental_model, _ = instantiate(cfg.mental_model)(env, initial)
+    shared = cfg.method.encoder != "own"
+    mental_model, _ = instantiate(cfg.mental_model)(env, initial, shared_encoder=shared)
     cost, scale = cfg.method.cost, cfg.method.scale
     cost = human.cost * cfg.learner_cost_ratio if cost is None else cost
     scale = human.scale * cfg.learner_scale_ratio if scale is None else scale

@@ -90,6 +90,7 @@ def test_a_checkpoint_needs_no_unpickling_of_code(tmp_path):
         "likelihood": "product",
         "silence_weight": 0.0,
         "frozen_mental_model": False,
+        "encoder": "own",
     }
 
 

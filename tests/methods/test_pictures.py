@@ -85,3 +85,57 @@ def test_a_policy_of_another_picture_is_refused(name):
         collect_episodes(env, policy, 1)
     with pytest.raises(ValueError, match=r"a policy that acts on .camera. does not fit .*, which shows obs"):
         make_policy(env, in_keys=["camera"])
+
+
+def encoders_gradient(policy):
+    return torch.cat([parameter.grad.flatten() for parameter in policy.encoders.parameters()])
+
+
+@pytest.mark.parametrize("silence_weight", [0.0, 1.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shared_encoder_is_trained_by_both_networks_and_a_detached_one_by_cloning(name, silence_weight):
+    """With the same weights twice the loss is the same, and its gradient the sum of both; by cloning that of J2."""
+    env = make_env(name, num_envs=2, stack=2)
+    steps = collect_episodes(supervised(env, name), make_policy(env, hidden_dims=(8,)), 2, seed=0)
+    batch = steps[torch.arange(24)]
+    batch["pixels"] = torch.stack([batch["pixels"]] * 2, 1)  # stacks of twice the same
+
+    results = {}
+    for encoder in ("own", "shared", "detached"):
+        torch.manual_seed(0)
+        policy, mental_model = (make_policy(env, hidden_dims=(8,)) for _ in range(2))
+        mental_model.encoders.load_state_dict(policy.encoders.state_dict())
+        options = {"cost": 1.0, "scale": 2.0, "spread": 1.0, "silence_weight": silence_weight}
+        method = MILE(policy, mental_model, encoder=encoder, **options)
+        terms = method.loss(batch)
+        terms.loss.backward()
+        results[encoder] = (terms, encoders_gradient(policy), encoders_gradient(mental_model), method)
+    for encoder in ("shared", "detached"):
+        torch.testing.assert_close(results[encoder][0].loss, results["own"][0].loss)
+        assert results[encoder][3].mental_model.encoders is results[encoder][3].policy.encoders
+    both = results["own"][1] + results["own"][2]
+    torch.testing.assert_close(results["shared"][1], both)
+
+    # what cloning alone trains: the loss less that of when
+    own = results["own"][3]
+    own.zero_grad()
+    terms = own.loss(batch)
+    weight = 1.0 if own.policy.is_discrete else 0.5
+    (terms.loss - weight * terms.intervention_loss).backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in own.policy.encoders.parameters()])
+    torch.testing.assert_close(results["detached"][1], expected, atol=1e-7, rtol=1e-4)
+
+    # predictions, too, and weights that are kept
+    torch.testing.assert_close(results["shared"][3].predict(batch), results["own"][3].predict(batch))
+    results["shared"][3].load_state_dict(results["shared"][3].state_dict())
+
+
+def test_encoders_that_cannot_be_shared_are_refused():
+    env = make_env(NAMES[0], stack=2)
+    policy = make_policy(env, hidden_dims=(8,))
+    other = make_policy(env, hidden_dims=(8,), encoder={"width": 32})
+    with pytest.raises(ValueError, match=r"needs the same pictures and widths .*32.* and .*256"):
+        MILE(policy, other, 1.0, 1.0, encoder="shared")
+    vector = make_policy(make_env("Counting-v0"), hidden_dims=(8,))
+    with pytest.raises(ValueError, match="a shared encoder needs the same pictures"):
+        MILE(vector, vector, 1.0, 1.0, encoder="shared")
