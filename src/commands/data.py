@@ -52,7 +52,8 @@ def import_episodes(
         ValueError: There is no such environment, or the data set is malformed, empty or of another environment.
     """
     from mile.datamodules import InterventionBuffer
-    from mile.datamodules.foreign import fitted, naming
+    from mile.datamodules.exchange.fitting import fitted
+    from mile.datamodules.exchange.foreign import naming
     from mile.envs.make import environment_spaces
 
     observation, action = environment_spaces(environment)
@@ -159,8 +160,9 @@ def export(folder: Path, format_: str, target: str) -> None:
         format_: Format, one of `FORMATS`.
         target: Id of the Minari dataset, or path of the file or folder.
     """
-    from mile.datamodules.exchange import write_minari, write_robomimic
-    from mile.datamodules.lerobot import write_lerobot
+    from mile.datamodules.exchange.lerobot_writer import write_lerobot
+    from mile.datamodules.exchange.minari import write_minari
+    from mile.datamodules.exchange.robomimic import write_robomimic
     from mile.datamodules.recorded import open_recording
 
     writers: dict[str, Callable[[InterventionBuffer, str], None]] = {
@@ -173,8 +175,9 @@ def export(folder: Path, format_: str, target: str) -> None:
 
 def _reader(format_: str) -> Callable[[str, bool], Iterator[TensorDictBase]]:
     """Return the function that reads a format, one of `FORMATS`."""
-    from mile.datamodules.exchange import read_minari, read_robomimic
-    from mile.datamodules.lerobot import read_lerobot
+    from mile.datamodules.exchange.lerobot import read_lerobot
+    from mile.datamodules.exchange.minari import read_minari
+    from mile.datamodules.exchange.robomimic import read_robomimic
 
     readers: dict[str, Callable[[str, bool], Iterator[TensorDictBase]]] = {
         "minari": read_minari,

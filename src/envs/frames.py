@@ -13,12 +13,12 @@ QUALITIES = 90, 75, 50, 25, 5  # of JPEG, best first; the first that fits into F
 
 
 def compress(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture `[height, width, 3]` as JPEG, `[FRAME_BYTES]`, with zeros behind its end.
+    """Return a picture `[height, width, 1 or 3]` as JPEG, `[FRAME_BYTES]`, with zeros behind its end.
 
     Raises:
         ValueError: The picture does not fit into FRAME_BYTES at any quality.
     """
-    image = Image.fromarray(picture)
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).convert("RGB")
     image.thumbnail(MAX_SIZE)
     for quality in QUALITIES:
         content = _jpeg(image, quality)
@@ -33,19 +33,30 @@ def decompress(frame: Any) -> NDArray[np.uint8]:
 
 
 def read_picture(content: bytes, *formats: str) -> NDArray[np.uint8]:
-    """Return the picture `[height, width, 3]` in a file's content, which may come from an unknown source.
+    """Return the picture in a file's content, which may come from an unknown source.
 
     Args:
         content: Content of the file.
         formats: Formats that are tried, by Pillow's names.
 
+    Returns:
+        The picture, `[height, width, 3]`, or `[height, width, 1]` if it has shades of grey alone.
+
     Raises:
         ValueError: The content is not a picture of these formats, it is damaged, or far too large.
     """
     try:
-        return np.asarray(Image.open(io.BytesIO(content), formats=formats).convert("RGB"))
+        image = Image.open(io.BytesIO(content), formats=formats)
+        return np.asarray(image)[..., None] if image.mode == "L" else np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise ValueError(f"a picture is expected, as {' or '.join(formats)}, got something else or a part") from None
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture `[height, width, 1 or 3]` as PNG, from which `read_picture` makes the same again."""
+    file = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "PNG")
+    return file.getvalue()
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

@@ -13,8 +13,10 @@ from torchrl.envs import TransformedEnv
 from mile.collection import collect_episodes
 from mile.commands import data
 from mile.datamodules import InterventionBuffer
-from mile.datamodules.exchange import read_minari, read_robomimic, write_minari, write_robomimic
-from mile.datamodules.lerobot import read_lerobot, write_lerobot
+from mile.datamodules.exchange.lerobot import read_lerobot
+from mile.datamodules.exchange.lerobot_writer import write_lerobot
+from mile.datamodules.exchange.minari import read_minari, write_minari
+from mile.datamodules.exchange.robomimic import read_robomimic, write_robomimic
 from mile.datamodules.recorded import open_recording
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.ingredients.demonstrations import expert_episode
@@ -52,6 +54,60 @@ def same(first, second):
         one, other = first.steps[key][rows], second.steps[key][others]
         assert one.dtype == other.dtype, key
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_robomimic_file_has_pictures_under_their_names(tmp_path):
+    buffer = recorded(tmp_path / "buffer", "CountingShown-v0")
+    write_robomimic(buffer, tmp_path / "data.hdf5")
+    with h5py.File(tmp_path / "data.hdf5") as file:
+        demo = file["data/demo_1"]
+        assert demo["obs/pixels"].dtype == np.uint8
+        assert demo["obs/pixels"].shape == (demo.attrs["num_samples"], 36, 40, 3)
+        np.testing.assert_array_equal(demo["obs/pixels"][1:], demo["next_obs/pixels"][:-1])
+        assert demo["obs/state"].ndim == 2
+
+
+@pytest.mark.parametrize("name", ["CountingShown-v0", "CountingShownBox-v0"])
+@pytest.mark.parametrize("format_", ["minari", "robomimic", "lerobot"])
+def test_pictures_are_exported_and_come_back(tmp_path, format_, name):
+    """All of them, but in LeRobot's layout that after an episode's last step."""
+    buffer = recorded(tmp_path / "buffer", name)
+    target = "mile/pictures-v0" if format_ == "minari" else str(tmp_path / "data.out")
+    data.export(tmp_path / "buffer", format_, target)
+    back = data.import_episodes(target, format_, name, tmp_path / "back")
+    same(buffer, back)
+    for one, other in zip(sorted(buffer.episodes), sorted(back.episodes), strict=True):
+        first, second = (each.read(episode)["pixels"] for each, episode in ((buffer, one), (back, other)))
+        assert torch.equal(first, second)
+        first, second = (each.read(episode)["next", "pixels"] for each, episode in ((buffer, one), (back, other)))
+        known = len(first) - (format_ == "lerobot")
+        assert torch.equal(first[:known], second[:known])
+
+
+def test_pictures_of_another_size_or_missing_ones_are_refused(tmp_path):
+    recorded(tmp_path / "buffer", "CountingShown-v0")
+    data.export(tmp_path / "buffer", "robomimic", str(tmp_path / "data.hdf5"))
+    with h5py.File(tmp_path / "data.hdf5", "a") as file:
+        for demo in file["data"].values():
+            for group in ("obs", "next_obs"):
+                pictures = demo[group]["pixels"][:, :20]
+                del demo[group]["pixels"]
+                demo[group]["pixels"] = pictures
+    with pytest.raises(ValueError, match=r"pictures of 36 × 40 × 3 bytes, .* got pictures of 20 × 40 × 3 bytes"):
+        data.import_episodes(str(tmp_path / "data.hdf5"), "robomimic", "CountingShown-v0", tmp_path / "back")
+    with h5py.File(tmp_path / "data.hdf5", "a") as file:
+        for demo in file["data"].values():
+            del demo["obs/pixels"], demo["next_obs/pixels"]
+    with pytest.raises(ValueError, match=r"'CountingShown-v0' shows .*, and these steps have no 'pixels'"):
+        data.import_episodes(str(tmp_path / "data.hdf5"), "robomimic", "CountingShown-v0", tmp_path / "back")
+
+
+def test_a_camera_that_an_environment_does_not_show_is_what_people_look_at(tmp_path):
+    recorded(tmp_path / "buffer", "CountingShown-v0")
+    data.export(tmp_path / "buffer", "robomimic", str(tmp_path / "data.hdf5"))
+    back = data.import_episodes(str(tmp_path / "data.hdf5"), "robomimic", "Counting-v0", tmp_path / "back")
+    assert "frame" in back.entries
+    assert "pixels" not in back.entries
 
 
 @BOTH

@@ -17,9 +17,11 @@ from pyarrow import parquet
 from torch.utils import _pytree
 
 from mile.datamodules import InterventionBuffer
-from mile.datamodules.exchange import read_minari, read_robomimic
-from mile.datamodules.foreign import naming
-from mile.datamodules.lerobot import read_lerobot
+from mile.datamodules.exchange.fitting import fitted
+from mile.datamodules.exchange.foreign import naming
+from mile.datamodules.exchange.lerobot import read_lerobot
+from mile.datamodules.exchange.minari import read_minari
+from mile.datamodules.exchange.robomimic import read_robomimic
 from mile.envs.frames import decompress
 from mile.transitions import check_transitions
 
@@ -86,14 +88,16 @@ def test_one_success_makes_the_others_failures(tmp_path):
     assert [bool(steps["next", "success"].any()) for steps in checked(read_robomimic(path))] == [True, False]
 
 
-def test_pictures_and_text_among_the_observations_are_left_out_with_a_word(tmp_path):
-    pictures = np.zeros((LENGTH, 8, 8, 3), np.uint8)
+def test_pictures_are_entries_and_text_among_the_observations_is_left_out_with_a_word(tmp_path):
+    pictures = np.arange(LENGTH * 8 * 8 * 3, dtype=np.uint8).reshape(LENGTH, 8, 8, 3)
     words = np.array([b"grasp"] * LENGTH)
     more = {"obs/camera": pictures, "obs/words": words, "obs/deep/depth": pictures, "obs/gripper": np.zeros(LENGTH)}
     path = robomimic(tmp_path / "demos.hdf5", **more)
-    with pytest.warns(UserWarning, match="demos.hdf5': left out are camera, deep, words"):
+    with pytest.warns(UserWarning, match="demos.hdf5': left out are deep, words"):
         episodes = checked(read_robomimic(path))
     assert episodes[0]["observation"].shape == (LENGTH, 3 + 1 + 5)
+    np.testing.assert_array_equal(episodes[0]["camera"], pictures)
+    np.testing.assert_array_equal(episodes[0]["next", "camera"], [*pictures[1:], pictures[-1]])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ BROKEN = {
     ),
     "only pictures": (
         {"obs/object": np.zeros((LENGTH, 2, 2, 3)), "obs/eef_pos": None},
-        "vectors of numbers are expected in 'obs', got object",
+        "vectors of numbers, or pictures, are expected in 'obs', got object",
     ),
 }
 
@@ -252,8 +256,8 @@ def test_a_minari_dataset_without_a_flag_of_success_tells_nothing(collected):
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:minari")
 def test_observations_that_are_no_vectors_are_refused(collected):
-    name = collected(observation_space=gym.spaces.Dict({"a": gym.spaces.Box(-1, 1, (2,), np.float32)}))
-    with pytest.raises(ValueError, match=r"observations must be vectors of numbers \(Box\), got Dict"):
+    name = collected(observation_space=gym.spaces.Dict({"a": gym.spaces.Discrete(3)}))
+    with pytest.raises(ValueError, match=r"must be vectors of numbers \(Box\) or pictures, by name, got Dict"):
         list(read_minari(name))
 
 
@@ -340,9 +344,16 @@ def test_pictures_become_frames_of_the_first_camera(tmp_path):
         "observation.images.top": pa.array([png(shade) for shade in shades]),
         "observation.images.wrist": pa.array([png(0, "JPEG")] * 2 * LENGTH),
     }
-    with pytest.warns(UserWarning, match="left out are observation.images.wrist"):
-        episodes = checked(read_lerobot(lerobot(tmp_path / "set", *TWICE, columns)))
+    episodes = checked(read_lerobot(lerobot(tmp_path / "set", *TWICE, columns)))
+    assert episodes[0]["wrist"].shape == (LENGTH, 48, 64, 3)
+    assert episodes[0]["top"][..., 0].float().mean((1, 2)).tolist() == shades[:LENGTH].tolist()
+
+    # for an environment of a vector
+    vector = gym.spaces.Box(-1, 100, (8,), np.float32)
+    with pytest.warns(UserWarning, match="'somewhere' does not show wrist: left out"):
+        episodes = checked(fitted(episodes, vector, gym.spaces.Discrete(2), "somewhere"))
     for steps in episodes:
+        assert {"top", "wrist"}.isdisjoint(steps.keys())
         before = [int(decompress(frame)[..., 0].mean()) for frame in steps["frame"]]
         after = [int(decompress(frame)[..., 0].mean()) for frame in steps["next", "frame"]]
         assert before == pytest.approx(shades[:LENGTH], abs=3)

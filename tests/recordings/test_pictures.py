@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 
 from mile.collection import collect_episodes
 from mile.commands.data import draw
 from mile.datamodules import InterventionBuffer
-from mile.datamodules.exchange import episodes
 from mile.envs import make_env
 from mile.recordings.video import BORDER, recorded_frames
 from tests.support import act_by_step, episode
@@ -23,8 +21,6 @@ def test_an_episode_is_drawn_with_the_pictures_that_were_observed(tmp_path):
     buffer.append(steps)
     draw(tmp_path, 0, 0, tmp_path / "episode.gif")
     assert (tmp_path / "episode.gif").stat().st_size > 1000
-    with pytest.raises(ValueError, match="has pictures or several entries"):
-        next(episodes(buffer))
 
 
 def test_without_pictures_there_are_none():

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from torch import Tensor
 
-from mile.transitions import DEMONSTRATION, LATER, check_transitions, no_action
+from mile.transitions import DEMONSTRATION, LATER, is_picture, no_action
 
 # entries that other projects' recordings do not have
 OWN = (
@@ -43,15 +42,24 @@ SCALARS = {  # entries of one number a step, and the types of these in a recordi
 }
 
 
-def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any, after: dict[str, Any]) -> TensorDict:
+def assemble(
+    own: dict[str, Any],
+    *,
+    number: int,
+    observed: dict[str, Any],
+    followers: dict[str, Any],
+    action: Any,
+    after: dict[str, Any],
+) -> TensorDict:
     """Return one episode `[steps]`; entries that are not known become those of a demonstration.
 
     Args:
         own: Entries of `OWN` that are known, by name.
         number: Number of the episode.
-        observation: Observations, `[steps, observation_dim]`.
+        observed: What is observed, by name: vectors `[steps, width]`, or pictures `[steps, height, width, channels]`.
+        followers: What is observed a step later, by the same names.
         action: Executed actions, `[steps, action_dim]`; if discrete, whole numbers, `[steps]` or `[steps, 1]`.
-        after: Entries of "next", by name. Where success is None, an end with a positive reward is one.
+        after: Other entries of "next", by name. Where success is None, an end with a positive reward is one.
 
     Raises:
         ValueError: There are no steps, or an entry does not have one number or vector for each.
@@ -76,19 +84,21 @@ def assemble(own: dict[str, Any], *, number: int, observation: Any, action: Any,
     }
     for name, value in own.items():
         steps[name] = _action(name, value) if name in ACTIONS else _scalar(name, value, length)
-    steps |= {"intervened": intervened, "observation": _vector("observation", observation), "executed_action": executed}
+    steps |= {"intervened": intervened, "executed_action": executed}
+    steps |= {name: _observation(name, value) for name, value in observed.items()}
 
     # the next step
     following: dict[str, Tensor] = {}
     for name, value in after.items():
-        if name != "observation" and value is not None:
+        if value is not None:
             following[name] = _scalar(name, value, length)
-    following["observation"] = _vector("next observation", after["observation"])
     if "success" not in following:
         following["success"] = (following["terminated"] | following["truncated"]) & (following["reward"] > 0)
 
     # one of each for each step
-    for name, value in (*steps.items(), ("next observation", following["observation"])):
+    later = {f"next {name}": _observation(f"next {name}", value) for name, value in followers.items()}
+    following |= {name: later[f"next {name}"] for name in followers}
+    for name, value in (steps | later).items():
         if len(value) != length:
             raise ValueError(f"'{name}' has {len(value)} entries, expected {length}, one for each action")
     return TensorDict({**steps, "next": following}, [length])
@@ -116,111 +126,18 @@ def _vector(name: str, value: Any) -> Tensor:
     return numbers.unsqueeze(-1) if numbers.ndim == 1 else numbers
 
 
+def _observation(name: str, value: Any) -> Tensor:
+    """Return one vector for each step, or one picture, `[steps, height, width, channels]` uint8."""
+    numbers = _numbers(name, value)
+    return numbers if is_picture(numbers) else _vector(name, value)
+
+
 def _action(name: str, value: Any) -> Tensor:
     """Return whole numbers `[steps]`, or vectors `[steps, action_dim]`."""
     numbers = _numbers(name, value)
     if numbers.is_floating_point() or numbers.shape[1:] not in ((), (1,)):
         return _vector(name, value)
     return numbers.reshape(len(numbers)).long()
-
-
-def fitted(
-    episodes: Iterable[TensorDictBase], observation: spaces.Space, action: spaces.Space, environment: str
-) -> Iterator[TensorDictBase]:
-    """Yield episodes, after a check that the environment could have recorded them.
-
-    Executed actions beyond the environment's bounds are clipped, as the environment would do, and a warning says so.
-    The actions of the robot and of the human stay as they are.
-
-    Args:
-        episodes: Episodes, each `[steps]`.
-        observation: Space of the environment's observations.
-        action: Space of the environment's actions.
-        environment: Name of the environment.
-
-    Raises:
-        ValueError: Observations or actions are of another kind or width, or a discrete action is not in the space.
-        TransitionError: The steps of an episode are malformed.
-    """
-    if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
-        raise ValueError(f"'{environment}' has no vectors of numbers as observations but {observation}")
-    if not isinstance(action, spaces.Discrete | spaces.Box):
-        raise ValueError(f"'{environment}' has neither discrete (Discrete) nor continuous (Box) actions but {action}")
-
-    clipped, count, excess = 0, 0, 0.0
-    for steps in episodes:
-        with naming(f"episode {int(steps['episode'][0])}"):
-            _check_kinds(steps, observation, action, environment)
-            if isinstance(action, spaces.Discrete):
-                _check_choices(steps, action, environment)
-            else:
-                beyond = _clip(steps, action)
-                clipped += int((beyond > 0).sum())
-                excess = max(excess, float(beyond.max()))
-            check_transitions(steps)
-        count += len(steps)
-        yield steps
-
-    if clipped:
-        warnings.warn(
-            f"{clipped} of {count} actions lie beyond the bounds of '{environment}', by up to {excess:.3g}: what was "
-            "executed is clipped, as there, and what the human wanted is kept; are they in the same units?",
-            stacklevel=2,
-        )
-
-
-def _clip(steps: TensorDictBase, action: spaces.Box) -> Tensor:
-    """Clip the executed actions to a space's bounds; return how far each was beyond them, `[steps]`."""
-    original = steps["executed_action"]
-    low, high = torch.from_numpy(action.low).float(), torch.from_numpy(action.high).float()
-    steps["executed_action"] = original.clamp(low, high)
-    return (original - steps["executed_action"]).abs().amax(-1)
-
-
-def _check_kinds(
-    steps: TensorDictBase, observation: spaces.Box, action: spaces.Discrete | spaces.Box, environment: str
-) -> None:
-    """Refuse observations and actions of another kind or width than an environment's, and actions without a value."""
-    # observations
-    for key in ("observation", ("next", "observation")):
-        if steps[key].shape[1:] != observation.shape:
-            raise ValueError(
-                f"observations must be {_kind(observation.shape)}, as '{environment}' has them, got "
-                f"{_kind(steps[key].shape[1:])}"
-            )
-
-    # actions
-    for key in ACTIONS:
-        if steps[key].shape[1:] != action.shape or steps[key].is_floating_point() != isinstance(action, spaces.Box):
-            raise ValueError(
-                f"'{key}' must be {_kind(action.shape or ())}, as '{environment}' has them, got "
-                f"{_kind(steps[key].shape[1:])}"
-            )
-
-    # values
-    not_finite = (~steps["executed_action"].isfinite()).reshape(len(steps), -1).any(-1).nonzero()
-    if len(not_finite):
-        step = int(not_finite[0])
-        value = steps["executed_action"][step].tolist()
-        raise ValueError(f"'executed_action' must be finite, got {value} at step {step}")
-
-
-def _kind(shape: tuple[int, ...]) -> str:
-    """Return what entries of this shape are called in an error message."""
-    return f"vectors of {' × '.join(map(str, shape))} numbers" if shape else "whole numbers (discrete)"
-
-
-def _check_choices(steps: TensorDictBase, action: spaces.Discrete, environment: str) -> None:
-    """Refuse discrete actions that an environment does not have."""
-    low, high = int(action.start), int(action.start + action.n - 1)
-    for key in ACTIONS:
-        wrong = (steps[key] < low) | (steps[key] > high)
-        if key == "human_action":
-            wrong &= steps["intervened"]
-        if wrong.any():
-            step = int(wrong.nonzero()[0])
-            choice = int(steps[key][step])
-            raise ValueError(f"'{key}' must be {low} to {high}, as '{environment}' has it, got {choice} at step {step}")
 
 
 def unknown_successes(source: Any, only_known: bool) -> Callable[[int], np.ndarray]:

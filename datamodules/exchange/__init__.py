@@ -1,0 +1,1 @@
+"""Recordings in the formats of other projects, there and back."""
