@@ -7,28 +7,29 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-STRIDE = 0.5  # of a full action
+STRIDE, RISE = 0.5, 0.3  # of a step: across, of a full action, and up, always
 RADIUS = 0.3  # of the obstacle, which stands at the origin
 LOWEST, HIGHEST, GOAL = -0.7, -0.5, 1.0  # heights of the first place, and of the goal
-MIDDLE = 0.2  # distance from the middle up to which a guide may pass on either side
-CLEAR = 0.35  # from which they go straight up
+MIDDLE = 0.15  # distance from the middle up to which a guide may pass on either side
+CLEAR = 0.45  # from which they no longer move across
+WALL = 1.5  # distance from the middle that nothing passes
 PICTURE = 128  # pixels, both ways
 
 Guide = Literal["careful", "blind"]
 
 
 class TwoWays(gym.Env):
-    """A point moves in a plane, past a round obstacle between its start and its goal.
+    """A point rises in a plane, past a round obstacle between its start and its goal.
 
-    Its steps are few and long, so that what is done in the first one decides. Action: step, across and up, each in
-    [−1, 1]. Observation: where the point is, across and up. An episode begins below the obstacle. It is a success above
-    it, and ends without one at the obstacle, outside, or when time is up. The reward is 1 for a success.
+    Its steps are few and long, so that what is done in the first one decides. Action: how far across, in [−1, 1].
+    Observation: where the point is, across and up. An episode begins below the obstacle. It is a success above it, and
+    ends without one at the obstacle. The reward is 1 for a success.
 
     Who shows the task takes the nearer side, but where the point begins in the middle either of them: what they do
     there has two modes.
 
     Args:
-        max_episode_steps: Number of steps after which an episode is truncated.
+        max_episode_steps: Number of steps after which an episode is truncated; a whole one has 6.
         guide: Who demonstrates: "careful", or "blind", who does not see the obstacle.
         reach: Largest distance from the middle at which an episode begins.
         render_mode: Mode of rendering: "rgb_array".
@@ -39,9 +40,9 @@ class TwoWays(gym.Env):
 
     def __init__(
         self,
-        max_episode_steps: int = 20,
+        max_episode_steps: int = 10,
         guide: Guide = "careful",
-        reach: float = 0.2,
+        reach: float = 0.15,
         render_mode: str | None = None,
     ) -> None:
         self.max_episode_steps = max_episode_steps
@@ -49,7 +50,7 @@ class TwoWays(gym.Env):
         self.reach = reach
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-        self.action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
         self.reports = {"state": gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)}
         self.place, self.side, self.steps = np.zeros(2), 1.0, 0
 
@@ -58,23 +59,24 @@ class TwoWays(gym.Env):
         super().reset(seed=seed)
         across, up = self.np_random.uniform([-self.reach, LOWEST], [self.reach, HIGHEST])
         self.place = np.array([across, up])
-        self.side = float(self.np_random.choice([-1.0, 1.0]) if abs(across) < MIDDLE else np.sign(across))
         self.steps = 0
+        self.side = float(self.np_random.choice([-1.0, 1.0]) if abs(across) < MIDDLE else np.sign(across))
         return self._observation(), self._report()
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict]:
         """Move for one step."""
-        before, self.place = self.place, self.place + STRIDE * np.clip(action, -1, 1)
+        before = self.place
+        across = before[0] + STRIDE * float(np.clip(action, -1, 1)[0])
+        self.place = np.array([np.clip(across, -WALL, WALL), before[1] + RISE])
         self.steps += 1
         hit = _nearest(before, self.place) <= RADIUS
         success = bool(self.place[1] >= GOAL) and not hit
-        outside = bool(np.abs(self.place).max() > 1.5)
-        truncated = self.steps >= self.max_episode_steps and not (success or hit or outside)
-        return self._observation(), float(success), success or hit or outside, truncated, self._report(success)
+        truncated = self.steps >= self.max_episode_steps and not (success or hit)
+        return self._observation(), float(success), success or hit, truncated, self._report(success)
 
     def render(self) -> NDArray[np.uint8]:
         """Return a picture from above, `[128, 128, 3]`: the obstacle grey, the point blue, the goal green."""
-        line = np.linspace(-1.5, 1.5, PICTURE)
+        line = np.linspace(-WALL, WALL, PICTURE)
         across, up = np.meshgrid(line, line[::-1])
         picture = np.full((PICTURE, PICTURE, 3), 255, np.uint8)
         picture[up >= GOAL] = (190, 230, 190)
@@ -95,20 +97,20 @@ class TwoWays(gym.Env):
 
 
 def around(state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the step of a guide who passes the obstacle on the side of their choice, `[2]`.
+    """Return how far across a guide moves who passes the obstacle on the side of their choice, `[1]`.
 
     Args:
         state: Where the point is, across and up, and the side: −1 or 1.
     """
     across, up, side = state
     if up < RADIUS and abs(across) < CLEAR:
-        return np.array([side, 0.5])
-    return np.array([0.0, 1.0])
+        return np.array([side])
+    return np.zeros(1)
 
 
 def straight_on(state: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the step of a guide who does not see the obstacle, `[2]`; see `around`."""
-    return np.array([0.0, 1.0])
+    """Return how far across a guide moves who does not see the obstacle, `[1]`: not at all."""
+    return np.zeros(1)
 
 
 def _nearest(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:

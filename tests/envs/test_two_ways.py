@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mile.envs import make_env, make_policy
-from mile.envs.two_ways import RADIUS, STRIDE, TwoWays
+from mile.envs.two_ways import RADIUS, RISE, STRIDE, TwoWays
 from mile.evaluation import evaluate_policy
 from mile.ingredients.cloning import clone_policy
 from mile.ingredients.demonstrations import demonstrate
@@ -43,21 +43,22 @@ def test_a_step_through_the_obstacle_hits_it_though_it_ends_behind():
     for seed in range(200):
         env = TwoWays(reach=0.5)
         before, _ = env.reset(seed=seed)
-        action = rng.uniform([-1, 0], 1)
+        action = rng.uniform(-1, 1, 1)
         place, _, terminated, _, report = env.step(action)
-        line = before + np.linspace(0, 1, 2001)[:, None] * STRIDE * action
+        way = np.array([STRIDE * action[0], RISE])
+        line = before + np.linspace(0, 1, 2001)[:, None] * way
         nearest = np.linalg.norm(line, axis=-1).min()
         if abs(nearest - RADIUS) > 1e-3:
             assert terminated == (nearest < RADIUS)
         assert not report["success"]
-        assert place == pytest.approx(before + STRIDE * action, abs=1e-6)
+        assert place == pytest.approx(before + way, abs=1e-6)
 
 
-def test_time_and_the_plane_end():
-    places, report = episode(TwoWays(), 0, np.zeros(2))
-    assert len(places) == 21
-    assert not report["success"]
-    assert len(episode(TwoWays(), 0, np.array([1.0, 0.0]))[0]) < 6
+def test_walls_hold_and_time_ends():
+    places, report = episode(TwoWays(), 0, np.ones(1))
+    assert report["success"]
+    assert places[:, 0].max() == 1.5
+    assert len(episode(TwoWays(max_episode_steps=2), 0, np.ones(1))[0]) == 3
     assert TwoWays(render_mode="rgb_array").render().shape == (128, 128, 3)
 
 
@@ -68,7 +69,7 @@ def test_a_clone_with_one_mode_hits_and_one_with_two_passes():
     for head in ("gaussian", "mixture"):
         torch.manual_seed(0)
         policy = make_policy(env, head=head, hidden_dims=(64, 64))
-        clone_policy(policy, steps, steps["human_action"], steps=1000)
+        clone_policy(policy, steps, steps["human_action"], steps=2000)
         success[head] = evaluate_policy(env, policy, 40, 2000000, True).success_rate
     assert success["gaussian"] < 0.7
     assert success["mixture"] > 0.9
