@@ -59,7 +59,8 @@ def weighted_points(distribution: Distribution) -> tuple[Tensor, Tensor]:
         noise_like: Any = distribution.base.mean  # [*batch, action_dim]
         log_weights, normal = sobol_points(noise_like.shape[-1])
         noise = _over_batch(normal, noise_like).expand(-1, *noise_like.shape)
-        return _precise(log_weights, noise_like).expand(*noise_like.shape[:-1], -1), distribution.transform.inv(noise)
+        sent: Any = distribution.transform.inv(noise)
+        return _precise(log_weights, noise_like).expand(*noise_like.shape[:-1], -1), sent
 
     if not distribution.has_rsample:
         raise TypeError(f"expected a categorical or a reparameterised distribution, got {distribution}")

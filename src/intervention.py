@@ -21,8 +21,16 @@ from scipy.special import ndtr
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 from torch.special import log_ndtr
+from zuko.distributions import NormalizingFlow
 
-from mile.expectations import expected_log_prob, log_prob_spread, log_probs_at, weighted_points
+from mile.expectations import (
+    MONTE_CARLO_SAMPLES,
+    POINTS,
+    expected_log_prob,
+    log_prob_spread,
+    log_probs_at,
+    weighted_points,
+)
 from mile.preference import preference_log_prob
 from mile.quadrature import (
     MIN_LAGUERRE_SCALE,
@@ -163,6 +171,18 @@ def action_spread(human: Distribution) -> Float[Tensor, "*batch"]:
     if is_diagonal_gaussian(human):
         return torch.full_like(human.mean[..., 0], human.event_shape[0] / 2)
     return log_prob_spread(human)
+
+
+def exactness(human: Distribution, mental_model: Distribution) -> str:
+    """Return in words how p(ν=1|s) of two distributions is computed: exactly, over fixed points, or over samples."""
+    is_discrete = isinstance(human, Categorical) and isinstance(mental_model, Categorical)
+    if is_discrete or (is_diagonal_gaussian(human) and is_gaussian_belief(mental_model)):
+        return "exact"
+    if is_gaussian_mixture(human):
+        return f"over {POINTS} points of each component"
+    if isinstance(human, NormalizingFlow):
+        return f"over {POINTS} quasi-random points"
+    return f"over {MONTE_CARLO_SAMPLES} samples"
 
 
 def intervention_floor(cost: float, scale: float) -> float:

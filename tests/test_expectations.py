@@ -6,8 +6,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from torch.special import ndtr
 
 from mile.expectations import divergence, expected_log_prob, normal_points, weighted_points
-from mile.intervention import action_spread, expected_gap, gap_parts, intervention_log_probs
-from mile.policies import MixturePolicy
+from mile.intervention import action_spread, exactness, expected_gap, gap_parts, intervention_log_probs
+from mile.policies import FlowPolicy, GaussianPolicy, MixturePolicy
 from mile.policies.sampling import draw, mode
 
 COST, SCALE = 1.0, 1.0
@@ -150,3 +150,11 @@ def test_weights_and_points_carry_gradients():
 def test_a_mixture_that_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         MixturePolicy(2, 1, **options)
+
+
+def test_it_says_how_it_computes():
+    assert exactness(Categorical(logits=torch.zeros(3)), Categorical(logits=torch.zeros(3))) == "exact"
+    assert exactness(gaussian(2), gaussian(2)) == exactness(gaussian(2), mixture(2)) == "exact"
+    assert exactness(mixture(2), gaussian(2)) == "over 64 points of each component"
+    assert exactness(FlowPolicy(2, 2, (8,))(torch.zeros(1, 2)), gaussian(2)) == "over 64 quasi-random points"
+    assert exactness(GaussianPolicy(2, 2, (8,), squash=True)(torch.zeros(1, 2)), gaussian(2)) == "over 1000 samples"

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,8 +84,10 @@ def _keep(steps: TensorDictBase, shown: dict[str, spaces.Box], environment: str)
     cameras = [name for name in left_out if is_picture(steps[name])]
     if cameras and not any(is_picture(steps[name]) for name in shown):
         left_out.remove(cameras[0])
-        for place in (steps, steps["next"]):
-            place["frame"] = torch.from_numpy(np.stack([compress(picture) for picture in place[cameras[0]].numpy()]))
+        for key in ((), ("next",)):
+            pictures: Any = steps[*key, cameras[0]]
+            frames = np.stack([compress(picture) for picture in pictures.numpy()])
+            steps[*key, "frame"] = torch.from_numpy(frames)
     for name in names - shown.keys():
         del steps[name], steps["next", name]
     return set(left_out)

@@ -59,7 +59,7 @@ def write_minari(buffer: InterventionBuffer, dataset: str) -> None:
 
     # spaces
     action = buffer.steps["executed_action"]
-    by_name = {name: _space(*buffer.entries[name]) for name in names}
+    by_name: dict[str, spaces.Space] = {name: _space(*buffer.entries[name]) for name in names}
     observation_space: Any = by_name["observation"] if names == VECTOR else spaces.Dict(by_name)
     if action.is_floating_point():
         action_space: Any = spaces.Box(-1, 1, action.shape[1:], action.numpy().dtype.type)

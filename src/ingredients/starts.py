@@ -1,5 +1,7 @@
 """The policies that some methods start from, made of the initial one."""
 
+from typing import Any
+
 from torchrl.envs import EnvBase
 
 from mile.envs.make import HEADS, check_head
@@ -43,7 +45,7 @@ def policy_of_head(env: EnvBase, robot: Policy, head: str, *, num_episodes: int,
         ValueError: The head is unknown, or for other actions.
     """
     check_head(env, head)
-    kind = HEADS[head]
+    kind: Any = HEADS[head]
     if type(robot) is kind:
         return robot
     shape = robot.architecture

@@ -8,7 +8,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from mile.intervention import check_cost_and_scale, gap_parts, intervention_log_probs
+from mile.intervention import check_cost_and_scale, exactness, gap_parts, intervention_log_probs
 from mile.losses import (
     InterventionLoss,
     LossWithSilence,
@@ -294,3 +294,7 @@ class MILE(Method):
     def gap_parts(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
         """Return the two parts of the expected gap, nats, each `[*batch]`."""
         return gap_parts(*self._distributions(steps))
+
+    def exactness(self, steps: TensorDictBase) -> str:
+        """Return in words how p(ν=1|s) is computed in steps `[*batch]`; see `mile.intervention.exactness`."""
+        return exactness(*self._distributions(steps))

@@ -105,16 +105,18 @@ class Observer(nn.Module):
         Raises:
             ValueError: The networks do not observe the same pictures through encoders of the same sizes.
         """
-        own, others = (
-            {name: (tuple(encoder.shape), encoder.width) for name, encoder in network.encoders.items()}
-            for network in (self, other)
-        )
+        own, others = self._sizes(), other._sizes()
         if not own or own != others:
             raise ValueError(
                 f"a shared encoder needs the same pictures and widths in both networks, got {own} and {others}; choose "
                 "mental_model.student.encoder.width, or method.encoder=own"
             )
         self.encoders = other.encoders
+
+    def _sizes(self) -> dict[str, Any]:
+        """Return shape and width of the encoder of each picture."""
+        encoders: Any = self.encoders
+        return {name: (tuple(encoder.shape), encoder.width) for name, encoder in encoders.items()}
 
     def embed(self, *inputs: Tensor, encoded: Tensor | None = None) -> Tensor:
         """Return one vector `[*batch, embedding_dim]` for the observed entries, in the order of `in_keys`.

@@ -109,7 +109,7 @@ class Coupling(nn.Module):
         first: First part that stays as it is, 0 or 1.
     """
 
-    stays: Tensor
+    stays: Any  # parts, [dim] bool
 
     def __init__(self, dim: int, first: int) -> None:
         super().__init__()

@@ -47,7 +47,8 @@ def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
         return _draw_of_mixture(distribution, noise)
 
     if isinstance(distribution, NormalizingFlow):
-        return distribution.transform.inv(draw(distribution.base, noise))
+        sent: Any = distribution.transform.inv(draw(distribution.base, noise))
+        return sent
 
     if isinstance(distribution, Independent):
         distribution = distribution.base_dist

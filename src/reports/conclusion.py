@@ -4,9 +4,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
 
 from mile.evaluation import Evaluation, by_round, evaluate_policy
+from mile.methods import MILE
 from mile.policies import save_policy
 from mile.reports.tables import print_rounds, print_table, write_json
 from mile.running.assembly import Assembly
@@ -34,6 +36,9 @@ def conclude(
     output, policy = Path(cfg.output_dir), parts.method.policy
     write_json(output / "deployment.json", {str(number): outcome for number, outcome in enumerate(deployed)})
     write_json(output / "evaluation.json", {str(epochs): outcome for epochs, outcome in evaluated.items()})
+    facts = {}
+    if isinstance(parts.method, MILE):
+        facts["intervention_prob"] = parts.method.exactness(parts.data.buffer.at(torch.arange(1)))
     save_policy(
         policy,
         output / "policy",
@@ -43,6 +48,7 @@ def conclude(
         seed=cfg.seed,
         command=cfg.command,
         training_steps=parts.method.trainer.global_step,
+        **facts,
     )
 
     # the learnt policy; at a desk the person who judges has left
@@ -61,6 +67,8 @@ def conclude(
     print_table(f"{cfg.name}, seed {cfg.seed}, {cfg.evaluation.num_episodes} episodes each", rows, parts.metric)
     if output.is_relative_to(Path.cwd()):
         output = output.relative_to(Path.cwd())
+    if facts.get("intervention_prob", "exact") != "exact":
+        print(f"p(ν=1|s) was computed {facts['intervention_prob']}")
     print(f"{output}: policy, results, deployment and evaluation by round, buffer")
     print(f"tensorboard --logdir {shlex.quote(str(output))}")
     return rows

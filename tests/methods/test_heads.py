@@ -6,9 +6,11 @@ from tensordict import TensorDict
 
 from mile.envs import make_env, make_policy
 from mile.methods import APO, MILE, PPL, HGDAgger
-from mile.policies import FlowPolicy, GaussianPolicy, MixturePolicy, load_policy, save_policy
+from mile.policies import FlowPolicy, GaussianPolicy, MixturePolicy, describe_checkpoint, load_policy, save_policy
 from mile.policies.sampling import mode
+from mile.train import train
 from tests.methods.training import recorded
+from tests.support import smoke
 
 TWO_WAYS = 0.8  # to the left or to the right of something, and never straight on
 
@@ -43,7 +45,7 @@ def learnt(kind, method, **settings):
         settings = {"mental_model": kind(2, 1, (16,)), "cost": 1.0, "scale": 1.0}
     module, steps = method(policy, **settings), two_ways()
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
-    for _ in range(300):
+    for _ in range(200):
         optimizer.zero_grad()
         module.loss(steps).loss.backward()
         optimizer.step()
@@ -93,3 +95,15 @@ def test_heads_that_do_not_fit_are_refused():
         make_policy(make_env("Counting-v0"), head="mixture")
     with pytest.raises(ValueError, match="likelihood=scaled needs continuous actions of a diagonal Gaussian"):
         MILE(MixturePolicy(2, 1), MixturePolicy(2, 1), 1.0, 1.0, likelihood="scaled")
+
+
+@pytest.mark.filterwarnings("ignore:no interventions in round")
+@pytest.mark.parametrize(
+    ("head", "words"), [("flow", "over 64 quasi-random points"), ("mixture", "over 64 points of each component")]
+)
+def test_a_run_learns_with_a_head_and_says_how_it_computed(tmp_path, capsys, head, words):
+    train(smoke(tmp_path, "experiment=two_ways", f"policy.head={head}"))
+    assert f"p(ν=1|s) was computed {words}" in capsys.readouterr().out
+    description = describe_checkpoint(next(tmp_path.rglob("policy.safetensors")))
+    assert description["intervention_prob"] == words
+    assert description["policy"] == {"flow": "FlowPolicy", "mixture": "MixturePolicy"}[head]
