@@ -34,16 +34,17 @@ def fitted(
         ValueError: Observations or actions are of another kind or width, or a discrete action is not in the space.
         TransitionError: The steps of an episode are malformed.
     """
-    shown = Observed(observation).spaces
+    wanted = Observed(observation).spaces
     if not isinstance(action, spaces.Discrete | spaces.Box):
         raise ValueError(f"'{environment}' has neither discrete (Discrete) nor continuous (Box) actions but {action}")
 
+    # one after the other
     clipped, count, excess = 0, 0, 0.0
     left_out: set[str] = set()
     for steps in episodes:
         with naming(f"episode {int(steps['episode'][0])}"):
-            left_out |= _keep(steps, shown, environment)
-            _check_kinds(steps, shown, action, environment)
+            left_out |= _keep(steps, wanted, environment)
+            _check_kinds(steps, wanted, action, environment)
             if isinstance(action, spaces.Discrete):
                 _check_choices(steps, action, environment)
             else:
@@ -72,33 +73,39 @@ def _clip(steps: TensorDictBase, action: spaces.Box) -> Tensor:
     return (original - steps["executed_action"]).abs().amax(-1)
 
 
-def _keep(steps: TensorDictBase, shown: dict[str, spaces.Box], environment: str) -> set[str]:
+def _keep(steps: TensorDictBase, wanted: dict[str, spaces.Box], environment: str) -> set[str]:
     """Drop what an environment does not show, in place, and return its names; refuse steps without what it shows.
 
     Where it shows no picture, the first one here becomes the `frame`, for people to look at.
     """
     names = set(observed(steps))
-    if missing := sorted(shown.keys() - names):
-        raise ValueError(f"'{environment}' shows {', '.join(shown)}, and these steps have no '{missing[0]}'")
-    left_out = sorted(names - shown.keys())
+    if missing := sorted(wanted.keys() - names):
+        raise ValueError(f"'{environment}' shows {', '.join(wanted)}, and these steps have no '{missing[0]}'")
+
+    # a camera for people
+    left_out = sorted(names - wanted.keys())
     cameras = [name for name in left_out if is_picture(steps[name])]
-    if cameras and not any(is_picture(steps[name]) for name in shown):
+    if cameras and not any(is_picture(steps[name]) for name in wanted):
         left_out.remove(cameras[0])
         for key in ((), ("next",)):
             pictures: Any = steps[*key, cameras[0]]
             frames = np.stack([compress(picture) for picture in pictures.numpy()])
             steps[*key, "frame"] = torch.from_numpy(frames)
-    for name in names - shown.keys():
+
+    for name in names - wanted.keys():
         del steps[name], steps["next", name]
     return set(left_out)
 
 
 def _check_kinds(
-    steps: TensorDictBase, shown: dict[str, spaces.Box], action: spaces.Discrete | spaces.Box, environment: str
+    steps: TensorDictBase,
+    wanted: dict[str, spaces.Box],
+    action: spaces.Discrete | spaces.Box,
+    environment: str,
 ) -> None:
     """Refuse observations and actions of another kind or width than an environment's, and actions without a value."""
     # observations
-    for name, space in shown.items():
+    for name, space in wanted.items():
         expected = space.shape[1:] if is_picture(steps[name]) else space.shape
         if steps[name].shape[1:] != expected:
             raise ValueError(

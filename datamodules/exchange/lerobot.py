@@ -83,8 +83,8 @@ def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[Tenso
 def _usable_columns(data: Any, cameras: Collection[str]) -> list[str]:
     """Return the columns of numbers that a step has a place for."""
     known = {*NEEDED, "next.done", *(COLUMNS.get(key, key) for key in ENTRIES)}
-    shown = {name for name in data.schema.names if name.startswith(VECTORS) and name not in cameras}
-    known |= shown | {name.replace(VECTORS, FOLLOWERS, 1) for name in shown}
+    entries = {name for name in data.schema.names if name.startswith(VECTORS) and name not in cameras}
+    known |= entries | {name.replace(VECTORS, FOLLOWERS, 1) for name in entries}
     used = []
     for field in data.schema:
         if field.name in known and _type(field.type) is not None:
@@ -93,7 +93,7 @@ def _usable_columns(data: Any, cameras: Collection[str]) -> list[str]:
     for name in NEEDED:
         if name not in used:
             raise ValueError(f"columns of numbers {', '.join(NEEDED)} are expected, there is no {name}")
-    if not cameras and not shown.intersection(used):
+    if not cameras and not entries.intersection(used):
         raise ValueError(f"a column of what is observed, '{VECTORS}state' or pictures, is expected, there is none")
     return used
 

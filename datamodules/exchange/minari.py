@@ -40,9 +40,12 @@ def write_minari(buffer: InterventionBuffer, dataset: str) -> None:
     for number, episode in enumerate(sorted(buffer.episodes)):
         steps = buffer.read(episode)
         after: Any = steps["next"]
+
+        # one observation more than there are steps
         names = observed(steps)
         parts = {name: torch.cat([steps[name], after[name][-1:]]).numpy() for name in names}
         observations: Any = parts if names != VECTOR else parts["observation"]
+
         infos = {key: steps[key].numpy() for key in OWN}
         infos["success"] = after["success"].numpy()
         minari_episodes.append(
@@ -104,6 +107,8 @@ def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
     metadata = get_dataset_path(dataset) / "data" / "metadata.json"
     if metadata.exists() and not {"observation_space", "action_space"} <= read_json(metadata).keys():
         raise ValueError("a data set must name its observation_space and its action_space; it was not opened")
+
+    # its spaces
     minari_dataset = load_dataset(dataset)
     space: Any = minari_dataset.observation_space
     parts = [*space.spaces.values()] if isinstance(space, spaces.Dict) else [space]
@@ -118,16 +123,15 @@ def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
 
     for episode in minari_dataset.iterate_episodes():
         with naming(f"episode {int(episode.id)}"):
-            length, observations = len(episode.actions), episode.observations
-            shown: dict[str, Any] = observations if isinstance(observations, dict) else {"observation": observations}
-            shown = {name: np.asarray(value) for name, value in shown.items()}
+            length = len(episode.actions)
+            observations, followers = _observed(episode.observations)
             infos = episode.infos or {}
             success = assumed_success(length) if assumed_success else infos.get("success", np.zeros(length))
             steps = assemble(
                 all_own(infos),
                 number=int(episode.id),
-                observed={name: value[:-1] for name, value in shown.items()},
-                followers={name: value[1:] for name, value in shown.items()},
+                observed=observations,
+                followers=followers,
                 action=episode.actions,
                 after={
                     "reward": episode.rewards,
@@ -137,3 +141,13 @@ def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
                 },
             )
         yield steps
+
+
+def _observed(observations: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return what is observed in each step of an episode, by name, and what follows."""
+    by_name = observations if isinstance(observations, dict) else {"observation": observations}
+    before, after = {}, {}
+    for name, value in by_name.items():
+        values = np.asarray(value)
+        before[name], after[name] = values[:-1], values[1:]
+    return before, after

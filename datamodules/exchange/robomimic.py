@@ -123,8 +123,8 @@ def _robomimic_episode(
         assumed_success: Function from the episode's length to its success, if the file does not tell it.
     """
     length = len(demo["actions"])
-    shown = {entry: _joined(demo["obs"], names) for entry, names in parts.items()}
-    followers = {entry: shifted(values) for entry, values in shown.items()}
+    observations = {entry: _joined(demo["obs"], names) for entry, names in parts.items()}
+    followers = {entry: shifted(values) for entry, values in observations.items()}
     if "next_obs" in demo:
         followers = {entry: _joined(demo["next_obs"], names) for entry, names in parts.items()}
     done = demo["dones"][:] if "dones" in demo else is_last(length)
@@ -140,7 +140,7 @@ def _robomimic_episode(
     return assemble(
         {key: own[key] for key in OWN if key in own},
         number=number,
-        observed=shown,
+        observed=observations,
         followers=followers,
         action=demo["actions"][:],
         after={

@@ -26,6 +26,7 @@ VARIABLES = {  # what a reader puts in, in commands
     "method": "hg_dagger",
     "rate": "1e-4",
     "gate": "mile",
+    "head": "mixture",
     "budget": "20",
     "attention": "risk",
     "weight": "0.3",
