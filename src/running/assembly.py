@@ -179,12 +179,18 @@ def load_initial(cfg: DictConfig) -> Policy:
     return instantiate({name: value for name, value in cfg.items() if name != "head"})
 
 
+def make_learner(cfg: DictConfig, env: EnvBase) -> Policy:
+    """Make the policy that learns: the initial one, or one of another head that acts as it does."""
+    policy = load_initial(cfg.policy)
+    if cfg.policy.get("head") is None:
+        return policy
+    return policy_of_head(env, policy, cfg.policy.head, seed=cfg.seed, **cfg.clone)
+
+
 def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: SimulatedHuman) -> Method:
     """Build the method, with the parts of an intervention model if it has one."""
-    policy = load_initial(cfg.policy)
-    if cfg.policy.get("head") is not None:
-        policy = policy_of_head(env, policy, cfg.policy.head, seed=cfg.seed, **cfg.clone)
     if "cost" not in cfg.method:
+        policy = make_learner(cfg, env)
         if "start" in cfg:  # a method that cannot start from the initial policy itself
             policy = instantiate(cfg.start)(env, policy)
         return instantiate(cfg.method, policy=policy)
@@ -199,7 +205,7 @@ def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: Simulated
         spread = estimate_spread(env, initial, human.expert) if human.spread is None else human.spread
     make = instantiate(cfg.method, _partial_=True)  # Hydra would turn a dataclass among the arguments into a config
     return make(
-        policy=policy,
+        policy=make_learner(cfg, env),  # after the mental model: the order decides both first weights
         mental_model=mental_model,
         cost=cost,
         scale=scale,
