@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 STRIDE, RISE = 0.5, 0.3  # of a step: across, of a full action, and up, always
 RADIUS = 0.3  # of the obstacle, which stands at the origin
 LOWEST, HIGHEST, GOAL = -0.7, -0.5, 1.0  # heights of the first place, and of the goal
-MIDDLE = 0.15  # distance from the middle up to which a guide may pass on either side
-CLEAR = 0.45  # from which they no longer move across
+CLEAR = 0.45  # distance from the middle from which a guide no longer moves across
 WALL = 1.5  # distance from the middle that nothing passes
 PICTURE = 128  # pixels, both ways
 
@@ -25,8 +24,7 @@ class TwoWays(gym.Env):
     Observation: where the point is, across and up. An episode begins below the obstacle. It is a success above it, and
     ends without one at the obstacle. The reward is 1 for a success.
 
-    Who shows the task takes the nearer side, but where the point begins in the middle either of them: what they do
-    there has two modes.
+    Who shows the task decides in every episode anew on which side to pass: what they do has two modes.
 
     Args:
         max_episode_steps: Number of steps after which an episode is truncated; a whole one has 6.
@@ -60,7 +58,7 @@ class TwoWays(gym.Env):
         across, up = self.np_random.uniform([-self.reach, LOWEST], [self.reach, HIGHEST])
         self.place = np.array([across, up])
         self.steps = 0
-        self.side = float(self.np_random.choice([-1.0, 1.0]) if abs(across) < MIDDLE else np.sign(across))
+        self.side = float(self.np_random.choice([-1.0, 1.0]))
         return self._observation(), self._report()
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict]:

@@ -9,6 +9,7 @@ from torch.distributions import AffineTransform, Independent, Normal
 from zuko.distributions import NormalizingFlow
 from zuko.transforms import ComposedTransform, CouplingTransform, DependentTransform, MonotonicRQSTransform
 
+from mile.policies.networks import checked_bounds
 from mile.policies.policy import Policy
 
 WIDTH = 16  # of a coupling's hidden layer
@@ -48,9 +49,7 @@ class FlowPolicy(Policy):
         log_std_bounds: Sequence[float] = (-2.0, 1.0),
         pictures: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        low, high = log_std_bounds
-        if not low < high:
-            raise ValueError(f"log_std_bounds must be (low, high) with low < high, got {tuple(log_std_bounds)}")
+        low, high = checked_bounds(log_std_bounds)
         if couplings < 0 or bins < 2:
             raise ValueError(f"a flow needs at least 0 couplings and 2 bins, got {couplings} and {bins}")
         number = couplings if action_dim > 1 else 0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, TanhTransform, TransformedDistribution
 
+from mile.policies.networks import checked_bounds
 from mile.policies.policy import Policy
 
 INVERSE_MARGIN = 1e-6  # distance from ±1 that actions keep where tanh is inverted
@@ -49,9 +50,7 @@ class GaussianPolicy(Policy):
         squash: bool = False,
         pictures: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        low, high = log_std_bounds
-        if not low < high:
-            raise ValueError(f"log_std_bounds must be (low, high) with low < high, got {tuple(log_std_bounds)}")
+        low, high = checked_bounds(log_std_bounds)
         super().__init__(
             observation_dim,
             action_dim,

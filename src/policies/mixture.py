@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from mile.policies.networks import checked_bounds
 from mile.policies.policy import Policy
 
 
@@ -53,9 +54,7 @@ class MixturePolicy(Policy):
         log_std_bounds: Sequence[float] = (-2.0, 1.0),
         pictures: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        low, high = log_std_bounds
-        if not low < high:
-            raise ValueError(f"log_std_bounds must be (low, high) with low < high, got {tuple(log_std_bounds)}")
+        low, high = checked_bounds(log_std_bounds)
         if components < 1:
             raise ValueError(f"components must be at least 1, got {components}")
         super().__init__(

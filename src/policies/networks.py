@@ -22,6 +22,14 @@ def mlp(input_dim: int, hidden_dims: Sequence[int], output_dim: int, layer_norm:
     return nn.Sequential(*layers, nn.Linear(input_dim, output_dim))
 
 
+def checked_bounds(log_std_bounds: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest log standard deviation; ValueError unless they are in ascending order."""
+    low, high = log_std_bounds
+    if not low < high:
+        raise ValueError(f"log_std_bounds must be (low, high) with low < high, got {tuple(log_std_bounds)}")
+    return low, high
+
+
 class ObservationNormalizer(nn.Module):
     """Standardises observations with statistics that are saved in the checkpoint; the identity until it is fitted.
 
