@@ -16,6 +16,7 @@ from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.losses import action_nll
 from mile.methods import Method
 from mile.policies import Policy
+from mile.policies.chunk import first_action
 from mile.policies.sampling import mode
 
 
@@ -141,5 +142,5 @@ def action_distance(first: Policy, second: Policy, steps: TensorDictBase) -> Flo
 
 def _what_it_does(policy: Policy, steps: TensorDictBase) -> Tensor:
     """Return probabilities `[*batch, actions]`, or the most probable action `[*batch, action_dim]`."""
-    distribution = policy.at(steps)
+    distribution = first_action(policy.at(steps))
     return distribution.probs if isinstance(distribution, Categorical) else mode(distribution)

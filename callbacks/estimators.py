@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mile.callbacks.rounds import RoundCallback
 from mile.files import read_json, write_text
+from mile.policies import Policy
 from mile.recordings.history import AsBefore, HistoryNetwork, InTime, free_running, online
 from mile.recordings.prediction import learnt_from, never, prediction_metrics
 from mile.transitions import decided
@@ -33,6 +34,19 @@ class EstimatorCallback(RoundCallback):
     def __init__(self, path: str | Path, seed: int = 0) -> None:
         self.path = Path(path)
         self.seed = seed
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse, before anything is recorded, what the networks cannot predict from.
+
+        Raises:
+            ValueError: The policy does not act on a vector called "observation".
+        """
+        acts_on = cast(Policy, pl_module.policy).in_keys
+        if "observation" not in acts_on:
+            raise ValueError(
+                "the study's estimators predict from a vector called 'observation', and the policy acts on "
+                f"{', '.join(acts_on)}; leave out callbacks=study"
+            )
 
     @rank_zero_only
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:

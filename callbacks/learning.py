@@ -13,6 +13,7 @@ from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.expectations import divergence
 from mile.methods import Method
 from mile.policies import GaussianPolicy, Policy
+from mile.policies.chunk import first_action
 
 MAX_STEPS = 4096  # recorded steps on which a round is measured, evenly spread
 MIN_SLOPE = 0.01  # of the sigmoid that bounds the log-std, over its largest; below, there is as good as no gradient
@@ -81,11 +82,8 @@ class LearningCallback(RoundCallback):
 
         # drift
         before, after = cast(Policy, self.before), cast(Policy, pl_module.policy)
-        with torch.no_grad():
-            moved = divergence(before.at(steps), after.at(steps))
-        for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
-            if where.any():
-                metrics[f"drift/{name}"] = float(moved[where].mean())
+        if after.has_density:
+            metrics |= drift(before, after, steps)
 
         # where the standard deviation cannot learn
         if isinstance(after, GaussianPolicy):
@@ -98,6 +96,23 @@ def steps_of_rounds(trainer: Trainer, last: int) -> TensorDictBase:
     """Return recorded steps of the rounds up to a last one, at most `MAX_STEPS`, evenly spread; no demonstrations."""
     rows = trainer.datamodule.buffer.rows(range(last + 1))
     return trainer.datamodule.served(rows, len(rows) // MAX_STEPS + 1)
+
+
+@torch.no_grad()
+def drift(before: Policy, after: Policy, steps: TensorDictBase) -> dict[str, float]:
+    """Return the mean divergence between two policies' next actions, nats, where the human acted and elsewhere.
+
+    Args:
+        before: Policy before the round.
+        after: Policy after it.
+        steps: Recorded steps, `[steps]`.
+    """
+    moved = divergence(first_action(before.at(steps)), first_action(after.at(steps)))
+    metrics = {}
+    for name, where in (("intervened", steps["intervened"]), ("not_intervened", ~steps["intervened"])):
+        if where.any():
+            metrics[f"drift/{name}"] = float(moved[where].mean())
+    return metrics
 
 
 @torch.no_grad()

@@ -20,8 +20,9 @@ from mile.datamodules.passes import batches_of
 from mile.datamodules.pictures import shifted
 from mile.datamodules.schema import entry_name
 from mile.timing.attempts import check_attempts
-from mile.transitions import observed
+from mile.transitions import OPTIONAL, next_actions, observed
 
+ACTIONS = {"robot_action", "human_action", "executed_action"}
 WEIGHED = ("intervened", "attended", "asked", "round", "episode", ("next", "success"))  # what weights may depend on
 
 
@@ -71,6 +72,8 @@ class InterventionDataModule(LightningDataModule):
         on_device: Keep a copy of all steps on the trainer's device, instead of moving each batch there from the disk.
         restart: Learn from the initial weights in every round, instead of going on from those of the round before.
         stack: Number of newest pictures in a step, where pictures are observed.
+        chunk: Number of actions, of whoever acts in a step, that are served with it: its own and those that follow;
+            None: its own alone. See `mile.transitions.next_actions`.
         shift: Largest random shift of the pictures in a batch, in each direction, pixels.
 
     Attributes:
@@ -90,9 +93,11 @@ class InterventionDataModule(LightningDataModule):
         restart: bool = False,
         stack: int = 1,
         shift: int = 0,
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("batches_per_epoch", batches_per_epoch), ("stack", stack)):
+        counts = {"batch_size": batch_size, "batches_per_epoch": batches_per_epoch, "stack": stack, "chunk": chunk}
+        for name, value in counts.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if shift < 0:
@@ -107,6 +112,7 @@ class InterventionDataModule(LightningDataModule):
         self.on_device = on_device
         self.restart = restart
         self.shift = shift
+        self.chunk = chunk
         self.epochs_served = 0
         self._copy = TensorDict({}, [0])
         self._kept_context: TensorDict | None = None
@@ -185,11 +191,12 @@ class InterventionDataModule(LightningDataModule):
     def _present(self, reads: Iterable[str | tuple[str, str]]) -> list[str | tuple[str, str]]:
         """Return what a method reads beside pictures, if it is recorded at all."""
         numbers = [key for key in reads if key not in self.buffer.pictures]
-        missing = set(numbers) - set(self.buffer.steps.keys(True, True))
+        recorded = set(self.buffer.steps.keys(True, True))
+        missing = set(numbers) - recorded - OPTIONAL
         if missing and self.buffer.episodes:
             present = ", ".join(observed(self.buffer.steps) + tuple(self.buffer.pictures.names))
             raise ValueError(f"the policy acts on '{min(map(entry_name, missing))}', and the recording has {present}")
-        return numbers if self.buffer.episodes else []
+        return [key for key in numbers if key in recorded] if self.buffer.episodes else []
 
     def _reads(self) -> tuple[str | tuple[str, str], ...] | None:
         """Return the entries of a step that the method reads, as it declares; None: it does not say."""
@@ -202,6 +209,10 @@ class InterventionDataModule(LightningDataModule):
 
     def _batch(self, rows: Tensor, context: TensorDict | None, chosen: Tensor) -> TensorDict:
         batch = self.at(rows[chosen])
+        if self.chunk is not None:
+            steps = self.steps()
+            for name in ACTIONS & set(batch.keys()):
+                batch[name] = next_actions(steps[name], steps, rows[chosen].to(steps.device), self.chunk)
         return batch if context is None else batch.set("context", context[chosen])
 
     def _latest_context(self, rows: Tensor, count: int) -> TensorDict | None:

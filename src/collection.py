@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +14,9 @@ from torchrl.envs import EnvBase
 from mile.envs import InterventionTransform, observed_by, policy_kind, schedule_of
 from mile.envs.players import BLOCK_LENGTH, Batches, InProcess, Player, RobotPolicy, WorkerDiedError, player_of
 from mile.humans import DiscardedError
-from mile.policies import Policy
-from mile.transitions import REPORTED, TransitionError, check_transitions, no_action
+from mile.policies import ChunkPolicy, Policy
+from mile.policies.queue import ActionQueue
+from mile.transitions import OF_CHUNKS, REPORTED, TransitionError, check_transitions, no_action
 
 
 def collect_episodes(
@@ -163,7 +163,7 @@ def _deploy(env: EnvBase, policy: Policy, deterministic: bool) -> RobotPolicy:
             f"the environment needs a {kind.__name__} with {_words(shape)}, got a {type(policy).__name__} with "
             f"{_words(own)}"
         )
-    return partial(_act, deepcopy(policy).cpu().double(), deterministic, env.action_spec.dtype)  # MPS has no float64
+    return _Robot(deepcopy(policy).cpu().double(), deterministic, env.action_spec.dtype)  # MPS has no float64
 
 
 def _words(shape: dict[str, Any]) -> str:
@@ -171,15 +171,37 @@ def _words(shape: dict[str, Any]) -> str:
     return " and ".join(f"{name} {value}" for name, value in shape.items())
 
 
-def _act(policy: Policy, deterministic: bool, dtype: torch.dtype, step: TensorDictBase) -> TensorDictBase:
-    """Set "action" in a step `[copies]` of an environment."""
-    for name in policy.in_keys:
-        value = step[name]
-        if value.is_floating_point() and not value.isfinite().all():
-            broken = value[~value.isfinite().all(-1)].reshape(-1, value.shape[-1])[0]
-            raise TransitionError(f"'{name}' must be finite, got {broken.tolist()}")
-    action = policy.act(*policy.inputs(step), noise=step.get("robot_noise", None), deterministic=deterministic)
-    return step.set("action", action.to(dtype))
+class _Robot:
+    """A robot that acts by a policy in an environment whose actions are of some type."""
+
+    def __init__(self, policy: Policy, deterministic: bool, dtype: torch.dtype) -> None:
+        self.policy = policy
+        self.deterministic = deterministic
+        self.dtype = dtype
+        self.queue: ActionQueue | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was decided: a collector asks a robot once before the first step."""
+        if isinstance(self.policy, ChunkPolicy):
+            self.queue = ActionQueue(self.policy, self.deterministic)
+
+    def __call__(self, step: TensorDictBase) -> TensorDictBase:
+        """Set "action" in a step `[copies]`, and "remaining" where it comes from a queue."""
+        policy = self.policy
+        for name in policy.in_keys:
+            value = step[name]
+            if value.is_floating_point() and not value.isfinite().all():
+                broken = value[~value.isfinite().all(-1)].reshape(-1, value.shape[-1])[0]
+                raise TransitionError(f"'{name}' must be finite, got {broken.tolist()}")
+
+        if self.queue is not None:
+            action, remaining = self.queue(step)
+            step.set("remaining", remaining)
+        else:
+            noise = step.get("robot_noise", None)
+            action = policy.act(*policy.inputs(step), noise=noise, deterministic=self.deterministic)
+        return step.set("action", action.to(self.dtype))
 
 
 def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
@@ -201,6 +223,10 @@ def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: in
         "step": torch.arange(length),
         "timestamp": collected["timestamp"],
     }
+
+    # what only some robots have
+    for key in OF_CHUNKS.keys() & collected.keys():
+        steps[key] = collected[key]
 
     # what is observed, and what only some simulators report
     for key in (*observed_by(env), *(REPORTED.keys() & collected.keys())):

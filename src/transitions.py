@@ -42,7 +42,11 @@ REPORTED = {
 }
 # entries that earlier recordings lack, and what was true of them
 LATER = {"attended": True, "asked": False}
-OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED}
+# entries of a robot that decides on several actions at once
+OF_CHUNKS = {
+    "remaining": "[] int64, actions that were still to be executed before the robot looked again, with this one"
+}
+OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED} | OF_CHUNKS.keys()
 
 VECTOR = ("observation",)
 OF_EVERY_STEP = tuple(key for key in ENTRIES if key not in (*VECTOR, ("next", *VECTOR)))
@@ -92,7 +96,7 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
 def observed(steps: TensorDictBase) -> tuple[str, ...]:
     """Return the names of the entries that are observed, in alphabetical order."""
     names = {key for key in steps.keys() if isinstance(key, str)}
-    return tuple(sorted(names - set(OF_EVERY_STEP) - REPORTED.keys() - {"next"}))
+    return tuple(sorted(names - set(OF_EVERY_STEP) - REPORTED.keys() - OF_CHUNKS.keys() - {"next"}))
 
 
 def is_picture(value: Tensor) -> bool:
@@ -106,7 +110,7 @@ def no_action(robot_action: Tensor) -> Tensor:
 
 
 def acted(human_action: Tensor) -> Tensor:
-    """Return where the human acted, `[steps]` bool, read off the action."""
+    """Return where the human acted, `[*batch]` bool, read off the action."""
     if human_action.dtype.is_floating_point:
         return ~human_action.isnan().any(-1)
     return human_action != NO_ACTION
@@ -146,6 +150,36 @@ def action_taken(steps: TensorDictBase) -> Tensor:
     acted, robot_action = steps["intervened"], steps["robot_action"]
     mask = acted.reshape(acted.shape + (1,) * (robot_action.dim() - acted.dim()))
     return torch.where(mask, steps["human_action"], robot_action)
+
+
+def remaining(steps: TensorDictBase) -> Tensor:
+    """Return how many actions the robot was still to execute before it looked again, `[*batch]` int64: 1 by default."""
+    if "remaining" in steps.keys():
+        return steps["remaining"]
+    return torch.ones(steps.batch_size, dtype=torch.int64, device=steps.device)
+
+
+def next_actions(action: Tensor, steps: TensorDictBase, rows: Tensor, count: int) -> Tensor:
+    """Return what was done from some rows on, as long as the same one acted, `[*batch, count, action_dim]`.
+
+    Args:
+        action: Action of each step, `[steps, action_dim]` or `[steps]`.
+        steps: Recorded steps `[steps]`, of whole episodes, one after another.
+        rows: Rows, `[*batch]`.
+        count: Number of actions.
+
+    Returns:
+        The actions; NaN, or −1 if discrete, where the episode is over or another one acts.
+    """
+    later = rows.unsqueeze(-1) + torch.arange(count, device=rows.device)  # [*batch, count]
+    inside = later < len(steps)
+    later = later.clamp_max(len(steps) - 1)
+    step, intervened = steps["step"], steps["intervened"]
+    same_episode = step[later] == step[rows].unsqueeze(-1) + torch.arange(count, device=rows.device)
+    same_actor = intervened[later] == intervened[rows].unsqueeze(-1)
+    there = (inside & same_episode & same_actor).cummin(-1).values
+    actions = action[later]
+    return torch.where(there.reshape(there.shape + (1,) * (action.ndim - 1)), actions, no_action(actions))
 
 
 def for_torchrl(steps: TensorDictBase, in_keys: Sequence[str], reward: Tensor) -> TensorDict:

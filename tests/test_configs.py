@@ -83,7 +83,8 @@ DEFAULTS = ["default", "cpu", "tensorboard", "mile", "intervention", "pretrained
     + [f"method.timing={name}" for name in ("sticky", "delayed", "accumulating", "believing")]
     + [f"gate={name}" for name in names("gate") if name != "human"]
     + [f"fleet=2 attention={name}" for name in names("attention")]
-    + ["likelihood=joint", "method=ppl method.horizon=2", "method=bc_intervention method.shared_trunk=true"],
+    + ["likelihood=joint", "method=ppl method.horizon=2", "method=bc_intervention method.shared_trunk=true"]
+    + [f"policy.chunk=8 policy.execute=4 method={name}" for name in ("mile", "mile_silence", "sirius")],
 )
 def test_every_other_choice_runs(tmp_path, choice):
     more = []

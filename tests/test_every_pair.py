@@ -19,7 +19,11 @@ DESK = ["hardware=simulated", "env.num_envs=1", "env.max_episode_steps=20", "hum
 NO_WEIGHTS = "widowx_peg_r3m"  # needs R3M's weights, which nobody may pass on; tests/test_configs.py runs it
 
 # pairs that are refused, and the line that says why
-REFUSED = {("ppl method.horizon=4", "widowx_peg"): "plays attempts again in a simulator, and a desk has none"}
+REFUSED = {
+    ("ppl method.horizon=4", "widowx_peg"): "plays attempts again in a simulator, and a desk has none",
+    ("mile", "drawer_open_demos"): "learns from deployments alone, got [0-9]+ steps of demonstrations",
+    ("mile_silence", "drawer_open_demos"): "learns from deployments alone, got [0-9]+ steps of demonstrations",
+}
 
 
 def overrides(method, experiment):

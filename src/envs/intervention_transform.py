@@ -9,7 +9,7 @@ from torchrl.envs import Transform
 
 from mile.humans import Decision, Human
 from mile.humans.oversight import Attention, Oversight
-from mile.transitions import no_action
+from mile.transitions import OF_CHUNKS, no_action
 
 
 class InterventionTransform(Transform):
@@ -83,7 +83,8 @@ class InterventionTransform(Transform):
         if self.human is None:
             nothing = torch.zeros(self.parent.batch_size)
             return Decision(nothing.bool(), tensordict["action"], nothing)
-        entries = tensordict.select(*self.human.in_keys, "human_noise", strict=False)  # never the robot's action
+        # never the robot's action
+        entries = tensordict.select(*self.human.in_keys, "human_noise", *OF_CHUNKS, strict=False)
         if self.oversight is not None:
             entries.update({"attended": attention.attended, "asked": attention.requested})
         decision = self.human.decide(entries)

@@ -15,7 +15,15 @@ from torchrl.envs import EnvBase, GymWrapper
 
 from mile.envs.episodes import PARKED, EpisodeSchedule, ScheduledEpisodes
 from mile.envs.metaworld import MetaWorld
-from mile.policies import CategoricalPolicy, FlowPolicy, GaussianPolicy, MixturePolicy, Policy
+from mile.policies import (
+    CategoricalPolicy,
+    ChunkPolicy,
+    FlowMatchingPolicy,
+    FlowPolicy,
+    GaussianPolicy,
+    MixturePolicy,
+    Policy,
+)
 from mile.transitions import VECTOR
 
 
@@ -51,6 +59,13 @@ class ScheduledEnv(GymWrapper):
     def simulator(self) -> gym.Env:
         """Simulator of the first copy, without wrappers."""
         return self._env.envs[0].unwrapped
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """Number of steps after which an episode is truncated; None: the simulator does not say."""
+        spec = self._env.envs[0].spec
+        by_gymnasium = None if spec is None else spec.max_episode_steps
+        return getattr(self.simulator, "max_episode_steps", by_gymnasium)
 
     def render(self, copy: int = 0) -> NDArray[np.uint8]:
         """Return a picture of one copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""
@@ -154,14 +169,21 @@ def environment_spaces(name: str) -> tuple[gym.Space, gym.Space]:
         return env.observation_space, env.action_space
 
 
-HEADS: dict[str, type[Policy]] = {"gaussian": GaussianPolicy, "mixture": MixturePolicy, "flow": FlowPolicy}
+HEADS: dict[str, type[Policy]] = {
+    "gaussian": GaussianPolicy,
+    "mixture": MixturePolicy,
+    "flow": FlowPolicy,
+    "flow_matching": FlowMatchingPolicy,
+}
 
 
 def make_policy(
     env: EnvBase,
     in_keys: Sequence[str] | None = None,
     encoder: Mapping[str, Any] | None = None,
-    head: Literal["gaussian", "mixture", "flow"] = "gaussian",
+    head: Literal["gaussian", "mixture", "flow", "flow_matching"] = "gaussian",
+    chunk: int | None = None,
+    execute: int | None = None,
     **options: Any,
 ) -> Policy:
     """Make a policy with random weights that fits an environment's observations and actions.
@@ -170,8 +192,10 @@ def make_policy(
         env: Environment; a `CategoricalPolicy` fits discrete actions, a `GaussianPolicy` continuous ones.
         in_keys: Entries of a step that the policy acts on; None: all that the environment shows.
         encoder: Further arguments of the `PictureEncoder` of each picture.
-        head: Kind of a policy over continuous actions: "gaussian", "mixture" for a `MixturePolicy`, or "flow" for a
-            `FlowPolicy`.
+        head: Kind of a policy over continuous actions: "gaussian", "mixture" for a `MixturePolicy`, "flow" for a
+            `FlowPolicy`, or "flow_matching" for a `FlowMatchingPolicy`, which has no density.
+        chunk: Number of actions that a `ChunkPolicy` decides on at once; None: a policy over single actions.
+        execute: Number of them that are executed; None: all.
         options: Further arguments of the policy; `hidden_dims` are Table I's by default.
 
     Raises:
@@ -185,7 +209,25 @@ def make_policy(
         encoding.update(encoder or {})
     policy = kind(**shape, **options)
     policy.in_keys = observed_by(env) if in_keys is None else tuple(in_keys)
-    return policy
+    return policy if chunk is None else in_chunks(env, policy, chunk, execute)
+
+
+def in_chunks(env: EnvBase, policy: Policy, chunk: int, execute: int | None) -> ChunkPolicy:
+    """Return a policy over chunks with the head of one over single actions; see `ChunkPolicy.like`.
+
+    Args:
+        env: Environment.
+        policy: Policy over single actions.
+        chunk: Number of actions that are decided on at once.
+        execute: Number of them that are executed; None: all.
+
+    Raises:
+        ValueError: The chunk is longer than an episode, or no such policy can be.
+    """
+    longest = getattr(env, "max_episode_steps", None)
+    if longest is not None and chunk > longest:
+        raise ValueError(f"a chunk of {chunk} actions is longer than an episode of at most {longest}; choose fewer")
+    return ChunkPolicy.like(policy, chunk, chunk if execute is None else execute)
 
 
 def check_head(env: EnvBase, head: str) -> None:

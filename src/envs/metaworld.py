@@ -78,7 +78,7 @@ class MetaWorld(gym.Env):
 
         # the suite's environment
         self.env = _compiled_once(tasks[task])(render_mode=render_mode, camera_name=camera, width=width, height=height)
-        self.env.max_path_length = max_episode_steps
+        self.env.max_path_length = self.max_episode_steps = max_episode_steps
         self.env._partially_observable = False  # the goal is part of the true state
         del self.env.sawyer_observation_space  # cached from when the goal was none; it clips
         self.env._set_task_called = True  # goals are drawn from each episode's seed, not from a list of 50

@@ -80,6 +80,8 @@ class InProcess:
         collector = Collector(
             env, TimedPolicy(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True
         )
+        if hasattr(robot, "begin"):  # the collector has asked it once
+            robot.begin()  # pyright: ignore[reportFunctionMemberAccess]
         try:
             for batch in collector:
                 yield batch.reshape(copies, length)

@@ -14,7 +14,7 @@ from mile.losses import scaled_by
 from mile.policies import Policy
 from mile.policies.sampling import draw
 from mile.timing import Gap, Memoryless, TimingModel
-from mile.timing.believing import Believing, check_hypotheses, knows_nothing, stack_hypotheses
+from mile.timing.believing import Believing, check_hypotheses, with_hypotheses
 from mile.timing.model import State
 
 
@@ -125,9 +125,8 @@ class SimulatedHuman(nn.Module, Human):
     def gap(self, steps: TensorDictBase) -> Gap:
         """Return the gap between the expert's actions and those expected of the robot in steps, `[*batch]`."""
         expert, expected = self.expert.at(steps), self.mental_model.at(steps)
-        if isinstance(self.timing, Believing):
-            expected = stack_hypotheses([expected, expert, knows_nothing(expert)])
-        return Gap(expert, expected, self.scale)
+        gap = Gap(expert, expected, self.scale)
+        return with_hypotheses(gap, expert) if isinstance(self.timing, Believing) else gap
 
     def _actions(self, expert: Distribution, log_prob: Tensor) -> Distribution:
         """Return the distribution of the human's action, given ln p(ν=1|s)."""

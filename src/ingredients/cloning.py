@@ -12,7 +12,8 @@ from mile.collection import collect_episodes
 from mile.envs import make_policy
 from mile.evaluation import Evaluation
 from mile.humans import SimulatedHuman
-from mile.policies import CategoricalPolicy, Policy
+from mile.policies import CategoricalPolicy, ChunkPolicy, Policy
+from mile.transitions import next_actions
 
 AT_A_TIME = 4096  # rows, where no gradient is needed
 
@@ -33,7 +34,7 @@ def clone_policy(
         policy: Policy to train, in place.
         observed: Recorded steps `[steps]` with the entries that the policy acts on; of whole episodes, if there are
             pictures.
-        actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`.
+        actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`; or chunks of them.
         steps: Number of gradient steps of Adam.
         learning_rate: Learning rate at the start; it falls to a tenth by a cosine.
         batch_size: Number of rows in a batch, drawn with replacement.
@@ -94,7 +95,10 @@ def clone_rollouts(
         student.share_encoders(deepcopy(robot))
         student.encoders.requires_grad_(False)
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
-    clone_policy(student, rollouts, rollouts["robot_action"], steps=steps, seed=seed)
+    actions = rollouts["robot_action"]
+    if isinstance(student, ChunkPolicy):
+        actions = next_actions(actions, rollouts, torch.arange(len(rollouts)), student.chunk)
+    clone_policy(student, rollouts, actions, steps=steps, seed=seed)
     return student, steps
 
 

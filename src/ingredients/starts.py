@@ -4,9 +4,10 @@ from typing import Any
 
 from torchrl.envs import EnvBase
 
-from mile.envs.make import HEADS, check_head
+from mile.envs.make import HEADS, check_head, in_chunks
 from mile.ingredients.cloning import clone_rollouts
 from mile.policies import ConditionedPolicy, Policy, ResidualPolicy
+from mile.policies.policy import build
 
 
 def residual_policy(env: EnvBase, robot: Policy, *, components: int) -> ResidualPolicy:
@@ -30,27 +31,48 @@ def conditioned_policy(env: EnvBase, robot: Policy) -> ConditionedPolicy:
     return ConditionedPolicy.of(robot)
 
 
-def policy_of_head(env: EnvBase, robot: Policy, head: str, *, num_episodes: int, steps: int, seed: int) -> Policy:
+def policy_like(
+    env: EnvBase,
+    robot: Policy,
+    head: str | None = None,
+    chunk: int | None = None,
+    execute: int | None = None,
+    *,
+    num_episodes: int,
+    steps: int,
+    seed: int,
+) -> Policy:
     """Return a policy of another kind that acts as the robot's does: its rollouts, cloned.
 
     Args:
         env: Environment without an `InterventionTransform`.
         robot: Policy to clone, which takes its most probable actions; returned as it is if it is of that kind.
-        head: Kind of the policy; see `mile.envs.make_policy`.
+        head: Kind of the policy; see `mile.envs.make_policy`. None: the robot's.
+        chunk: Number of actions that it decides on at once; None: it decides on single actions.
+        execute: Number of them that it executes; None: all.
         num_episodes: Number of rollouts.
         steps: Number of gradient steps.
         seed: Seed of the episodes and of the batches.
 
     Raises:
-        ValueError: The head is unknown, or for other actions.
+        ValueError: The head is unknown, or for other actions; or there is no such chunk.
     """
-    check_head(env, head)
-    kind: Any = HEADS[head]
-    if type(robot) is kind:
+    kind: Any = type(robot)
+    if head is not None:
+        check_head(env, head)
+        kind = HEADS[head]
+    if type(robot) is kind and chunk is None:
         return robot
+
+    # a policy with new weights beside the encoders
     shape = robot.architecture
-    sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
-    student = kind(*sizes, pictures=shape.get("pictures"))
+    if type(robot) is kind:
+        student = build(robot.describe())
+    else:
+        sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
+        student = kind(*sizes, pictures=shape.get("pictures"))
     student.in_keys = robot.in_keys
     student.encoders.load_state_dict(robot.encoders.state_dict())
+    if chunk is not None:
+        student = in_chunks(env, student, chunk, execute)
     return clone_rollouts(env, robot, student, num_episodes=num_episodes, steps=steps, seed=seed)[0]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
-from mile.policies import Policy
+from mile.policies import ChunkPolicy, Policy
+from mile.transitions import OF_CHUNKS
 
 Entry = str | tuple[str, str]
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
@@ -43,6 +44,8 @@ class Method(LightningModule, ABC):
         reads: Entries of a recorded step that it is served, of `mile.transitions.ENTRIES`, where "observation" stands
             for all that the policy observes. No method reads the environment's reward, or the probability that a
             simulated human intervenes with.
+        learns_chunks: Whether its policy may be a `ChunkPolicy`; actions are then served with those that follow.
+        needs_density: Whether it learns from a difference of log-densities, and not by cloning alone.
     """
 
     reads: tuple[Entry, ...] = (
@@ -56,9 +59,18 @@ class Method(LightningModule, ABC):
         "episode",
         "step",
     )
+    learns_chunks = False
+    needs_density = True
 
     def __init__(self, policy: Policy, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__()
+        if not policy.has_density and self.needs_density:
+            raise ValueError(
+                f"{type(self).__name__} needs a policy with a density, and a {type(policy).__name__} has none; choose "
+                "policy.head=gaussian, mixture or flow, or a method that clones: hg_dagger, iwr or sirius"
+            )
+        if isinstance(policy, ChunkPolicy) and not self.learns_chunks:
+            raise ValueError(f"{type(self).__name__} learns single actions, got a ChunkPolicy; leave out policy.chunk")
         self.policy = policy
         self.optimizer = optimizer
 
@@ -73,7 +85,7 @@ class Method(LightningModule, ABC):
                 entries += [("next", name) for name in self.policy.in_keys]
             else:
                 entries.append(entry)
-        return tuple(entries)
+        return (*entries, *OF_CHUNKS) if isinstance(self.policy, ChunkPolicy) else tuple(entries)
 
     @abstractmethod
     def loss(self, batch: TensorDictBase) -> Any:
@@ -105,7 +117,7 @@ class Method(LightningModule, ABC):
 
     def observed(self, steps: TensorDictBase) -> TensorDictBase:
         """Return what the policy observes in steps `[*batch]`, on the module's device."""
-        return steps.select(*self.policy.in_keys).to(self.device)
+        return steps.select(*self.policy.in_keys, *OF_CHUNKS, strict=False).to(self.device)
 
     def count(self, where: Tensor) -> Tensor:
         """Return the number of steps `[batch_size]` at which a condition holds, for a mean to divide by.

@@ -6,9 +6,8 @@ from typing import Any, Literal
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
 
-from mile.intervention import check_cost_and_scale, exactness, gap_parts, intervention_log_probs
+from mile.intervention import check_cost_and_scale
 from mile.losses import (
     InterventionLoss,
     LossWithSilence,
@@ -21,10 +20,11 @@ from mile.losses import (
     with_silence,
 )
 from mile.methods.method import ADAM, MakeOptimizer, Method
-from mile.policies import GaussianPolicy, Policy
-from mile.timing import Attempts, Believing, Delayed, Gap, HumanFit, Memoryless, TimingModel, fit_human
+from mile.policies import ChunkPolicy, Policy
+from mile.timing import Attempts, Believing, Delayed, HumanFit, Memoryless, TimingModel, fit_human
 from mile.timing.attempts import attempt_rows
-from mile.timing.believing import check_hypotheses, knows_nothing, stack_hypotheses
+from mile.timing.believing import check_hypotheses, with_hypotheses
+from mile.timing.chunk_gap import check_chunks, gap_between
 from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.timing.model import check_likelihood
 from mile.transitions import DEMONSTRATION, decided
@@ -76,6 +76,7 @@ class MILE(Method):
     """
 
     reads = (*Method.reads, "executed_action")  # what a believing human has seen
+    learns_chunks = True
 
     def __init__(
         self,
@@ -100,12 +101,10 @@ class MILE(Method):
         check_cost_and_scale(cost, scale)
         timing.check(cost)
         check_weights(intervention_weight, policy_weight, silence_weight, spread)
-        check_likelihood(likelihood, timing)
-        if likelihood == "scaled" and (not isinstance(policy, GaussianPolicy) or policy.squash):
-            raise ValueError(
-                "likelihood=scaled needs continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
-            )
+        check_likelihood(likelihood, timing, policy)
         check_hypotheses(timing, policy.architecture)
+        if isinstance(policy, ChunkPolicy):
+            check_chunks(policy, mental_model, likelihood, timing, learn_cost)
         if fit_every < 1:
             raise ValueError(f"fit_every (epochs) must be at least 1, got {fit_every}")
 
@@ -162,7 +161,7 @@ class MILE(Method):
         policy_loss = action_nll(shown_by, batch["human_action"], intervened, count)
 
         # Eq. 3 for discrete, Eq. 5 for continuous actions
-        if isinstance(policy, Categorical):
+        if self.policy.is_discrete:
             share = free_count / intervened.numel()  # both terms are sums over steps, divided by the number of all
             terms = extended_cross_entropy(intervention_loss * share, policy_loss, share=count / intervened.numel())
         else:
@@ -175,7 +174,7 @@ class MILE(Method):
         weight, cost, spread = self.silence_weight, self.cost, self.spread
         return with_silence(terms, policy, batch["robot_action"], silent, cost=cost, spread=spread, weight=weight)
 
-    def _log_likelihood(self, gap: Gap, human_action: Tensor, entries: dict[str, Tensor]) -> Tensor:
+    def _log_likelihood(self, gap: Any, human_action: Tensor, entries: dict[str, Tensor]) -> Tensor:
         """Return each step's share of the log-likelihood of ν, `[batch_size]`."""
         if self.likelihood != "joint":
             return self.timing.step_log_likelihood(gap, entries, self.cost)
@@ -186,19 +185,20 @@ class MILE(Method):
         """Return the pictures' vectors where both networks share them."""
         return None if self.encoder == "own" else self.policy.encode(*self.policy.inputs(steps))
 
-    def _distributions(self, steps: TensorDictBase) -> tuple[Distribution, Distribution]:
-        encoded = self._encode(steps)
-        return self.policy.at(steps, encoded), self.mental_model.at(steps, encoded)
-
-    def gap(self, steps: TensorDictBase, encoded: Tensor | None = None) -> Gap:
-        """Return the gap between the policy, in the human's place, and what is expected of the robot, `[*batch]`."""
-        encoded = self._encode(steps) if encoded is None else encoded
-        policy, expected = self.policy.at(steps, encoded), self.mental_model.at(steps, encoded)
+    def gap(self, steps: TensorDictBase, encoded: Tensor | None = None) -> Any:
+        """Return the `Gap` between the policy, in the human's place, and what is expected of the robot, `[*batch]`."""
+        gap = self._gap(steps, encoded)
         if isinstance(self.timing, Believing):
             with torch.no_grad():
                 optimist = self.policy.at(steps, encoded)
-            expected = stack_hypotheses([expected, optimist, knows_nothing(expected)])
-        return Gap(policy, expected, self.scale)
+            gap = with_hypotheses(gap, optimist)
+        return gap
+
+    def _gap(self, steps: TensorDictBase, encoded: Tensor | None = None) -> Any:
+        """Return the gap of a human who expects of the robot what the mental model says, as in Eq. 2."""
+        encoded = self._encode(steps) if encoded is None else encoded
+        policy, expected = self.policy.at(steps, encoded), self.mental_model.at(steps, encoded)
+        return gap_between(policy, expected, self.scale, steps)
 
     @torch.no_grad()
     def context(self, steps: TensorDictBase) -> TensorDict | None:
@@ -287,14 +287,14 @@ class MILE(Method):
     @torch.no_grad()
     def intervention_prob(self, steps: TensorDictBase) -> Tensor:
         """Return the predicted p(ν=1|s), Eq. 2, `[*batch]`."""
-        _, log_intervene = intervention_log_probs(*self._distributions(steps), self.cost, self.scale)
+        _, log_intervene = self._gap(steps).log_probs(self.cost)
         return log_intervene.exp()
 
     @torch.no_grad()
     def gap_parts(self, steps: TensorDictBase) -> tuple[Tensor, Tensor]:
         """Return the two parts of the expected gap, nats, each `[*batch]`."""
-        return gap_parts(*self._distributions(steps))
+        return self._gap(steps).parts()
 
     def exactness(self, steps: TensorDictBase) -> str:
         """Return in words how p(ν=1|s) is computed in steps `[*batch]`; see `mile.intervention.exactness`."""
-        return exactness(*self._distributions(steps))
+        return self._gap(steps).exactness()

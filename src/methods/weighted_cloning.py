@@ -12,6 +12,9 @@ class WeightedCloning(Method):
     The loss is the mean of w · NLL. A subclass gives each step its weight w in the loss, or says how often it is drawn.
     """
 
+    learns_chunks = True
+    needs_density = False
+
     def loss(self, batch: TensorDictBase) -> Loss:
         """Return the loss for recorded steps `[batch_size]`; the entry `weight`, if there is one, is w."""
         nll = -self.policy.at(batch).log_prob(action_taken(batch))  # [batch_size]

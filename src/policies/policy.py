@@ -32,9 +32,11 @@ class Policy(Observer, ABC):
         architecture: Arguments of the constructor, which a checkpoint stores to build the policy again.
         in_keys: Entries of a step that the policy acts on, in the order of its inputs.
         is_discrete: Whether actions are numbers of a list.
+        has_density: Whether `log_prob` of its distributions is the logarithm of a density.
     """
 
     is_discrete: bool = False
+    has_density: bool = True
 
     def __init_subclass__(cls) -> None:
         """Make a kind of policy known by its name, by which `build` and checkpoints make it again."""

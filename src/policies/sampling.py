@@ -3,6 +3,7 @@
 An episode can so have random numbers of its own, whatever is drawn beside it.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -24,12 +25,20 @@ MEAN_SHIFTS = 5  # towards a flow's mode
 TINY = 1e-6  # lowest spread of a flow's points
 
 
+class Sampler(Distribution, ABC):
+    """A distribution that says itself how a sample is made from uniform numbers; its `mode` is what it does at most."""
+
+    @abstractmethod
+    def draw(self, noise: Tensor) -> Tensor:
+        """Return a sample made from uniform numbers in [0, 1); see `draw`."""
+
+
 def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
     """Return a sample, by inversion of the cumulative distribution.
 
     Args:
         distribution: Categorical, a (transformed) diagonal distribution whose parts have `icdf`, or a mixture of
-            diagonal Gaussians; or a flow.
+            diagonal Gaussians; or a flow of either kind.
         noise: Independent uniform numbers in [0, 1): `[*batch, 1]` for a Categorical, `[*batch, action_dim]`
             otherwise; None samples with torch's global generator.
 
@@ -38,6 +47,9 @@ def draw(distribution: Distribution, noise: Tensor | None = None) -> Tensor:
     """
     if noise is None:
         return distribution.sample()
+
+    if isinstance(distribution, Sampler):
+        return distribution.draw(noise)
 
     if isinstance(distribution, Categorical):
         cumulative = distribution.probs.cumsum(-1)  # [*batch, actions]
@@ -83,7 +95,8 @@ def mode(distribution: Distribution) -> Tensor:
     flow is where most of its quasi-random points lie.
     """
     if isinstance(distribution, NormalizingFlow):
-        return _mode_of_flow(distribution)
+        _, points = weighted_points(distribution)
+        return middle_of_most(points)
     if isinstance(distribution, MixtureSameFamily):
         means: Any = distribution.component_distribution.mean  # [*batch, components, action_dim]
         density = distribution.log_prob(means.movedim(-2, 0))  # [components, *batch]
@@ -95,12 +108,11 @@ def mode(distribution: Distribution) -> Tensor:
     return distribution.mode
 
 
-def _mode_of_flow(flow: NormalizingFlow) -> Tensor:
-    """Return where most of a flow's points lie, `[*batch, action_dim]`: the mode of their smoothed density.
+def middle_of_most(actions: Tensor) -> Tensor:
+    """Return where most of a flow's points `[points, *batch, action_dim]` lie: the mode of their smoothed density.
 
     The density itself may be highest on a thin ridge between two modes, where there is hardly any of it.
     """
-    _, actions = weighted_points(flow)
     count, dims = len(actions), actions.shape[-1]
     bandwidth = actions.std(0, correction=0).clamp_min(TINY) * count ** (-1 / (dims + 4))  # Scott's rule
     points = actions.movedim(0, -2) / bandwidth.unsqueeze(-2)  # [*batch, points, action_dim]

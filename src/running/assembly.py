@@ -23,7 +23,7 @@ from mile.gates.picture import fleet_picture
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.oversight import Oversight
 from mile.ingredients.demonstrations import expert_episode
-from mile.ingredients.starts import policy_of_head
+from mile.ingredients.starts import policy_like
 from mile.methods import Method
 from mile.policies import Policy
 from mile.running.checks import is_one_process
@@ -31,6 +31,8 @@ from mile.running.event_files import forget_later
 from mile.running.people import make_human, make_person
 from mile.timing import TimingModel
 from mile.transitions import DEMONSTRATION
+
+KIND = ("head", "chunk", "execute")  # of the policy that learns, among the options of the initial one
 
 
 @dataclass(frozen=True)
@@ -176,15 +178,14 @@ def add_demonstrations(cfg: DictConfig, data: InterventionDataModule, env: Sched
 
 def load_initial(cfg: DictConfig) -> Policy:
     """Load the initial policy, whatever the learner's is made of."""
-    return instantiate({name: value for name, value in cfg.items() if name != "head"})
+    return instantiate({name: value for name, value in cfg.items() if name not in KIND})
 
 
 def make_learner(cfg: DictConfig, env: EnvBase) -> Policy:
-    """Make the policy that learns: the initial one, or one of another head that acts as it does."""
+    """Make the policy that learns: the initial one, or one of another kind that acts as it does."""
     policy = load_initial(cfg.policy)
-    if cfg.policy.get("head") is None:
-        return policy
-    return policy_of_head(env, policy, cfg.policy.head, seed=cfg.seed, **cfg.clone)
+    kind = {name: cfg.policy.get(name) for name in KIND}
+    return policy_like(env, policy, **kind, seed=cfg.seed, **cfg.clone)
 
 
 def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: SimulatedHuman) -> Method:

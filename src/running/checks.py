@@ -8,6 +8,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mile.policies.chunk import check_chunk
 from mile.timing.model import check_likelihood
 
 COUNTS = (  # of which there must be at least 1
@@ -41,6 +42,8 @@ def check(cfg: DictConfig) -> None:
     _check_timing(cfg)
     _check_processes(cfg)
     _check_oversight(cfg)
+    if cfg.policy.get("chunk") is not None:
+        _check_chunks(cfg)
     if cfg.get("hardware") is not None:
         _check_desk(cfg)
 
@@ -146,6 +149,22 @@ def _check_oversight(cfg: DictConfig) -> None:
         raise ValueError("who oversees an arm must be able to take over at any time; choose gate=human")
 
 
+def _check_chunks(cfg: DictConfig) -> None:
+    """Refuse chunks of actions that cannot be, or that nothing learns from."""
+    chunk, execute = cfg.policy.chunk, cfg.policy.execute
+    check_chunk(chunk, chunk if execute is None else execute)
+    if not get_class(cfg.method._target_).learns_chunks:
+        raise ValueError(
+            f"policy.chunk={chunk} needs a method that learns chunks of actions; choose method=mile, mile_silence, "
+            "hg_dagger, iwr or sirius"
+        )
+    if "_target_" in cfg.gate or cfg.fleet is not None:
+        raise ValueError(
+            f"a gate or a fleet judges single actions, and policy.chunk={chunk} decides on several; choose gate=human, "
+            "and one robot"
+        )
+
+
 def _check_fleet(cfg: DictConfig) -> None:
     """Refuse fleets of too few robots, and one human in several places."""
     if cfg.fleet < 2:
@@ -160,7 +179,7 @@ def _check_fleet(cfg: DictConfig) -> None:
 
 def _check_desk(cfg: DictConfig) -> None:
     """Refuse what must not happen at a robot's desk, or cannot."""
-    if cfg.method.get("horizon"):
+    if cfg.method._target_.endswith("PPL") and cfg.method.horizon:  # others have a horizon of another kind
         raise ValueError(
             f"method.horizon={cfg.method.horizon} plays attempts again in a simulator, and a desk has none; choose "
             "method.horizon=0"

@@ -162,6 +162,17 @@ def stack_hypotheses(hypotheses: Sequence[Distribution]) -> Distribution:
     raise TypeError(f"hypotheses on a robot must be all categorical or all diagonal Gaussians, got {first} and others")
 
 
+def with_hypotheses(gap: Gap, optimist: Distribution) -> Gap:
+    """Return a gap whose mental model is three hypotheses, `[*batch, 3]`: its own, an optimist's, and knowing nothing.
+
+    Args:
+        gap: Gap in states `[*batch]`.
+        optimist: What is expected of a robot that acts as the human would.
+    """
+    expected = gap.mental_model
+    return gap._replace(mental_model=stack_hypotheses([expected, optimist, knows_nothing(expected)]))
+
+
 def knows_nothing(like: Distribution) -> Distribution:
     """Return the distribution of a robot that acts at random, of the kind and shape of another distribution.
 

@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mile.intervention import intervention_log_likelihood
 from mile.timing.model import Attempts, Gap, LogProbs, State, TimingModel
 
 
@@ -35,7 +34,7 @@ class Memoryless(TimingModel):
 
     def step_log_likelihood(self, gap: Gap, steps: Mapping[str, Tensor], cost: float | Tensor) -> Tensor:
         """Return ln p(ν|s); see `TimingModel.step_log_likelihood`."""
-        return intervention_log_likelihood(gap.human, gap.mental_model, steps["intervened"], cost, gap.scale)
+        return gap.log_likelihood(steps["intervened"], cost)
 
     def step_cost(self, steps: Mapping[str, Tensor], cost: float | Tensor) -> float | Tensor:
         """Return the cost; see `TimingModel.step_cost`."""

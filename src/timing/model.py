@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from mile.intervention import expected_gap, intervention_log_probs
+from mile.intervention import exactness, expected_gap, gap_parts, intervention_log_likelihood, intervention_log_probs
+from mile.policies import GaussianPolicy, Policy
 
 LogProbs = tuple[Tensor, Tensor]  # (ln p(ν=0), ln p(ν=1)), each of one shape
 LIKELIHOODS = ("product", "joint", "scaled")  # of the human's action, in mile.methods.MILE
@@ -37,9 +38,21 @@ class Gap(NamedTuple):
         """Return (ln p(ν=0|s), ln p(ν=1|s)) of Eq. 2 at a cost (nats), or at one for each state."""
         return intervention_log_probs(self.human, self.mental_model, cost, self.scale)
 
+    def log_likelihood(self, intervened: Tensor, cost: float | Tensor) -> Tensor:
+        """Return ln p(ν|s) of the observed ν, `[*batch]`."""
+        return intervention_log_likelihood(self.human, self.mental_model, intervened, cost, self.scale)
+
     def expected(self) -> Tensor:
         """Return the expected gap, `[*batch]`, nats."""
         return expected_gap(self.human, self.mental_model)
+
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """Return the two parts of the expected gap, `[*batch]`, nats; see `mile.intervention.gap_parts`."""
+        return gap_parts(self.human, self.mental_model)
+
+    def exactness(self) -> str:
+        """Return in words how p(ν=1|s) is computed; see `mile.intervention.exactness`."""
+        return exactness(self.human, self.mental_model)
 
 
 class Attempts(NamedTuple):
@@ -159,12 +172,16 @@ def total_log_likelihood(log_probs: LogProbs, intervened: Tensor, valid: Tensor)
     return torch.where(impossible.any(-1), -torch.inf, total)
 
 
-def check_likelihood(likelihood: str, timing: TimingModel) -> None:
-    """Raise ValueError unless a likelihood of the human's action is known, and goes with a timing."""
+def check_likelihood(likelihood: str, timing: TimingModel, policy: Policy | None = None) -> None:
+    """Raise ValueError unless a likelihood of the human's action is known, and goes with a timing and a policy."""
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, got '{likelihood}'")
     if likelihood != "product" and not timing.one_decision:
         raise ValueError(
             f"likelihood={likelihood} goes with timing=memoryless and timing=sticky, got {type(timing).__name__}: with "
             "others it is not defined which step's decision an action belongs to; choose likelihood=product"
+        )
+    if likelihood == "scaled" and policy is not None and not (isinstance(policy, GaussianPolicy) and not policy.squash):
+        raise ValueError(
+            "likelihood=scaled needs continuous actions of a diagonal Gaussian; choose likelihood=product or joint"
         )

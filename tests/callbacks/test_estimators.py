@@ -54,7 +54,8 @@ def test_a_module_in_time_predicts_given_the_steps_before_and_free_running(tmp_p
     assert set(metrics) == {"majority", "model", "model_free"}
     assert metrics["model"]["log_likelihood"] == pytest.approx(log_likelihood(module, buffer.steps), rel=1e-5)
     assert metrics["model_free"] != metrics["model"]
-    assert metrics["model"] == prediction_metrics(module.predict(buffer.steps), buffer.steps["intervened"])
+    own = prediction_metrics(module.predict(buffer.steps), buffer.steps["intervened"])
+    assert metrics["model"] == pytest.approx(own)  # sums over threads
 
 
 def test_the_diagnostics_rate_the_prediction_given_the_steps_before(trainer):
@@ -106,3 +107,9 @@ def test_damaged_predictions_are_named(tmp_path, trainer):
     path.write_text('{"0": {"mod')
     with pytest.raises(ValueError, match=r"predictions\.json' is damaged"):
         EstimatorCallback(path).on_round_start(trainer, object(), 0)
+
+
+def test_pictures_alone_are_refused_before_anything_is_recorded(tmp_path):
+    module = BCIntervention(make_policy(make_env("CountingShown-v0"), in_keys=["pixels"], hidden_dims=(8,)))
+    with pytest.raises(ValueError, match="from a vector called 'observation', and the policy acts on pixels; leave"):
+        EstimatorCallback(tmp_path / "predictions.json").setup(None, module, "fit")

@@ -99,6 +99,9 @@ ROUNDS = ["experiment=lunarlander", "callbacks.deployment.num_rounds=2"]
         ("train", [*ROUNDS, "fleet=8", "trainer=ddp"], "fleet=8 has one human, in one process"),
         ("train", ["experiment=widowx_peg", "hardware=simulated", "fleet=2"], "a desk has one arm"),
         ("train", ["experiment=widowx_peg", "method=ppl", "method.horizon=4"], "a desk has none; choose method."),
+        ("train", ["experiment=lunarlander", "method=apo", "policy.chunk=4"], "choose method=mile, mile_silence, hg"),
+        ("train", ["env=two_ways", "policy.chunk=4", "policy.execute=5"], "at most chunk=4, got 5"),
+        ("train", [*ROUNDS, "gate=aim", "method=iwr", "policy.chunk=4"], "policy.chunk=4 decides on several"),
     ],
 )
 def test_a_mistake_gets_one_line(tmp_path, monkeypatch, capsys, program, overrides, message):
