@@ -21,20 +21,22 @@ from mile.policies import FlowMatchingPolicy, FlowPolicy, GaussianPolicy, Mixtur
 from mile.policies.flow_matching import FlowMatching
 
 COST, SCALE = 1.0, 1.0
-STATES, DIMS, COMPONENTS = 12, 2, 2
-TRUTH = 60_000  # samples of the human and of the belief
-REPEATS = 500
+STATES, DIMS = 12, 2
+TRUTH = 400_000  # samples of the human and of the belief
+REPEATS = 4000
 AT_A_TIME = 500
 ACTIONS = (1, 2, 4, 8, 16, 32, 64)  # of the human, and as many of the robot
-PAIRS = 8  # of time and noise, where there are several
+PAIRS, MANY = 8, 64  # of time and noise, where there are several; and where their noise hardly matters
 BATCH, TIMED = 256, 12  # states, and repetitions, of the times
 
+Score = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of the human's and the robot's actions
 
-def situations() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+
+def situations(components: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the human's means and standard deviation by component, and the belief's, in some states."""
     generator = torch.Generator().manual_seed(0)
-    mean = 1.2 * torch.randn(STATES, COMPONENTS, DIMS, generator=generator, dtype=torch.float64)
-    std = 0.3 + 0.4 * torch.rand(STATES, COMPONENTS, 1, generator=generator, dtype=torch.float64)
+    mean = 1.2 * torch.randn(STATES, components, DIMS, generator=generator, dtype=torch.float64)
+    std = 0.3 + 0.4 * torch.rand(STATES, components, 1, generator=generator, dtype=torch.float64)
     belief = 0.8 * torch.randn(STATES, DIMS, generator=generator, dtype=torch.float64)
     return mean, std, belief, torch.full((STATES, DIMS), 0.4, dtype=torch.float64)
 
@@ -59,8 +61,7 @@ def field_of(mean: Tensor, std: Tensor) -> FlowMatching:
     return FlowMatching(velocity, mean[:, 0])
 
 
-def gradient(score: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], human: Tensor, belief: Tensor, std: Tensor,
-             normal: Tensor) -> Tensor:
+def gradient(score: Score, human: Tensor, belief: Tensor, std: Tensor, normal: Tensor) -> Tensor:
     """Return the gradient of p(ν=1|s) by the belief's mean, from samples.
 
     Args:
@@ -93,7 +94,12 @@ def calibration(field: FlowMatching, human: MixtureSameFamily) -> Tensor:
     return (bound * exact).sum(0) / bound.square().sum(0)
 
 
-def proxy(field: FlowMatching, factor: Tensor, pairs: int, common: bool) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def densities(human: MixtureSameFamily) -> Score:
+    """Return ln π as a score."""
+    return lambda own, robot: (human.log_prob(own), human.log_prob(robot))
+
+
+def proxy(field: FlowMatching, factor: Tensor, pairs: int, common: bool) -> Score:
     """Return the bound as a score, over stratified times: the same noise for all actions, or each its own."""
 
     def score(human: Tensor, robot: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,12 +115,13 @@ def proxy(field: FlowMatching, factor: Tensor, pairs: int, common: bool) -> Call
     return score
 
 
-def errors(score: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], truth: Tensor, actions: int) -> tuple[float, float]:
+def errors(score: Score, truth: Tensor, components: int, actions: int, repeats: int = REPEATS) -> tuple[float, float]:
     """Return bias and spread of the gradient, in units of the true one's length, the median over states."""
-    mean, std, belief, belief_std = situations()
+    mean, std, belief, belief_std = situations(components)
     human, parts = human_of(mean, std), []
-    for _ in range(REPEATS // AT_A_TIME):
-        own = human.sample(torch.Size([actions, AT_A_TIME]))
+    at_a_time = min(AT_A_TIME, repeats)
+    for _ in range(repeats // at_a_time):
+        own = human.sample(torch.Size([actions, at_a_time]))
         parts.append(gradient(score, own, belief, belief_std, torch.randn_like(own)))
     values, length = torch.cat(parts), truth.norm(dim=-1)
     bias = (values.mean(0) - truth).norm(dim=-1) / length
@@ -122,21 +129,20 @@ def errors(score: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], truth: Tens
     return float(bias.median()), float(spread.median())
 
 
-def true_gradient() -> Tensor:
+def true_gradient(components: int) -> Tensor:
     """Return the gradient from very many samples and the exact density, `[STATES, DIMS]`."""
-    mean, std, belief, belief_std = situations()
+    mean, std, belief, belief_std = situations(components)
     human, parts = human_of(mean, std), []
     for seed in range(TRUTH // 20_000):
         torch.manual_seed(seed)
         own = human.sample(torch.Size([20_000, 1]))
-        parts.append(gradient(lambda one, two: (human.log_prob(one), human.log_prob(two)), own, belief, belief_std,
-                              torch.randn_like(own))[0])
+        parts.append(gradient(densities(human), own, belief, belief_std, torch.randn_like(own))[0])
     return torch.stack(parts).mean(0)
 
 
-def points_gradient() -> Tensor:
+def points_gradient(components: int) -> Tensor:
     """Return the gradient as MILE computes it with a mixture: over 64 points of each component."""
-    mean, std, belief, belief_std = situations()
+    mean, std, belief, belief_std = situations(components)
     belief.requires_grad_()
     expected = Independent(Normal(belief, belief_std), 1)
     _, log_prob = intervention_log_probs(human_of(mean, std), expected, COST, SCALE)
@@ -169,6 +175,7 @@ def costs() -> dict[str, float]:
     # scores: each is a pass through the network
     policy, belief = FlowMatchingPolicy(8, DIMS, (256, 256)), GaussianPolicy(8, DIMS, (256, 256))
     for scores in (2, 16, 128):
+
         def step(scores: int = scores) -> None:
             mean: Tensor = belief(observation).mean
             value = mean + torch.randn(scores, BATCH, DIMS)
@@ -182,27 +189,33 @@ def main() -> None:
     """Print both tables, and write the first."""
     parser = argparse.ArgumentParser(description="bias and spread of the gradient of p(ν=1|s) with a bound for ln π")
     parser.add_argument("--output", type=Path, required=True, help="CSV to write")
-    output: Path = parser.parse_args().output
+    parser.add_argument("--components", type=int, default=2, help="ways of the human")
+    arguments = parser.parse_args()
+    output: Path = arguments.output
+    components: int = arguments.components
 
     torch.set_num_threads(1)
-    truth = true_gradient()
-    mean, std, *_ = situations()
+    truth = true_gradient(components)
+    mean, std, *_ = situations(components)
     human, field = human_of(mean, std), field_of(mean, std)
     factor, one = calibration(field, human), torch.ones(STATES, dtype=torch.float64)
     rows = []
-    at_points = (points_gradient() - truth).norm(dim=-1) / truth.norm(dim=-1)
+    at_points = (points_gradient(components) - truth).norm(dim=-1) / truth.norm(dim=-1)
     rows.append(("mixture over points", "", "", float(at_points.median()), 0.0))
     torch.manual_seed(1)
     for actions in ACTIONS:
         ways = {
-            "density, samples": (lambda own, robot: (human.log_prob(own), human.log_prob(robot)), 1),
+            "density, samples": (densities(human), 1),
             "bound, own noise": (proxy(field, factor, 1, common=False), 1),
             "bound, common noise": (proxy(field, factor, 1, common=True), 1),
             "bound, common noise, 8 times": (proxy(field, factor, PAIRS, common=True), PAIRS),
             "bound, own noise, not calibrated": (proxy(field, one, 1, common=False), 1),
         }
         for name, (score, pairs) in ways.items():
-            rows.append((name, actions, 2 * actions * pairs, *errors(score, truth, actions)))
+            rows.append((name, actions, 2 * actions * pairs, *errors(score, truth, components, actions)))
+    actions = ACTIONS[-1]
+    averaged = errors(proxy(field, factor, MANY, common=False), truth, components, actions, repeats=100)
+    rows.append(("bound, own noise, 64 times", actions, 2 * actions * MANY, *averaged))
 
     # out
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -121,8 +121,8 @@ class FlowMatchingPolicy(Policy):
         """Return the distribution over actions for embedded observations, `[*batch, embedding_dim]`."""
 
         def velocity(point: Tensor, time: Tensor) -> Tensor:
-            seen = embedding.expand(*point.shape[:-1], -1)
-            return self.network(torch.cat([seen, point, _waves(time)], -1)).to(point.dtype)
+            here = embedding.expand(*point.shape[:-1], -1)
+            return self.network(torch.cat([here, point, _waves(time)], -1)).to(point.dtype)
 
         like = embedding.new_zeros(*embedding.shape[:-1], self.architecture["action_dim"])
         return FlowMatching(velocity, like)
