@@ -16,13 +16,13 @@ from tensordict import TensorDict
 from torch import nn
 
 from mile.files import write_text
+from mile.policies.vision import import_torchvision
 
 URL = "https://pytorch.s3.amazonaws.com/models/rl/r3m/"  # from where TorchRL's `R3MTransform` downloads them
 FILES = {"resnet18": "r3m_18.pt", "resnet34": "r3m_34.pt", "resnet50": "r3m_50.pt"}
 WIDTHS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
 PREFIX = "module.convnet."  # of the ResNet's parts in the file; the others belong to the language model
 PICTURE_SIZE = 224  # pixels: width and height of the network's input
-_LIBRARIES: list[Any] = []  # operators that are declared exist as long as their library
 
 
 class R3M:
@@ -49,7 +49,7 @@ class R3M:
         sha256: str | None = None,
         device: str | None = None,
     ) -> None:
-        _make_torchvision_load()
+        import_torchvision()
         from torchrl.envs import R3MTransform
 
         # weights
@@ -135,18 +135,3 @@ def load(network: nn.Module, weights: Path, sha256: str | None = None) -> None:
     if expected is None:
         write_text(note, actual + "\n")
         print(f"'{weights}' has SHA-256 {actual}; give it as sha256 to be sure of it", flush=True)
-
-
-def _make_torchvision_load() -> None:
-    """Import torchvision; declare operators that its wheels expect, and that a CPU build of torch does not have."""
-    if torch.version.cuda is None and not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _LIBRARIES.append(library)
-    try:
-        import torchvision  # noqa: F401  # pyright: ignore
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "pictures need torchvision; pip install '.[vision]' in the checkout's folder"
-        ) from None

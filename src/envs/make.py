@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torchrl.data import Categorical
 from torchrl.envs import EnvBase, GymWrapper
 
+from mile.envs.embedded import Embedding, embedded
 from mile.envs.episodes import PARKED, EpisodeSchedule, ScheduledEpisodes
 from mile.envs.metaworld import MetaWorld
 from mile.policies import (
@@ -97,7 +98,13 @@ ENVIRONMENTS: dict[str, Callable[..., gym.Env]] = {
 
 
 def make_env(
-    name: str, num_envs: int = 1, seed: int = 0, collector: Any = None, stack: int = 1, **options: Any
+    name: str,
+    num_envs: int = 1,
+    seed: int = 0,
+    collector: Any = None,
+    stack: int = 1,
+    embed: Callable[[], Embedding] | None = None,
+    **options: Any,
 ) -> ScheduledEnv:
     """Make a batched environment.
 
@@ -108,6 +115,8 @@ def make_env(
         seed: Seed of the episodes; episode i of a seed is the same for every num_envs.
         collector: One of `mile.envs.players`, which plays the episodes; None: this process plays them.
         stack: Number of newest pictures that an observation holds, where it has any.
+        embed: Function that makes a frozen network, whose vectors are shown in the place of pictures, such as
+            `mile.policies.vision.FrozenVision`; None: pictures stay pictures.
         options: Arguments of the simulator's constructor, such as `render_mode="rgb_array"`.
 
     Returns:
@@ -119,6 +128,8 @@ def make_env(
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     make_simulator, schedule = simulator(name), EpisodeSchedule(seed)
+    if embed is not None:
+        make_simulator = embedded(make_simulator, embed)
 
     def make_copy() -> gym.Env:
         return ScheduledEpisodes(make_simulator(**options), schedule, stack)
@@ -127,7 +138,7 @@ def make_env(
     env = ScheduledEnv(vector, categorical_action_encoding=True)
     env.name = name
     env.player = collector
-    env.recipe = partial(make_env, name, num_envs, seed, stack=stack, **options)
+    env.recipe = partial(make_env, name, num_envs, seed, stack=stack, embed=embed, **options)
     return env
 
 

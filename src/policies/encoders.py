@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from mile.policies.networks import ObservationNormalizer
+from mile.policies.vision import resnet18
 from mile.transitions import VECTOR
 
 LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, width and stride of each convolution
@@ -22,24 +23,31 @@ class PictureEncoder(nn.Module):
     Args:
         shape: Shape of a stack: pictures, height, width, channels; pixels, at least 36 × 36.
         width: Length of the vector.
+        kind: "small", the network of the source below, or "resnet18"; see `mile.policies.vision.resnet18`.
 
     Raises:
-        ValueError: The shape has not four numbers, or pictures are too small for the network.
+        ValueError: The shape has not four numbers, pictures are too small for the network, or the kind is unknown.
 
     Source: Mnih et al., "Human-level control through deep reinforcement learning", Nature 2015.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 256) -> None:
+    def __init__(self, shape: Sequence[int], width: int = 256, kind: Literal["small", "resnet18"] = "small") -> None:
         super().__init__()
+        if kind not in ("small", "resnet18"):
+            raise ValueError(f"an encoder's kind must be small or resnet18, got '{kind}'")
         self.shape = torch.Size(shape)
         self.width = width
         if len(self.shape) != 4:
             raise ValueError(f"a stack's shape must be (pictures, height, width, channels), got {tuple(shape)}")
         pictures, *size, channels = self.shape
 
+        channels *= pictures
+        if kind == "resnet18":
+            self.network = nn.Sequential(resnet18(channels, width), nn.ReLU())
+            return
+
         # convolutions
         layers: list[nn.Module] = []
-        channels *= pictures
         for filters, kernel, stride in LAYERS:
             layers += [nn.Conv2d(channels, filters, kernel, stride), nn.ReLU()]
             channels, size = filters, [(side - kernel) // stride + 1 for side in size]
@@ -65,7 +73,7 @@ class PictureEncoder(nn.Module):
         return torch.cat(vectors).reshape(*batch, self.width)
 
     def _encode(self, stacks: Tensor) -> Tensor:
-        pixels = stacks.to(self.network[0].weight.dtype) / BRIGHTEST  # pyright: ignore
+        pixels = stacks.to(next(self.network.parameters()).dtype) / BRIGHTEST
         return self.network(pixels.permute(0, 1, 4, 2, 3).flatten(1, 2))
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from mile.hardware.vision import PICTURE_SIZE, R3M, _make_torchvision_load, download, load
+from mile.hardware.vision import PICTURE_SIZE, R3M, download, load
+from mile.policies.vision import import_torchvision
 
 needs_torchvision = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="needs torchvision: pip install '.[vision]'"
@@ -25,7 +26,7 @@ needs_torchvision = pytest.mark.skipif(
 def weights(tmp_path_factory):
     """Random weights in the official file's format: a DataParallel's in a dict, with parts that are not used."""
     # network
-    _make_torchvision_load()
+    import_torchvision()
     from torchvision.models import resnet18
 
     torch.manual_seed(0)

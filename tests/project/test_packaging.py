@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {"src": "mile", **{name: f"mile.{name}" for name in ("datamodules", "callbacks", "hardware")}}
 
 # rooms, from the ground floor up: each may import those below and beside it, and besides the standard library these
-MATHEMATICS = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors", "zuko"}
+MATHEMATICS = {"torch", "tensordict", "numpy", "scipy", "jaxtyping", "safetensors", "zuko", "torchvision", "timm"}
 SIMULATION = MATHEMATICS | {"torchrl", "gymnasium", "torchmetrics", "metaworld", "mujoco", "ray", "PIL"}
 CONSOLES = {"fastapi", "uvicorn", "pydantic", "pygame", "matplotlib"}
 DEVICES = {"pygame", "pyspacemouse", "easyhid", "dynamixel_sdk", "serial", "cv2", "torchvision"}
