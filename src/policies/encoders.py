@@ -73,7 +73,9 @@ class PictureEncoder(nn.Module):
         return torch.cat(vectors).reshape(*batch, self.width)
 
     def _encode(self, stacks: Tensor) -> Tensor:
-        pixels = stacks.to(next(self.network.parameters()).dtype) / BRIGHTEST
+        first: Any = self.network[0]
+        weight = getattr(first, "conv1", first).weight  # a ResNet's, or the first convolution's own
+        pixels = stacks.to(weight.dtype) / BRIGHTEST
         return self.network(pixels.permute(0, 1, 4, 2, 3).flatten(1, 2))
 
 
