@@ -158,13 +158,14 @@ class Observer(nn.Module):
         Raises:
             ValueError: The steps lack an entry.
         """
-        present = steps.keys()
+        values = []
         for name in self.in_keys:
-            if name not in present:
-                observed = ", ".join(sorted(str(key) for key in present))
+            value = steps.get(name, None)
+            if value is None:
+                observed = ", ".join(sorted(str(key) for key in steps.keys()))  # noqa: SIM118 (a TensorDict's own)
                 raise ValueError(f"'{name}' is observed here, and these steps have only {observed}")
-        values = [steps[name] for name in self.in_keys]
-        return [value.to(self.normalizer.mean.dtype) if value.is_floating_point() else value for value in values]
+            values.append(value.to(self.normalizer.mean.dtype) if value.is_floating_point() else value)
+        return values
 
     def inputs_at(self, steps: TensorDictBase, rows: Tensor) -> list[Tensor]:
         """Return the observed entries in some rows of recorded steps, pictures as stacks of the newest ones.
