@@ -162,7 +162,7 @@ class Observer(nn.Module):
         for name in self.in_keys:
             value = steps.get(name, None)
             if value is None:
-                observed = ", ".join(sorted(str(key) for key in steps.keys()))  # noqa: SIM118 (a TensorDict's own)
+                observed = ", ".join(sorted(str(key) for key in steps.keys()))
                 raise ValueError(f"'{name}' is observed here, and these steps have only {observed}")
             values.append(value.to(self.normalizer.mean.dtype) if value.is_floating_point() else value)
         return values
