@@ -61,12 +61,13 @@ def collect_episodes(
         raise ValueError(f"the numbers of episodes must differ and be at least 0, got {wanted}")
 
     robot = _deploy(env, policy, deterministic) if isinstance(policy, Policy) else policy
+    in_chunks = isinstance(policy, ChunkPolicy)
     finished: dict[int, TensorDict] = {}
 
     def play(player: Player) -> None:
         missing = [number for number in wanted if number not in finished]
         for number, collected in _whole_episodes(env, player.play(env, robot, seed, missing), missing):
-            episode = check_transitions(_transitions(collected, env, number, deployment_round))
+            episode = check_transitions(_transitions(collected, env, number, deployment_round, in_chunks))
             finished[number] = episode
             if on_episode is not None:
                 on_episode(episode)
@@ -204,7 +205,7 @@ class _Robot:
         return step.set("action", action.to(self.dtype))
 
 
-def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: int) -> TensorDict:
+def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: int, in_chunks: bool) -> TensorDict:
     """Bring one episode's collected steps into the form that `mile.transitions` describes."""
     outcome, action = collected["next"], collected["action"]
     length = len(collected)
@@ -225,8 +226,8 @@ def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: in
     }
 
     # what only some robots have
-    for key in OF_CHUNKS.keys() & collected.keys():
-        steps[key] = collected[key]
+    if in_chunks:
+        steps |= {key: collected[key] for key in OF_CHUNKS}
 
     # what is observed, and what only some simulators report
     for key in (*observed_by(env), *(REPORTED.keys() & collected.keys())):

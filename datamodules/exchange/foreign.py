@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mile.transitions import DEMONSTRATION, LATER, is_picture, no_action
+from mile.transitions import DEMONSTRATION, LATER, OPTIONAL, is_picture, no_action
 
 # entries that other projects' recordings do not have
 OWN = (
@@ -24,6 +24,7 @@ OWN = (
     "episode",
     "step",
     "timestamp",
+    "remaining",
 )
 ACTIONS = ("executed_action", "robot_action", "human_action")
 SCALARS = {  # entries of one number a step, and the types of these in a recording
@@ -34,6 +35,7 @@ SCALARS = {  # entries of one number a step, and the types of these in a recordi
     "round": torch.int64,
     "episode": torch.int64,
     "step": torch.int64,
+    "remaining": torch.int64,
     "timestamp": torch.float64,
     "reward": torch.float32,
     "terminated": torch.bool,
@@ -182,7 +184,7 @@ def all_own(entries: dict[str, Any]) -> dict[str, Any]:
 
     Other projects call something else "step" or "episode".
     """
-    is_ours = set(OWN) - LATER.keys() <= entries.keys()
+    is_ours = set(OWN) - LATER.keys() - OPTIONAL <= entries.keys()
     return {key: entries[key] for key in OWN if key in entries} if is_ours else {}
 
 

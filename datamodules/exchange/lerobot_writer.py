@@ -81,7 +81,9 @@ def _columns(parts: list[Any], lengths: np.ndarray, fps: int) -> dict[str, np.nd
         columns[VECTORS + theirs] = _flat(whole[name].numpy())
         columns[FOLLOWERS + theirs] = _flat(whole["next", name].numpy())
     for key in ENTRIES:
-        columns[COLUMNS.get(key, key)] = _flat(whole[tuple(key.split("."))].numpy())
+        value = whole.get(tuple(key.split(".")), None)
+        if value is not None:
+            columns[COLUMNS.get(key, key)] = _flat(value.numpy())
     frame = np.concatenate([np.arange(length) for length in lengths])
     return columns | {
         "next.done": columns["next.terminated"] | columns["next.truncated"],

@@ -46,7 +46,7 @@ def write_minari(buffer: InterventionBuffer, dataset: str) -> None:
         parts = {name: torch.cat([steps[name], after[name][-1:]]).numpy() for name in names}
         observations: Any = parts if names != VECTOR else parts["observation"]
 
-        infos = {key: steps[key].numpy() for key in OWN}
+        infos = {key: steps[key].numpy() for key in OWN if key in steps.keys()}
         infos["success"] = after["success"].numpy()
         minari_episodes.append(
             EpisodeBuffer(

@@ -61,7 +61,8 @@ def _robomimic_entries(steps: TensorDictBase) -> dict[str, Tensor]:
         theirs = "state" if name == "observation" else name
         entries[f"obs/{theirs}"], entries[f"next_obs/{theirs}"] = steps[name], after[name]
     for key in OWN:
-        entries[f"mile/{key}"] = steps[key]
+        if key in steps.keys():
+            entries[f"mile/{key}"] = steps[key]
     for key in ("terminated", "truncated", "success"):
         entries[f"mile/{key}"] = after[key]
     return entries

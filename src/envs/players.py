@@ -34,7 +34,8 @@ class TimedPolicy:
         self.robot = robot
 
     def __call__(self, step: TensorDictBase) -> TensorDictBase:
-        """Set "action" and "timestamp" (s since 1970)."""
+        """Set "action", "timestamp" (s since 1970), and "remaining": 1, unless the robot decides on several actions."""
+        step = step.set("remaining", torch.ones(step.batch_size, dtype=torch.int64))
         step = self.robot(step)
         return step.set("timestamp", torch.full(step.batch_size, time.time(), dtype=torch.float64))
 
@@ -144,7 +145,7 @@ class MultiProcess:
 
         try:
             # workers with an environment like this one
-            arguments = bare.recipe.args, bare.recipe.keywords
+            arguments = _plain((bare.recipe.args, bare.recipe.keywords))
             if self.collector is None or self.env_arguments != arguments:
                 self.close()
                 self.env_arguments = arguments
@@ -258,6 +259,15 @@ class WorkerDiedError(RuntimeError):
 def _make_worker_env(recipe: Callable[[], EnvBase]) -> EnvBase:
     """Make a worker's environment; `play` sets who intervenes, if anybody."""
     return TransformedEnv(recipe(), InterventionTransform(None))
+
+
+def _plain(value: Any) -> Any:
+    """Return arguments in which functions with options, of which no two are equal, are what they are made of."""
+    if isinstance(value, partial):
+        return _plain((value.func, value.args, value.keywords))
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def _leave_interrupts_to_the_parent() -> None:

@@ -16,6 +16,7 @@ from mile.humans.forms import is_valid
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.takeover import TakeOver
 from mile.timing.online import OnlinePrediction
+from mile.transitions import OF_CHUNKS
 
 OF_ONE_ROBOT = ("success", "failure", "discard")  # commands that a fleet does not know
 MAX_RENDER_SHARE = 0.5  # share of the time that is spent on pictures: a slow renderer must not slow the robot down
@@ -113,7 +114,7 @@ class Person(Human):
         # what the model expects
         prob = torch.full(step.batch_size, torch.nan)
         if self.predict is not None:
-            prob = self.predict(step.select(*self.in_keys)).reshape(prob.shape)
+            prob = self.predict(step.select(*self.in_keys, *OF_CHUNKS, strict=False)).reshape(prob.shape)
 
         # which robot, and whether it asks for help
         intervened = torch.zeros(prob.shape, dtype=torch.bool)

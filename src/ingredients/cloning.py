@@ -33,8 +33,8 @@ def clone_policy(
     Args:
         policy: Policy to train, in place.
         observed: Recorded steps `[steps]` with the entries that the policy acts on; of whole episodes, if there are
-            pictures.
-        actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`; or chunks of them.
+            pictures or the policy decides on chunks.
+        actions: Actions to imitate, `[steps]` (int64) or `[steps, action_dim]`.
         steps: Number of gradient steps of Adam.
         learning_rate: Learning rate at the start; it falls to a tenth by a cosine.
         batch_size: Number of rows in a batch, drawn with replacement.
@@ -43,6 +43,9 @@ def clone_policy(
     Returns:
         Mean NLL over all rows at the end, nats.
     """
+    if isinstance(policy, ChunkPolicy):
+        actions = next_actions(actions, observed, torch.arange(len(observed)), policy.chunk)
+
     # optimiser
     policy.fit_normalizer(observed)
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
@@ -95,10 +98,7 @@ def clone_rollouts(
         student.share_encoders(deepcopy(robot))
         student.encoders.requires_grad_(False)
     rollouts = collect_episodes(env, robot, num_episodes, seed=seed)
-    actions = rollouts["robot_action"]
-    if isinstance(student, ChunkPolicy):
-        actions = next_actions(actions, rollouts, torch.arange(len(rollouts)), student.chunk)
-    clone_policy(student, rollouts, actions, steps=steps, seed=seed)
+    clone_policy(student, rollouts, rollouts["robot_action"], steps=steps, seed=seed)
     return student, steps
 
 

@@ -6,7 +6,7 @@ from torchrl.envs import EnvBase
 
 from mile.envs.make import HEADS, check_head, in_chunks
 from mile.ingredients.cloning import clone_rollouts
-from mile.policies import ConditionedPolicy, Policy, ResidualPolicy
+from mile.policies import ChunkPolicy, ConditionedPolicy, Policy, ResidualPolicy
 from mile.policies.policy import build
 
 
@@ -31,32 +31,26 @@ def conditioned_policy(env: EnvBase, robot: Policy) -> ConditionedPolicy:
     return ConditionedPolicy.of(robot)
 
 
-def policy_like(
-    env: EnvBase,
-    robot: Policy,
-    head: str | None = None,
-    chunk: int | None = None,
-    execute: int | None = None,
-    *,
-    num_episodes: int,
-    steps: int,
-    seed: int,
+def untrained_like(
+    env: EnvBase, robot: Policy, head: str | None = None, chunk: int | None = None, execute: int | None = None
 ) -> Policy:
-    """Return a policy of another kind that acts as the robot's does: its rollouts, cloned.
+    """Return a policy of another kind with the robot's sizes and encoders, otherwise with new weights.
 
     Args:
-        env: Environment without an `InterventionTransform`.
-        robot: Policy to clone, which takes its most probable actions; returned as it is if it is of that kind.
+        env: Environment.
+        robot: Policy to start from; returned as it is if it is of that kind.
         head: Kind of the policy; see `mile.envs.make_policy`. None: the robot's.
         chunk: Number of actions that it decides on at once; None: it decides on single actions.
         execute: Number of them that it executes; None: all.
-        num_episodes: Number of rollouts.
-        steps: Number of gradient steps.
-        seed: Seed of the episodes and of the batches.
 
     Raises:
-        ValueError: The head is unknown, or for other actions; or there is no such chunk.
+        ValueError: The head is unknown, or for other actions; there is no such chunk; or the robot decides on chunks.
     """
+    if isinstance(robot, ChunkPolicy):
+        raise ValueError(
+            f"the initial policy decides on {robot.chunk} actions at once, and a run starts from one that decides on "
+            "single actions; choose another policy.name"
+        )
     kind: Any = type(robot)
     if head is not None:
         check_head(env, head)
@@ -73,6 +67,21 @@ def policy_like(
         student = kind(*sizes, pictures=shape.get("pictures"))
     student.in_keys = robot.in_keys
     student.encoders.load_state_dict(robot.encoders.state_dict())
-    if chunk is not None:
-        student = in_chunks(env, student, chunk, execute)
+    return student if chunk is None else in_chunks(env, student, chunk, execute)
+
+
+def policy_like(env: EnvBase, robot: Policy, *, num_episodes: int, steps: int, seed: int, **kind: Any) -> Policy:
+    """Return a policy of another kind that acts as the robot's does: its rollouts, cloned.
+
+    Args:
+        env: Environment without an `InterventionTransform`.
+        robot: Policy to clone, which takes its most probable actions; returned as it is if it is of that kind.
+        num_episodes: Number of rollouts.
+        steps: Number of gradient steps.
+        seed: Seed of the episodes and of the batches.
+        kind: Options of `untrained_like`, which has the errors, too.
+    """
+    student = untrained_like(env, robot, **kind)
+    if student is robot:
+        return robot
     return clone_rollouts(env, robot, student, num_episodes=num_episodes, steps=steps, seed=seed)[0]

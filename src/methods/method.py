@@ -64,13 +64,7 @@ class Method(LightningModule, ABC):
 
     def __init__(self, policy: Policy, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__()
-        if not policy.has_density and self.needs_density:
-            raise ValueError(
-                f"{type(self).__name__} needs a policy with a density, and a {type(policy).__name__} has none; choose "
-                "policy.head=gaussian, mixture or flow, or a method that clones: hg_dagger, iwr or sirius"
-            )
-        if isinstance(policy, ChunkPolicy) and not self.learns_chunks:
-            raise ValueError(f"{type(self).__name__} learns single actions, got a ChunkPolicy; leave out policy.chunk")
+        check_kind(type(self), policy)
         self.policy = policy
         self.optimizer = optimizer
 
@@ -169,3 +163,14 @@ class Method(LightningModule, ABC):
     def configure_optimizers(self) -> Optimizer:
         """Return one optimiser of all networks; called at the start of a fit."""
         return self.optimizer(self.parameters())
+
+
+def check_kind(method: type[Method], policy: Policy) -> None:
+    """Raise ValueError unless a method learns policies of such a kind."""
+    if not policy.has_density and method.needs_density:
+        raise ValueError(
+            f"{method.__name__} needs a policy with a density, and a {type(policy).__name__} has none; choose "
+            "policy.head=gaussian, mixture or flow, or a method that clones: hg_dagger, iwr or sirius"
+        )
+    if isinstance(policy, ChunkPolicy) and not method.learns_chunks:
+        raise ValueError(f"{method.__name__} learns single actions, got a ChunkPolicy; leave out policy.chunk")

@@ -20,11 +20,11 @@ from mile.losses import (
     with_silence,
 )
 from mile.methods.method import ADAM, MakeOptimizer, Method
-from mile.policies import ChunkPolicy, Policy
+from mile.policies import Policy
 from mile.timing import Attempts, Believing, Delayed, HumanFit, Memoryless, TimingModel, fit_human
 from mile.timing.attempts import attempt_rows
 from mile.timing.believing import check_hypotheses, with_hypotheses
-from mile.timing.chunk_gap import check_chunks, gap_between
+from mile.timing.chunk_gap import check_pair, gap_between
 from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.timing.model import check_likelihood
 from mile.transitions import DEMONSTRATION, decided
@@ -103,8 +103,7 @@ class MILE(Method):
         check_weights(intervention_weight, policy_weight, silence_weight, spread)
         check_likelihood(likelihood, timing, policy)
         check_hypotheses(timing, policy.architecture)
-        if isinstance(policy, ChunkPolicy):
-            check_chunks(policy, mental_model, likelihood, timing, learn_cost)
+        check_pair(policy, mental_model, likelihood, timing, learn_cost)
         if fit_every < 1:
             raise ValueError(f"fit_every (epochs) must be at least 1, got {fit_every}")
 

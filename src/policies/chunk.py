@@ -52,6 +52,9 @@ class Chunk(Sampler):
         Args:
             value: Actions; those that are not there are NaN, or −1 if discrete.
         """
+        if value.shape[-len(self.event_shape) :] != self.event_shape:
+            wanted, got = list(self.event_shape), list(value.shape)
+            raise ValueError(f"a chunk of the shape {wanted} is expected, got {got}; data.chunk must be policy.chunk")
         there = acted(value)  # [*batch, length]
         mask = there if self.is_discrete else there.unsqueeze(-1)
         value = torch.where(mask, value, torch.zeros_like(value))
@@ -77,8 +80,13 @@ class Chunk(Sampler):
             where: Entries of the batch that are wanted, `[*batch]` bool; None: all.
 
         Raises:
-            ValueError: There are too many sequences of discrete actions.
+            ValueError: There are not so many actions, or too many sequences of discrete ones.
         """
+        if not 1 <= count <= self.length:
+            raise ValueError(
+                f"{count} actions were still to come in a recording, and a chunk has 1 to {self.length}; choose "
+                f"policy.chunk={count} or more"
+            )
         whole: Any = self.whole
         chosen: Any = slice(None) if where is None else where
         if self.is_discrete:

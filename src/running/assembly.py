@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import get_class, instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -23,9 +24,11 @@ from mile.gates.picture import fleet_picture
 from mile.humans import Person, SimulatedHuman, Spectator
 from mile.humans.oversight import Oversight
 from mile.ingredients.demonstrations import expert_episode
-from mile.ingredients.starts import policy_like
+from mile.ingredients.starts import policy_like, untrained_like
 from mile.methods import Method
-from mile.policies import Policy
+from mile.methods.method import check_kind
+from mile.policies import ChunkPolicy, Policy
+from mile.policies.chunk import check_sequences
 from mile.running.checks import is_one_process
 from mile.running.event_files import forget_later
 from mile.running.people import make_human, make_person
@@ -111,6 +114,9 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     initial = load_initial(cfg.policy)
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
+    with torch.random.fork_rng(devices=[]):  # what cannot be is refused here, and no number is drawn
+        check_learner(initial, untrained_like(env, initial, **kind_of(cfg.policy)), cfg.method)
+
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
     oversight: Any = None
     view: Callable[[], Any] = watched.render
@@ -173,7 +179,10 @@ def add_demonstrations(cfg: DictConfig, data: InterventionDataModule, env: Sched
     """Record the demonstrations of the expert that the data begins with, as far as they are missing."""
     missing = set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)
     for number in sorted(missing):
-        data.buffer.append(expert_episode(env, expert, number, cfg.demonstration_seed))
+        steps = expert_episode(env, expert, number, cfg.demonstration_seed)
+        if data.chunk is not None:  # as the robot's steps have it
+            steps["remaining"] = torch.ones_like(steps["step"])
+        data.buffer.append(steps)
 
 
 def load_initial(cfg: DictConfig) -> Policy:
@@ -184,8 +193,25 @@ def load_initial(cfg: DictConfig) -> Policy:
 def make_learner(cfg: DictConfig, env: EnvBase) -> Policy:
     """Make the policy that learns: the initial one, or one of another kind that acts as it does."""
     policy = load_initial(cfg.policy)
-    kind = {name: cfg.policy.get(name) for name in KIND}
-    return policy_like(env, policy, **kind, seed=cfg.seed, **cfg.clone)
+    return policy_like(env, policy, **kind_of(cfg.policy), seed=cfg.seed, **cfg.clone)
+
+
+def kind_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return the options of the policy that learns."""
+    return {name: cfg.get(name) for name in KIND}
+
+
+def check_learner(initial: Policy, learner: Policy, cfg: DictConfig) -> None:
+    """Raise ValueError unless a method learns a policy of the learner's kind, before anything expensive begins.
+
+    Args:
+        initial: Initial policy.
+        learner: Policy of the learner's kind, untrained; or the initial one.
+        cfg: Config of the method.
+    """
+    check_kind(get_class(cfg._target_), learner)
+    if isinstance(learner, ChunkPolicy) and learner.is_discrete and "cost" in cfg:
+        check_sequences(initial.architecture["action_dim"], learner.execute)
 
 
 def make_method(cfg: DictConfig, env: EnvBase, initial: Policy, human: SimulatedHuman) -> Method:

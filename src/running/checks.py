@@ -42,8 +42,7 @@ def check(cfg: DictConfig) -> None:
     _check_timing(cfg)
     _check_processes(cfg)
     _check_oversight(cfg)
-    if cfg.policy.get("chunk") is not None:
-        _check_chunks(cfg)
+    _check_chunks(cfg)
     if cfg.get("hardware") is not None:
         _check_desk(cfg)
 
@@ -151,13 +150,23 @@ def _check_oversight(cfg: DictConfig) -> None:
 
 def _check_chunks(cfg: DictConfig) -> None:
     """Refuse chunks of actions that cannot be, or that nothing learns from."""
-    chunk, execute = cfg.policy.chunk, cfg.policy.execute
+    chunk, execute = cfg.policy.get("chunk"), cfg.policy.get("execute")
+    if cfg.data.chunk != chunk:
+        raise ValueError(f"data.chunk={cfg.data.chunk} must be policy.chunk={chunk}; leave it out")
+    if chunk is None:
+        if execute is not None:
+            raise ValueError(f"policy.execute={execute} is a number of the actions of policy.chunk, which is null")
+        return
     check_chunk(chunk, chunk if execute is None else execute)
     if not get_class(cfg.method._target_).learns_chunks:
         raise ValueError(
             f"policy.chunk={chunk} needs a method that learns chunks of actions; choose method=mile, mile_silence, "
             "hg_dagger, iwr or sirius"
         )
+    others = {"likelihood": "product", "timing": "memoryless", "learn_cost": False}
+    for name, needed in others.items():
+        if cfg.method.get(name, needed) != needed:
+            raise ValueError(f"policy.chunk={chunk} needs method.{name}={needed}, got {cfg.method[name]}")
     if "_target_" in cfg.gate or cfg.fleet is not None:
         raise ValueError(
             f"a gate or a fleet judges single actions, and policy.chunk={chunk} decides on several; choose gate=human, "

@@ -70,7 +70,7 @@ class ChunkGap:
             parts.append(values(self.prefixes(count, where), count, where))
             rows.append(where.flatten().nonzero().squeeze(-1))
         order = torch.cat(rows).argsort()
-        return torch.cat(parts, -1)[:, order].unflatten(-1, self.remaining.shape)
+        return torch.cat(parts, -1)[:, order].reshape(-1, *self.remaining.shape)
 
 
 def gap_between(human: Distribution, mental_model: Distribution, scale: float, steps: TensorDictBase) -> Gap | ChunkGap:
@@ -80,10 +80,14 @@ def gap_between(human: Distribution, mental_model: Distribution, scale: float, s
     return Gap(human, mental_model, scale)
 
 
-def check_chunks(
-    policy: ChunkPolicy, mental_model: Policy, likelihood: str, timing: TimingModel, learn_cost: bool
-) -> None:
-    """Raise ValueError unless a model of the human goes with a robot that decides on several actions at once."""
+def check_pair(policy: Policy, mental_model: Policy, likelihood: str, timing: TimingModel, learn_cost: bool) -> None:
+    """Raise ValueError unless a mental model and a model of the human go with a robot's policy, in chunks or not."""
+    if not mental_model.has_density:
+        raise ValueError(f"a mental model needs a density, and a {type(mental_model).__name__} has none")
+    if not isinstance(policy, ChunkPolicy):
+        if isinstance(mental_model, ChunkPolicy):
+            raise ValueError("the mental model expects chunks, and the policy decides on single actions; give neither")
+        return
     if not isinstance(mental_model, ChunkPolicy) or mental_model.chunk < policy.execute:
         raise ValueError(
             f"the mental model must expect the {policy.execute} actions that the robot executes, got a "

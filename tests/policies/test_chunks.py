@@ -1,6 +1,8 @@
 """Chunks of actions: densities against integration and enumeration, p(ν) against sampling, and never a stale action."""
 
 import itertools
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,11 +13,24 @@ from torch.special import ndtr
 from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
+from mile.commands import data
+from mile.datamodules import InterventionBuffer
 from mile.envs import InterventionTransform, make_env, make_policy
+from mile.envs.players import MultiProcess
 from mile.hardware.simulated.bench import SimulatedBench
-from mile.humans import Decision, Human
+from mile.humans import Decision, Human, Person
+from mile.ingredients.demonstrations import clone_demonstrations
+from mile.ingredients.starts import untrained_like
 from mile.methods import MILE, HGDAgger
-from mile.policies import CategoricalPolicy, ChunkPolicy, GaussianPolicy, MixturePolicy, load_policy, save_policy
+from mile.policies import (
+    CategoricalPolicy,
+    ChunkPolicy,
+    FlowMatchingPolicy,
+    GaussianPolicy,
+    MixturePolicy,
+    load_policy,
+    save_policy,
+)
 from mile.policies.queue import ActionQueue
 from mile.timing.chunk_gap import ChunkGap
 from mile.transitions import next_actions
@@ -228,6 +243,58 @@ def test_a_robot_looks_again_after_every_hand_over(name, options):
     env.close()
 
 
+# recorded
+
+
+def test_worker_processes_record_what_is_still_to_come():
+    """After a robot of single actions has played there, too."""
+    workers = make_env("two_ways", num_envs=2, collector=MultiProcess(1))
+    single, chunks = make_policy(workers, hidden_dims=(8,)), make_policy(workers, hidden_dims=(8,), chunk=3, execute=2)
+    try:
+        assert "remaining" not in collect_episodes(workers, single, 2, seed=3).keys()
+        there = collect_episodes(workers, chunks, 3, seed=3)
+    finally:
+        workers.close()
+    here = collect_episodes(make_env("two_ways", num_envs=2), chunks, 3, seed=3)
+    assert torch.equal(there["remaining"], here["remaining"])
+    assert torch.equal(there["robot_action"], here["robot_action"])
+
+
+@pytest.mark.parametrize("format_", ["minari", "robomimic", "lerobot"])
+def test_what_is_still_to_come_is_exported_and_comes_back(tmp_path, monkeypatch, format_):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    env = make_env("CountingBox-v0", num_envs=2)
+    buffer = InterventionBuffer(tmp_path / "buffer", "CountingBox-v0")
+    robot = make_policy(env, hidden_dims=(8,), chunk=3, execute=2)
+    collect_episodes(env, robot, 2, seed=0, on_episode=buffer.append)
+    target = "mile/chunks-v0" if format_ == "minari" else str(tmp_path / "data.out")
+    data.export(tmp_path / "buffer", format_, target)
+    back = data.import_episodes(target, format_, "CountingBox-v0", tmp_path / "back")
+    assert torch.equal(back.steps["remaining"][back.rows()], buffer.steps["remaining"][buffer.rows()])
+
+
+def test_a_person_is_predicted_with_what_is_still_to_come(tmp_path):
+    """A console's prediction is the method's own."""
+    heard = []
+    step = TensorDict({"observation": torch.zeros(1, 2), "remaining": torch.tensor([3])}, [1])
+    person = SimpleNamespace(in_keys=("observation",), predict=lambda step: heard.append(step) or torch.zeros(1))
+    person._attend = lambda step: None
+    person._action = lambda controls, count: torch.zeros(count)
+    Person.decide(person, step)
+    assert heard[0]["remaining"].tolist() == [3]
+
+
+def test_demonstrations_are_cloned_in_chunks():
+    env = make_env("two_ways", num_envs=2)
+    student = make_policy(env, hidden_dims=(8,), chunk=3)
+    clone_demonstrations(env, partial(collect_demonstrations, num_episodes=2), student, steps=2, seed=0)
+
+
+def collect_demonstrations(env, num_episodes):
+    steps = collect_episodes(env, make_policy(env, hidden_dims=(8,)), num_episodes, seed=0)
+    return steps.set("human_action", steps["robot_action"])
+
+
 # bad input
 
 
@@ -250,6 +317,17 @@ def test_a_robot_looks_again_after_every_hand_over(name, options):
             lambda: MILE(policy(GaussianPolicy), policy(GaussianPolicy), COST, SCALE, likelihood="joint"),
             "needs likelihood=product",
         ),
+        (
+            lambda: MILE(GaussianPolicy(2, 1, (4,)), policy(GaussianPolicy), COST, SCALE),
+            "expects chunks, and the policy decides on single actions",
+        ),
+        (
+            lambda: MILE(GaussianPolicy(2, 1, (4,)), FlowMatchingPolicy(2, 1, (4,)), COST, SCALE),
+            "a mental model needs a density, and a FlowMatchingPolicy has none",
+        ),
+        (lambda: policy(GaussianPolicy)(states()).prefix(4), r"a chunk has 1 to 3; choose policy\.chunk=4 or more"),
+        (lambda: policy(GaussianPolicy)(states()).log_prob(torch.zeros(4, 1, 1)), "data.chunk must be policy.chunk"),
+        (lambda: untrained_like(make_env("two_ways"), policy(GaussianPolicy)), "choose another policy.name"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(build, message):

@@ -101,6 +101,12 @@ ROUNDS = ["experiment=lunarlander", "callbacks.deployment.num_rounds=2"]
         ("train", ["experiment=widowx_peg", "method=ppl", "method.horizon=4"], "a desk has none; choose method."),
         ("train", ["experiment=lunarlander", "method=apo", "policy.chunk=4"], "choose method=mile, mile_silence, hg"),
         ("train", ["env=two_ways", "policy.chunk=4", "policy.execute=5"], "at most chunk=4, got 5"),
+        ("train", ["env=two_ways", "policy.execute=2"], "a number of the actions of policy.chunk, which is null"),
+        ("train", ["env=two_ways", "policy.chunk=4", "data.chunk=2"], "data.chunk=2 must be policy.chunk=4"),
+        ("train", ["env=two_ways", "policy.chunk=4", "likelihood=joint"], "needs method.likelihood=product, got joint"),
+        ("train", ["env=two_ways", "policy.chunk=11"], "is longer than an episode of at most 10"),
+        ("train", ["env=two_ways", "policy.head=flow_matching"], "needs a policy with a density"),
+        ("train", ["experiment=lunarlander", "policy.chunk=8"], "choose policy.execute=6 or less"),
         ("train", [*ROUNDS, "gate=aim", "method=iwr", "policy.chunk=4"], "policy.chunk=4 decides on several"),
     ],
 )
