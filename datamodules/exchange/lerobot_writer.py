@@ -80,6 +80,8 @@ def _columns(parts: list[Any], lengths: np.ndarray, fps: int) -> dict[str, np.nd
         theirs = "state" if name == "observation" else name
         columns[VECTORS + theirs] = _flat(whole[name].numpy())
         columns[FOLLOWERS + theirs] = _flat(whole["next", name].numpy())
+
+    # what is ours, as far as it is recorded
     for key in ENTRIES:
         value = whole.get(tuple(key.split(".")), None)
         if value is not None:

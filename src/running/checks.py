@@ -157,6 +157,8 @@ def _check_chunks(cfg: DictConfig) -> None:
         if execute is not None:
             raise ValueError(f"policy.execute={execute} is a number of the actions of policy.chunk, which is null")
         return
+
+    # what has chunks, and learns from them
     check_chunk(chunk, chunk if execute is None else execute)
     if not get_class(cfg.method._target_).learns_chunks:
         raise ValueError(

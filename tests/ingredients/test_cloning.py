@@ -6,7 +6,7 @@ from mile.collection import collect_episodes
 from mile.envs import make_env, make_policy
 from mile.humans import SimulatedHuman
 from mile.ingredients.cloning import clone_policy, clone_rollouts, squashed_clone, watch_robot
-from mile.ingredients.starts import policy_of_head
+from mile.ingredients.starts import policy_like
 from mile.policies import CategoricalPolicy, GaussianPolicy, load_policy
 
 
@@ -81,10 +81,10 @@ def test_a_policy_of_another_head_acts_as_the_robot_does(head):
     robot = make_policy(env, hidden_dims=(16,))
     with torch.no_grad():
         robot.network[-1].weight.mul_(0.2)  # actions as they are bounded
-    clone = policy_of_head(env, robot, head, num_episodes=8, steps=1500, seed=0)
+    clone = policy_like(env, robot, head=head, num_episodes=8, steps=1500, seed=0)
     observations = collect_episodes(env, robot, 8, seed=0)["observation"]
     assert (clone.act(observations) - robot.act(observations)).abs().mean() < 0.1
-    assert policy_of_head(env, clone, head, num_episodes=8, steps=1, seed=0) is clone
+    assert policy_like(env, clone, head=head, num_episodes=8, steps=1, seed=0) is clone
     discrete = make_env("Counting-v0")
     with pytest.raises(ValueError, match="head=flow is for continuous actions, and those of 'Counting-v0' are"):
-        policy_of_head(discrete, make_policy(discrete), "flow", num_episodes=1, steps=1, seed=0)
+        policy_like(discrete, make_policy(discrete), head="flow", num_episodes=1, steps=1, seed=0)

@@ -89,7 +89,9 @@ def test_a_mixture_is_saved_and_loaded(tmp_path):
 
 
 def test_heads_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="head must be one of gaussian, mixture, flow, got 'transformer'"):
+    with pytest.raises(
+        ValueError, match="head must be one of gaussian, mixture, flow, flow_matching, got 'transformer'"
+    ):
         make_policy(make_env("CountingBox-v0"), head="transformer")
     with pytest.raises(ValueError, match="head=mixture is for continuous actions, and those of 'Counting-v0' are"):
         make_policy(make_env("Counting-v0"), head="mixture")
