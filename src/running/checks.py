@@ -151,7 +151,7 @@ def _check_oversight(cfg: DictConfig) -> None:
 def _check_chunks(cfg: DictConfig) -> None:
     """Refuse chunks of actions that cannot be, or that nothing learns from."""
     chunk, execute = cfg.policy.get("chunk"), cfg.policy.get("execute")
-    if cfg.data.chunk != chunk:
+    if cfg.data.get("chunk") != chunk:  # neither is in a run of before
         raise ValueError(f"data.chunk={cfg.data.chunk} must be policy.chunk={chunk}; leave it out")
     if chunk is None:
         if execute is not None:
