@@ -1,7 +1,6 @@
 """Chunks of actions: densities against integration and enumeration, p(ν) against sampling, and never a stale action."""
 
 import itertools
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -286,13 +285,17 @@ def test_a_person_is_predicted_with_what_is_still_to_come(tmp_path):
 
 def test_demonstrations_are_cloned_in_chunks():
     env = make_env("two_ways", num_envs=2)
-    student = make_policy(env, hidden_dims=(8,), chunk=3)
-    clone_demonstrations(env, partial(collect_demonstrations, num_episodes=2), student, steps=2, seed=0)
+    student = make_policy(env, hidden_dims=(64,), chunk=3)
+    shown = collect_demonstrations(env, num_episodes=4)
+    clone_demonstrations(env, lambda _: shown, student, steps=1000, seed=0)
+    cloned = student.act(*student.inputs(shown))[:, 0]  # at first near 0
+    torch.testing.assert_close(cloned, shown["human_action"], atol=0.1, rtol=0)
 
 
 def collect_demonstrations(env, num_episodes):
+    torch.manual_seed(0)
     steps = collect_episodes(env, make_policy(env, hidden_dims=(8,)), num_episodes, seed=0)
-    return steps.set("human_action", steps["robot_action"])
+    return steps.set("human_action", torch.full_like(steps["robot_action"], 0.8))
 
 
 # bad input
