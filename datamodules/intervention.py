@@ -20,7 +20,7 @@ from mile.datamodules.passes import batches_of
 from mile.datamodules.pictures import shifted
 from mile.datamodules.schema import entry_name
 from mile.timing.attempts import check_attempts
-from mile.transitions import OPTIONAL, next_actions, observed
+from mile.transitions import OPTIONAL, next_actions, observed, with_proposals
 
 ACTIONS = {"robot_action", "human_action", "executed_action"}
 WEIGHED = ("intervened", "attended", "asked", "round", "episode", ("next", "success"))  # what weights may depend on
@@ -186,7 +186,7 @@ class InterventionDataModule(LightningDataModule):
 
     def at(self, rows: Tensor) -> Any:
         """Return some rows as the method is served them, with stacks of the observed pictures, `[rows]`."""
-        return self.buffer.pictures.add_to(self.steps()[rows], rows, self._reads())
+        return self.buffer.pictures.add_to(with_proposals(self.steps()[rows]), rows, self._reads())
 
     def _present(self, reads: Iterable[str | tuple[str, str]]) -> list[str | tuple[str, str]]:
         """Return what a method reads beside pictures, if it is recorded at all."""

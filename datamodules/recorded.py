@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tensordict import TensorDict, TensorDictBase
@@ -10,7 +10,16 @@ from torchrl.envs import EnvBase
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.schema import read_schema
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, proposed
+
+
+class Proposals(Protocol):
+    """A class of methods that says what it needs; every `mile.methods.Method` is one."""
+
+    @classmethod
+    def needs_proposals(cls, is_discrete: bool) -> bool:
+        """Return whether it compares what the human did with what the robot proposed there."""
+        ...
 
 
 def open_recording(folder: str | Path, environment: str | None = None) -> InterventionBuffer:
@@ -65,6 +74,28 @@ def take_recording(folder: str | Path, buffer: InterventionBuffer) -> None:
                     yield steps
 
     buffer.extend(copies())
+
+
+def check_proposals(buffer: InterventionBuffer, method: type[Proposals]) -> None:
+    """Check that a recording has what the robot proposed where a human acted, if a method needs that.
+
+    Args:
+        buffer: Recording.
+        method: Class of the method.
+
+    Raises:
+        ValueError: It needs that, and it is not recorded.
+    """
+    if not buffer.episodes:
+        return
+    steps: Any = buffer.steps.select("robot_action", "intervened")
+    unknown = int((~proposed(steps)).sum())
+    if unknown and method.needs_proposals(not steps["robot_action"].is_floating_point()):
+        raise ValueError(
+            f"{method.__name__} compares the human's actions with what the robot proposed, and the recording lacks it "
+            f"in {unknown} of {int(steps['intervened'].sum())} steps with ν=1; choose a method that does not, such as "
+            "mile, hg_dagger, iwr or sirius"
+        )
 
 
 def single(steps: TensorDictBase) -> TensorDictBase:

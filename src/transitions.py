@@ -17,7 +17,7 @@ NO_ACTION = -1  # a discrete human_action where the human did not act; NaN if ac
 # by name; each has its follower under "next".
 ENTRIES = {
     "observation": "[observation_dim], what is observed, where an environment shows one vector",
-    "robot_action": "[action_dim] or [], what the robot proposed, always",
+    "robot_action": "[action_dim] or [], what the robot proposed; NaN (discrete: -1) where ν=1 and nobody recorded it",
     "human_action": "like robot_action, what the human did; NaN (discrete: -1) where they did not act",
     "intervened": "[] bool, ν",
     "executed_action": "like robot_action, what the environment got, after clipping",
@@ -74,11 +74,14 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
         missing, unknown = sorted(map(str, expected - present)), sorted(map(str, present - expected))
         raise TransitionError(f"steps lack {missing} and have unknown {unknown}")
 
-    # finite numbers
+    # finite numbers; a robot's action may be unknown where a human acted
+    unrecorded = ~proposed(steps) & steps["intervened"]
     for key in (*FINITE, *names, *following):
         if not steps[key].is_floating_point():
             continue
         infinite = (~torch.isfinite(steps[key])).reshape(len(steps), -1).any(-1)  # [steps]
+        if key == "robot_action":
+            infinite &= ~unrecorded
         if infinite.any():
             first = infinite.nonzero()[0, 0]
             raise TransitionError(f"'{key}' must be finite, got {steps[key][first].tolist()} at step {first}")
@@ -86,6 +89,13 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
     # human_action and ν
     if not torch.equal(acted(steps["human_action"]), steps["intervened"]):
         raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
+
+    # robot_action and ν
+    missing = (~proposed(steps) & ~steps["intervened"]).nonzero()
+    if len(missing):
+        raise TransitionError(
+            f"'robot_action' must be there where 'intervened' is false, is not at step {missing[0, 0]}"
+        )
 
     # ν, and who could have caused it
     if (steps["intervened"] & ~steps["attended"]).any() or (steps["asked"] & ~steps["attended"]).any():
@@ -114,6 +124,25 @@ def acted(human_action: Tensor) -> Tensor:
     if human_action.dtype.is_floating_point:
         return ~human_action.isnan().any(-1)
     return human_action != NO_ACTION
+
+
+def proposed(steps: TensorDictBase) -> Tensor:
+    """Return where it is recorded what the robot proposed, `[*batch]` bool; in others' recordings not where ν=1."""
+    return acted(steps["robot_action"])
+
+
+def with_proposals(steps: TensorDictBase) -> TensorDictBase:
+    """Put the human's action, in place, where nobody recorded what the robot proposed; return the same steps.
+
+    No method that learns from such steps uses it there (`mile.methods.Method.needs_proposals`); a number in its place
+    keeps densities and gradients finite.
+    """
+    if {"robot_action", "human_action"} <= set(steps.keys()):
+        known = proposed(steps)
+        if not known.all():
+            known = known.reshape(known.shape + (1,) * (steps["robot_action"].ndim - known.ndim))
+            steps["robot_action"] = torch.where(known, steps["robot_action"], steps["human_action"])
+    return steps
 
 
 def attended(steps: TensorDictBase) -> Tensor:

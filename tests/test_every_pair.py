@@ -21,8 +21,7 @@ NO_WEIGHTS = "widowx_peg_r3m"  # needs R3M's weights, which nobody may pass on; 
 # pairs that are refused, and the line that says why
 REFUSED = {
     ("ppl method.horizon=4", "widowx_peg"): "plays attempts again in a simulator, and a desk has none",
-    ("mile", "drawer_open_demos"): "learns from deployments alone, got [0-9]+ steps of demonstrations",
-    ("mile_silence", "drawer_open_demos"): "learns from deployments alone, got [0-9]+ steps of demonstrations",
+    ("ppl method.horizon=4", "car_racing"): "shows no vector to predict; choose method.horizon=0",
 }
 
 
@@ -36,7 +35,7 @@ def overrides(method, experiment):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:no interventions in round")
+@pytest.mark.filterwarnings("ignore:no interventions in round", "ignore:MILE learns from deployments alone")
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != NO_WEIGHTS])
 @pytest.mark.parametrize("method", VARIANTS)
 def test_every_method_runs_every_experiment_or_says_in_a_line_why_not(tmp_path, method, experiment):

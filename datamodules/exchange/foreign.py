@@ -10,6 +10,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from mile.datamodules.exchange.labels import Labels, label_entry, who_acted
 from mile.transitions import DEMONSTRATION, LATER, OPTIONAL, is_picture, no_action
 
 # entries that other projects' recordings do not have
@@ -55,6 +56,8 @@ def assemble(
 ) -> TensorDict:
     """Return one episode `[steps]`; entries that are not known become those of a demonstration.
 
+    Where a human intervened and nobody recorded what the robot proposed, its action is NaN, or −1 if discrete.
+
     Args:
         own: Entries of `OWN` that are known, by name.
         number: Number of the episode.
@@ -74,8 +77,9 @@ def assemble(
     # who acted: the human, unless it is known otherwise
     intervened = _scalar("intervened", own.get("intervened", np.ones(length)), length)
     by_human = intervened.reshape(-1, *(1,) * (executed.ndim - 1))
+    demonstrated = own.get("round", [DEMONSTRATION])[0] == DEMONSTRATION
     steps = {
-        "robot_action": executed.clone(),
+        "robot_action": executed if demonstrated else torch.where(by_human, no_action(executed), executed),
         "human_action": torch.where(by_human, executed, no_action(executed)),
         **{name: torch.full([length], value) for name, value in LATER.items()},
         "intervention_prob": torch.full([length], torch.nan),
@@ -179,13 +183,33 @@ def shifted(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values[1:], values[-1:]])
 
 
-def all_own(entries: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of `OWN` if all are there that every recording of ours has, and none otherwise.
+def own_entries(entries: dict[str, Any], labels: Labels, length: int) -> dict[str, Any]:
+    """Return the entries of `OWN` that a recording has, by our names; none if nothing says who acted.
 
-    Other projects call something else "step" or "episode".
+    Other projects call something else "step" or "episode", so that ours are read only where all are there.
+
+    Args:
+        entries: What is recorded of an episode, by name.
+        labels: Where it says who acted.
+        length: Number of steps. Of entries with one value more the first is left out, as it belongs to the reset.
+
+    Raises:
+        ValueError: An entry says who acted in words that nobody knows.
     """
-    is_ours = set(OWN) - LATER.keys() - OPTIONAL <= entries.keys()
-    return {key: entries[key] for key in OWN if key in entries} if is_ours else {}
+    if labels.name is None and set(OWN) - LATER.keys() - OPTIONAL <= entries.keys():
+        return {key: entries[key] for key in OWN if key in entries}
+
+    # of another project
+    name = label_entry(labels, entries)
+    if name is None:
+        return {}
+    intervened, is_demonstration = who_acted(labels, name, np.asarray(entries[name])[-length:])
+    own: dict[str, Any] = {"intervened": intervened}
+    if not is_demonstration:
+        own["round"] = np.zeros(length)
+        if "robot_action" in entries:
+            own["robot_action"] = np.asarray(entries["robot_action"])[-length:]
+    return own
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Datasets in LeRobot's layout, v3.0: parquet tables of all frames and of all episodes, and files that describe them.
+"""Datasets in LeRobot's layout, v2 and v3.0: parquet tables of frames and of episodes, and files that describe them.
 
 https://huggingface.co/docs/lerobot/lerobot-dataset-v3
 """
@@ -12,18 +12,21 @@ from tensordict import TensorDict
 
 from mile.datamodules.exchange.foreign import (
     OWN,
-    all_own,
     assemble,
     is_last,
     naming,
+    own_entries,
     shifted,
     unknown_successes,
     warn_left_out,
 )
+from mile.datamodules.exchange.labels import USUAL, Labels, label_names
+from mile.datamodules.exchange.videos import Videos
 from mile.envs.frames import read_picture
 from mile.files import read_json
 
 VERSION = "v3.0"
+READABLE = ("v2.0", "v2.1", VERSION)
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 ENTRIES = ("executed_action", *OWN, "next.reward", "next.terminated", "next.truncated", "next.success")  # both ways
@@ -32,38 +35,48 @@ COLUMNS = {  # LeRobot's names of our entries; the rest keep their own names
     "executed_action": "action",
     "timestamp": "wall_time",  # LeRobot's own is the frame's number over the frames per second
     "episode": "number",
+    "intervened": "intervention",
 }
 NEEDED = ("episode_index", "frame_index", "action")
 COUNTED = {"timestamp", "index", "task_index"}  # columns that follow from the rest
 
 
-def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[TensorDict]:
-    """Yield the episodes of a dataset, `[steps]`, in order; those of other projects become demonstrations.
+def read_lerobot(
+    folder: str | Path,
+    only_known: bool = False,
+    labels: Labels = USUAL,
+    wanted: Collection[str] = (),
+) -> Iterator[TensorDict]:
+    """Yield the episodes of a dataset, `[steps]`, in order; where no column says who acted, as demonstrations.
 
-    Vectors and the pictures in the tables are entries by the names of their columns. The picture after an episode's
-    last step, which no dataset has, is the last one again.
+    Vectors and the pictures in the tables are entries by the names of their columns, and so are the videos that are
+    wanted. The picture after an episode's last step, which no dataset has, is the last one again.
 
     Args:
         folder: Folder of the dataset.
         only_known: Where nothing tells which episodes succeeded, count none as successful; otherwise all count.
+        labels: Column that says who acted.
+        wanted: Entries to be read from videos, where the tables do not have them.
 
     Raises:
-        FileNotFoundError: There is no such dataset.
+        FileNotFoundError: There is no such dataset, or a video is missing.
         ValueError: It is of another version, or an episode is malformed.
     """
     from pyarrow import dataset
 
     root = Path(folder)
     info = read_json(root / "meta/info.json")
-    if info["codebase_version"] != VERSION:
-        raise ValueError(f"a LeRobot dataset {VERSION} is expected, got {info['codebase_version']}")
+    if info["codebase_version"] not in READABLE:
+        raise ValueError(f"a LeRobot dataset {', '.join(READABLE)} is expected, got {info['codebase_version']}")
     data = dataset.dataset(root / "data", format="parquet")
 
     # columns that can be read
     cameras = _cameras(data)
-    used = _usable_columns(data, cameras)
     videos = {name for name, feature in info["features"].items() if feature["dtype"] == "video"}
-    warn_left_out(folder, {*data.schema.names, *videos} - {*used, *cameras} - COUNTED)
+    decoded = {name for name in videos if entry_of(name) in wanted and name not in cameras}
+    used = _usable_columns(data, {*cameras, *decoded}, labels)
+    reader = Videos(root, info, decoded)
+    warn_left_out(folder, {*data.schema.names, *videos} - {*used, *cameras, *decoded} - COUNTED)
 
     # does it tell which episodes succeeded?
     has_success = "next.success" in used or ("next.reward" in used and _any_reward(data))
@@ -76,25 +89,31 @@ def read_lerobot(folder: str | Path, only_known: bool = False) -> Iterator[Tenso
             columns = {name: _array(table[name]) for name in used}
             for name, channels in cameras.items():
                 columns[name] = np.stack([_camera_picture(value, channels) for value in table[name].to_pylist()])
-            steps = _episode(number, columns, assumed_success)
+            for name in decoded:
+                columns[name] = reader.pictures(name, number, table.num_rows)
+            steps = _episode(number, columns, assumed_success, labels)
         yield steps
 
 
-def _usable_columns(data: Any, cameras: Collection[str]) -> list[str]:
-    """Return the columns of numbers that a step has a place for."""
+def _usable_columns(data: Any, cameras: Collection[str], labels: Labels) -> list[str]:
+    """Return the columns that a step has a place for: of numbers, or of words that say who acted."""
     known = {*NEEDED, "next.done", *(COLUMNS.get(key, key) for key in ENTRIES)}
+    roles = label_names(labels)
     entries = {name for name in data.schema.names if name.startswith(VECTORS) and name not in cameras}
     known |= entries | {name.replace(VECTORS, FOLLOWERS, 1) for name in entries}
     used = []
     for field in data.schema:
-        if field.name in known and _type(field.type) is not None:
+        is_number = _type(field.type) is not None
+        if (field.name in known and is_number) or (field.name in roles and (is_number or _is_text(field.type))):
             used.append(field.name)
 
     for name in NEEDED:
         if name not in used:
             raise ValueError(f"columns of numbers {', '.join(NEEDED)} are expected, there is no {name}")
     if not cameras and not entries.intersection(used):
-        raise ValueError(f"a column of what is observed, '{VECTORS}state' or pictures, is expected, there is none")
+        raise ValueError(
+            f"a column of what is observed, '{VECTORS}state' or pictures as wanted, is expected, there is none"
+        )
     return used
 
 
@@ -116,7 +135,10 @@ def _any_reward(data: Any) -> bool:
 
 
 def _episode(
-    number: int, columns: dict[str, np.ndarray], assumed_success: Callable[[int], np.ndarray] | None
+    number: int,
+    columns: dict[str, np.ndarray],
+    assumed_success: Callable[[int], np.ndarray] | None,
+    labels: Labels,
 ) -> TensorDict:
     """Return the steps of one episode.
 
@@ -124,6 +146,7 @@ def _episode(
         number: Number of the episode.
         columns: Columns of its frames, in order, by name.
         assumed_success: Function from the episode's length to its success, if the dataset does not tell it.
+        labels: Column that says who acted.
 
     Raises:
         ValueError: Frames are missing, or there twice.
@@ -136,11 +159,12 @@ def _episode(
                 "episodes of one number?"
             )
 
-    own = {}
+    # who acted, and all that only we have
+    entries = {name: columns[name] for name in label_names(labels) if name in columns}
     for key in OWN:
         column = COLUMNS.get(key, key)
         if column in columns:
-            own[key] = columns[column]
+            entries[key] = columns[column]
 
     observed, followers = {}, {}
     for column, values in columns.items():
@@ -151,7 +175,7 @@ def _episode(
 
     done = columns.get("next.done", is_last(length))
     return assemble(
-        all_own(own),
+        own_entries(entries, labels, length),
         number=number,
         observed=observed,
         followers=followers,
@@ -165,6 +189,13 @@ def _episode(
     )
 
 
+def _is_text(kind: Any) -> bool:
+    """Return whether a column holds words."""
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
 def _type(kind: Any) -> Any:
     """Return the NumPy type of a column of numbers or vectors; None if it holds something else."""
     from pyarrow import types
@@ -176,9 +207,9 @@ def _type(kind: Any) -> Any:
 
 
 def _array(column: Any) -> np.ndarray:
-    """Return a column of numbers, `[frames]`, or of vectors, `[frames, width]`."""
+    """Return a column of numbers or words, `[frames]`, or of vectors, `[frames, width]`."""
     if column.null_count:
-        raise ValueError("a value is missing in a column of numbers")
+        raise ValueError("a value is missing in a column of numbers or words")
     return np.array(column.to_pylist(), _type(column.type))
 
 

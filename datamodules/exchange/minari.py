@@ -14,7 +14,8 @@ from gymnasium import spaces
 from tensordict import TensorDict
 
 from mile.datamodules.buffer import InterventionBuffer
-from mile.datamodules.exchange.foreign import OWN, all_own, assemble, naming, unknown_successes
+from mile.datamodules.exchange.foreign import OWN, assemble, naming, own_entries, unknown_successes
+from mile.datamodules.exchange.labels import USUAL, Labels
 from mile.envs.observations import BRIGHTEST
 from mile.files import read_json
 from mile.transitions import VECTOR, observed
@@ -89,12 +90,13 @@ def _space(dtype: str, shape: list[int]) -> spaces.Box:
     return spaces.Box(-np.inf, np.inf, shape, np.dtype(dtype).type)
 
 
-def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
-    """Yield the episodes of a Minari dataset, `[steps]`; those of other projects become demonstrations.
+def read_minari(dataset: str, only_known: bool = False, labels: Labels = USUAL) -> Iterator[TensorDict]:
+    """Yield the episodes of a Minari dataset, `[steps]`; where no info says who acted, as demonstrations.
 
     Args:
         dataset: Id of a dataset on this machine.
         only_known: Where nothing tells which episodes succeeded, count none as successful; otherwise all count.
+        labels: Where the infos say who acted.
 
     Raises:
         FileNotFoundError: There is no such dataset.
@@ -128,7 +130,7 @@ def read_minari(dataset: str, only_known: bool = False) -> Iterator[TensorDict]:
             infos = episode.infos or {}
             success = assumed_success(length) if assumed_success else infos.get("success", np.zeros(length))
             steps = assemble(
-                all_own(infos),
+                own_entries(infos, labels, length),
                 number=int(episode.id),
                 observed=observations,
                 followers=followers,

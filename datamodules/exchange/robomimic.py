@@ -15,10 +15,19 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from mile.datamodules.buffer import InterventionBuffer
-from mile.datamodules.exchange.foreign import OWN, assemble, is_last, naming, shifted, unknown_successes, warn_left_out
+from mile.datamodules.exchange.foreign import (
+    OWN,
+    assemble,
+    is_last,
+    naming,
+    own_entries,
+    shifted,
+    unknown_successes,
+    warn_left_out,
+)
+from mile.datamodules.exchange.labels import DEMO, HUMAN, ROBOT, USUAL, Labels, label_names
 from mile.transitions import DEMONSTRATION, observed
 
-DEMO, ROBOT, INTERVENTION = -1, 0, 1  # robomimic's action_modes
 GYM = 2  # robomimic's number of the kind of environment
 
 
@@ -50,7 +59,7 @@ def _robomimic_entries(steps: TensorDictBase) -> dict[str, Tensor]:
     """Return the entries of one episode `[steps]` by robomimic's names; in `mile/` are those that only we have."""
     after: Any = steps["next"]
     action = steps["executed_action"]
-    by_human = DEMO if steps["round"][0] == DEMONSTRATION else INTERVENTION
+    by_human = DEMO if steps["round"][0] == DEMONSTRATION else HUMAN
     entries = {
         "actions": action if action.ndim > 1 else action.unsqueeze(-1),
         "action_modes": torch.where(steps["intervened"], by_human, ROBOT),
@@ -68,16 +77,17 @@ def _robomimic_entries(steps: TensorDictBase) -> dict[str, Tensor]:
     return entries
 
 
-def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[TensorDict]:
+def read_robomimic(path: str | Path, only_known: bool = False, labels: Labels = USUAL) -> Iterator[TensorDict]:
     """Yield the episodes of a robomimic file, `[steps]`, in order.
 
     In a file of another project, all vectors in `obs` are joined, by name, pictures are entries of their names, and
-    steps without `action_modes` are demonstrations. Next observations that are not in the file follow from the
-    observations, with the last one repeated.
+    episodes that do not say who acted, by `action_modes` or Sirius' `intv_labels`, are demonstrations. Next
+    observations that are not in the file follow from the observations, with the last one repeated.
 
     Args:
         path: Path of the file.
         only_known: Where nothing tells which episodes succeeded, count none as successful; otherwise all count.
+        labels: Where an episode's group says who acted.
 
     Raises:
         OSError: There is no such file, or it is not in HDF5.
@@ -104,7 +114,7 @@ def read_robomimic(path: str | Path, only_known: bool = False) -> Iterator[Tenso
         for number, name in enumerate(names):
             with naming(f"episode {number} ({name})"):
                 parts = parts or _parts(path, data[name]["obs"], "mile" in data[name])
-                steps = _robomimic_episode(number, data[name], parts, assumed_success)
+                steps = _robomimic_episode(number, data[name], parts, assumed_success, labels)
             yield steps
 
 
@@ -113,7 +123,11 @@ def _tells_success(demo: Any) -> bool:
 
 
 def _robomimic_episode(
-    number: int, demo: Any, parts: dict[str, list[str]], assumed_success: Callable[[int], np.ndarray] | None
+    number: int,
+    demo: Any,
+    parts: dict[str, list[str]],
+    assumed_success: Callable[[int], np.ndarray] | None,
+    labels: Labels,
 ) -> TensorDict:
     """Return the steps of one episode.
 
@@ -122,6 +136,7 @@ def _robomimic_episode(
         demo: Group of the episode in the file.
         parts: Names of the observations to join, for each entry.
         assumed_success: Function from the episode's length to its success, if the file does not tell it.
+        labels: Where the group says who acted.
     """
     length = len(demo["actions"])
     observations = {entry: _joined(demo["obs"], names) for entry, names in parts.items()}
@@ -129,26 +144,24 @@ def _robomimic_episode(
     if "next_obs" in demo:
         followers = {entry: _joined(demo["next_obs"], names) for entry, names in parts.items()}
     done = demo["dones"][:] if "dones" in demo else is_last(length)
-    own: dict[str, Any] = {}
+
+    # who acted, and all that only we have
+    entries = {name: demo[name][()] for name in (*label_names(labels), "robot_action") if name in demo}
     if "mile" in demo:
         for key, value in demo["mile"].items():
-            own[key] = value[:]
-    if "action_modes" in demo and "intervened" not in own:
-        modes = demo["action_modes"][:]
-        own["intervened"] = modes != ROBOT
-        own["round"] = np.full(length, DEMONSTRATION if (modes == DEMO).all() else 0)
+            entries[key] = value[:]
 
     return assemble(
-        {key: own[key] for key in OWN if key in own},
+        own_entries(entries, labels, length),
         number=number,
         observed=observations,
         followers=followers,
         action=demo["actions"][:],
         after={
             "reward": demo["rewards"][:] if "rewards" in demo else np.zeros(length),
-            "terminated": own.get("terminated", done),
-            "truncated": own.get("truncated", np.zeros(length)),
-            "success": assumed_success(length) if assumed_success else own.get("success"),
+            "terminated": entries.get("terminated", done),
+            "truncated": entries.get("truncated", np.zeros(length)),
+            "success": assumed_success(length) if assumed_success else entries.get("success"),
         },
     )
 

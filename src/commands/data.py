@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
 
     from mile.datamodules import InterventionBuffer
+    from mile.datamodules.exchange.labels import Labels
 
 FORMATS = ("minari", "robomimic", "lerobot")
 PLAIN = (bool, int, float, type(None))
@@ -34,7 +35,12 @@ MADE_HERE = ("_target_", "name", "num_envs", "seed", "collector", "render_mode")
 
 
 def import_episodes(
-    source: str, format_: str, environment: str, output: Path, only_known: bool = False
+    source: str,
+    format_: str,
+    environment: str,
+    output: Path,
+    only_known: bool = False,
+    labels: Labels | None = None,
 ) -> InterventionBuffer:
     """Take all episodes of a data set into a recording, or none if anything is wrong with one.
 
@@ -44,6 +50,7 @@ def import_episodes(
         environment: Name of the environment whose steps these are.
         output: Folder of the buffer. If it holds a recording, the episodes are numbered on from there.
         only_known: Where nothing tells which episodes succeeded, count none as successful; otherwise all count.
+        labels: Where the data set says who acted; None: where such data sets usually do.
 
     Returns:
         The recording.
@@ -54,9 +61,12 @@ def import_episodes(
     from mile.datamodules import InterventionBuffer
     from mile.datamodules.exchange.fitting import fitted
     from mile.datamodules.exchange.foreign import naming
+    from mile.datamodules.exchange.labels import USUAL
     from mile.envs.make import environment_spaces
+    from mile.envs.observations import Observed
 
     observation, action = environment_spaces(environment)
+    wanted = Observed(observation).spaces.keys()
     buffer = InterventionBuffer(output, environment)
     episodes_before = len(buffer.episodes)
     first_numbers: dict[int, int] = {}  # of the new episodes, by round
@@ -64,7 +74,8 @@ def import_episodes(
         first_numbers[episode.round] = max(buffer.recorded(episode.round)) + 1
 
     def numbered_on() -> Iterator[TensorDictBase]:
-        for steps in fitted(_reader(format_)(source, only_known), observation, action, environment):
+        episodes = _read(format_, source, only_known, labels or USUAL, wanted)
+        for steps in fitted(episodes, observation, action, environment):
             steps["episode"] += first_numbers.get(int(steps["round"][0]), 0)
             yield steps
 
@@ -173,18 +184,17 @@ def export(folder: Path, format_: str, target: str) -> None:
     writers[format_](open_recording(folder), target)
 
 
-def _reader(format_: str) -> Callable[[str, bool], Iterator[TensorDictBase]]:
-    """Return the function that reads a format, one of `FORMATS`."""
+def _read(
+    format_: str, source: str, only_known: bool, labels: Labels, wanted: Collection[str]
+) -> Iterator[TensorDictBase]:
+    """Read the episodes of a data set in one of `FORMATS`; see its reader."""
     from mile.datamodules.exchange.lerobot import read_lerobot
     from mile.datamodules.exchange.minari import read_minari
     from mile.datamodules.exchange.robomimic import read_robomimic
 
-    readers: dict[str, Callable[[str, bool], Iterator[TensorDictBase]]] = {
-        "minari": read_minari,
-        "robomimic": read_robomimic,
-        "lerobot": read_lerobot,
-    }
-    return readers[format_]
+    if format_ == "lerobot":
+        return read_lerobot(source, only_known, labels, wanted)
+    return {"minari": read_minari, "robomimic": read_robomimic}[format_](source, only_known, labels)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -219,6 +229,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="where the data tells of no success, count no episode as successful; otherwise all count",
     )
+    command.add_argument(
+        "--intervened", metavar="NAME", help="entry that says who acted; otherwise 'intervention' and such, if there"
+    )
+    command.add_argument("--human", metavar="VALUE", help="value of it in the human's steps; otherwise 1, true, teleop")
     return parser
 
 
@@ -238,8 +252,14 @@ def main() -> None:
             export(args.recording, args.to, args.output)
             print(args.output)
         else:
-            buffer = import_episodes(args.source, args.format, args.env, args.output, args.successful)
-            print(f"{args.output}: {len(buffer.episodes)} episodes, {len(buffer)} steps")
+            from mile.datamodules.exchange.labels import Labels
+
+            labels = Labels(args.intervened, args.human)
+            buffer = import_episodes(args.source, args.format, args.env, args.output, args.successful, labels)
+            by_human = int(buffer.steps["intervened"].sum())
+            print(
+                f"{args.output}: {len(buffer.episodes)} episodes, {len(buffer)} steps, {by_human} of them by the human"
+            )
     except ModuleNotFoundError as error:
         advice = "; pip install '.[exchange]' in the checkout's folder" if error.name else ""
         raise ModuleNotFoundError(f"{error}{advice}") from None

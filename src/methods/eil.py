@@ -70,6 +70,11 @@ class EIL(Method):
 
     needs_attempts = True
 
+    @classmethod
+    def needs_proposals(cls, is_discrete: bool) -> bool:
+        """Return whether it needs what the robot proposed; see `Method.needs_proposals`."""
+        return not is_discrete  # where continuous, the robot's action is one of the others
+
     def __init__(
         self,
         policy: Policy,

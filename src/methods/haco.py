@@ -58,6 +58,11 @@ class HACO(Method):
     reads = (*Method.reads, ("next", "observation"), ("next", "terminated"))
     needs_attempts = True
 
+    @classmethod
+    def needs_proposals(cls, is_discrete: bool) -> bool:
+        """Return whether it needs what the robot proposed; see `Method.needs_proposals`."""
+        return True
+
     def __init__(
         self,
         policy: Policy,

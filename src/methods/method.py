@@ -81,6 +81,17 @@ class Method(LightningModule, ABC):
                 entries.append(entry)
         return (*entries, *OF_CHUNKS) if isinstance(self.policy, ChunkPolicy) else tuple(entries)
 
+    @classmethod
+    def needs_proposals(cls, is_discrete: bool) -> bool:
+        """Return whether it compares what the human did with what the robot proposed there.
+
+        Others' recordings seldom have the latter; see `mile.datamodules.recorded.check_proposals`.
+
+        Args:
+            is_discrete: Whether actions are discrete.
+        """
+        return False
+
     @abstractmethod
     def loss(self, batch: TensorDictBase) -> Any:
         """Return `loss`, and any terms it is made of, as a named tuple of scalars, for steps `[batch_size]`.

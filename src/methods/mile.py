@@ -20,6 +20,7 @@ from mile.losses import (
     with_silence,
 )
 from mile.methods.method import ADAM, MakeOptimizer, Method
+from mile.methods.onsets import decisions
 from mile.policies import Policy
 from mile.timing import Attempts, Believing, Delayed, HumanFit, Memoryless, TimingModel, fit_human
 from mile.timing.attempts import attempt_rows
@@ -27,7 +28,7 @@ from mile.timing.believing import check_hypotheses, with_hypotheses
 from mile.timing.chunk_gap import check_pair, gap_between
 from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.timing.model import check_likelihood
-from mile.transitions import DEMONSTRATION, decided
+from mile.transitions import decided
 
 HELD = ("scale",)  # ln π_θ has a scale of its own, which σ cannot be told from
 
@@ -251,21 +252,9 @@ class MILE(Method):
         padded: Any = steps.select(*self.policy.in_keys, "intervened", "executed_action")[rows].to(self.device)
         return padded, Attempts(padded["intervened"], valid.to(self.device), padded["executed_action"])
 
-    def sampling_weights(self, steps: TensorDictBase) -> None:
-        """Return None: all steps are drawn equally often.
-
-        Raises:
-            ValueError: There are demonstrations among the steps, in which nobody decided whether to intervene; or the
-                human lives in time, and did not decide in every step.
-        """
-        count = int((steps["round"] == DEMONSTRATION).sum())
-        if count:
-            raise ValueError(f"MILE learns from deployments alone, got {count} steps of demonstrations; leave them out")
-        if self.needs_attempts and not decided(steps).all():
-            raise ValueError(
-                "a human in time must have decided in every step, got some that nobody attended or that were asked "
-                "for; choose timing=memoryless and learn_cost=false"
-            )
+    def sampling_weights(self, steps: TensorDictBase) -> Tensor | None:
+        """Return 0 for demonstrations, in which nobody decided whether to intervene; see `decisions`."""
+        return decisions(steps, self.needs_attempts)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what was learnt of the human; called before a checkpoint is written."""

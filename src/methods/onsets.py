@@ -1,5 +1,7 @@
 """Which steps are interventions, which lie just before or just after an onset, and how to draw half of each kind."""
 
+import warnings
+
 import torch
 from jaxtyping import Bool, Float
 from tensordict import TensorDictBase
@@ -66,3 +68,28 @@ def half_interventions(steps: TensorDictBase, others: Tensor | None = None) -> F
     count, rest = int(intervened.sum()), int(others.sum())  # n, m
     weight = rest / count if count and rest else 1.0
     return torch.where(intervened, weight, others.float())
+
+
+def decisions(steps: TensorDictBase, in_time: bool) -> Tensor | None:
+    """Return 1 for steps in which a human decided whether to intervene, 0 for demonstrations; None: 1 for all.
+
+    Args:
+        steps: Recorded steps, `[steps]`.
+        in_time: Whether what a human decides depends on what they decided before, so that no step may be left out.
+
+    Raises:
+        ValueError: There are demonstrations alone; or the human lives in time, and did not decide in every step.
+    """
+    deployed = steps["round"] != DEMONSTRATION
+    message = f"MILE learns from deployments alone, got {int((~deployed).sum())} steps of demonstrations"
+    if not deployed.any() or (in_time and not deployed.all()):
+        raise ValueError(f"{message}; leave them out")
+    if in_time and not decided(steps).all():
+        raise ValueError(
+            "a human in time must have decided in every step, got some that nobody attended or that were asked for; "
+            "choose timing=memoryless and learn_cost=false"
+        )
+    if deployed.all():
+        return None
+    warnings.warn(f"{message}, which it leaves out", stacklevel=2)
+    return deployed.float()

@@ -52,6 +52,11 @@ class PPL(Method):
 
     reads = (*Method.reads, "executed_action")  # by which an attempt is played again
 
+    @classmethod
+    def needs_proposals(cls, is_discrete: bool) -> bool:
+        """Return whether it needs what the robot proposed; see `Method.needs_proposals`."""
+        return True
+
     def __init__(
         self,
         policy: Policy,

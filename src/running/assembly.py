@@ -17,7 +17,7 @@ from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.calibration import estimate_spread
 from mile.datamodules import InterventionDataModule
-from mile.datamodules.recorded import take_recording
+from mile.datamodules.recorded import check_proposals, take_recording
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation
 from mile.gates.picture import fleet_picture
@@ -111,6 +111,7 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     """
     output = Path(cfg.output_dir)
     data = make_data(cfg.data)
+    check_proposals(data.buffer, get_class(cfg.method._target_))
     initial = load_initial(cfg.policy)
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
