@@ -1,6 +1,7 @@
-"""Show recordings, export them to other projects' formats, and import them from there.
+"""Show and describe recordings, export them to other projects' formats, and import them from there.
 
 mile-data show outputs/lunarlander/…
+mile-data describe outputs/user_study_single/* --output people.html
 mile-data show outputs/lunarlander/… --episode 3 --output episode.png
 mile-data export outputs/lunarlander/… --to minari --output lunarlander/people-v0
 mile-data import people.hdf5 --from robomimic --env lunarlander --output recordings/people
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from mile.commands.exchange import FORMATS, RULES, export, import_episodes, write_weights
 from mile.running.command_line import one_line_errors
 from mile.running.targets import load_config
 
@@ -26,64 +28,10 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
 
     from mile.datamodules import InterventionBuffer
-    from mile.datamodules.exchange.labels import Labels
 
-FORMATS = ("minari", "robomimic", "lerobot")
 PLAIN = (bool, int, float, type(None))
 TEXTS = ("task", "camera")  # Meta-World's; in other simulators a text may name a file or a module
 MADE_HERE = ("_target_", "name", "num_envs", "seed", "collector", "render_mode")  # of an environment's config
-
-
-def import_episodes(
-    source: str,
-    format_: str,
-    environment: str,
-    output: Path,
-    only_known: bool = False,
-    labels: Labels | None = None,
-) -> InterventionBuffer:
-    """Take all episodes of a data set into a recording, or none if anything is wrong with one.
-
-    Args:
-        source: Id of the Minari dataset, or path of the file or folder.
-        format_: Format of the data set, one of `FORMATS`.
-        environment: Name of the environment whose steps these are.
-        output: Folder of the buffer. If it holds a recording, the episodes are numbered on from there.
-        only_known: Where nothing tells which episodes succeeded, count none as successful; otherwise all count.
-        labels: Where the data set says who acted; None: where such data sets usually do.
-
-    Returns:
-        The recording.
-
-    Raises:
-        ValueError: There is no such environment, or the data set is malformed, empty or of another environment.
-    """
-    from mile.datamodules import InterventionBuffer
-    from mile.datamodules.exchange.fitting import fitted
-    from mile.datamodules.exchange.foreign import naming
-    from mile.datamodules.exchange.labels import USUAL
-    from mile.envs.make import environment_spaces
-    from mile.envs.observations import Observed
-
-    observation, action = environment_spaces(environment)
-    wanted = Observed(observation).spaces.keys()
-    buffer = InterventionBuffer(output, environment)
-    episodes_before = len(buffer.episodes)
-    first_numbers: dict[int, int] = {}  # of the new episodes, by round
-    for episode in buffer.episodes:
-        first_numbers[episode.round] = max(buffer.recorded(episode.round)) + 1
-
-    def numbered_on() -> Iterator[TensorDictBase]:
-        episodes = _read(format_, source, only_known, labels or USUAL, wanted)
-        for steps in fitted(episodes, observation, action, environment):
-            steps["episode"] += first_numbers.get(int(steps["round"][0]), 0)
-            yield steps
-
-    with naming(f"'{source}'"):
-        buffer.extend(numbered_on())
-    if len(buffer.episodes) == episodes_before:
-        raise ValueError(f"'{source}' holds no episodes")
-    return buffer
 
 
 def show(buffer: InterventionBuffer) -> None:
@@ -121,6 +69,43 @@ def draw(folder: Path, round_number: int | None, episode: int, output: Path) -> 
         raise ValueError(f"'{folder}' has no pictures, and the episode cannot be played again for some")
     else:
         write_video(output, frames)
+
+
+def write_description(folders: Sequence[Path], output: Path) -> None:
+    """Print the numbers of recordings, one a person, and write them as a page and as JSON.
+
+    Args:
+        folders: Folder of a run, or of a buffer, for each person.
+        output: Path of the page; the numbers lie beside it, with the suffix .json.
+    """
+    import json
+
+    import torch
+
+    from mile.datamodules.recorded import open_recording
+    from mile.files import write_text
+    from mile.reports.description import describe, numbers, predictability
+    from mile.reports.description_page import COLUMNS, WORDS, cell, page
+
+    recordings, groups, foreseen = {}, [], []
+    last_parts = [folder.resolve().name for folder in folders]
+    names = last_parts if len(set(last_parts)) == len(folders) else [str(folder) for folder in folders]
+    for folder, person in zip(folders, names, strict=True):
+        buffer = open_recording(folder)
+        rows = [buffer.steps[episode.rows] for episode in sorted(buffer.episodes)]
+        steps: Any = torch.cat(rows)  # pyright: ignore
+        recordings[person] = steps
+        groups += describe(person, steps)
+        foreseen.append(predictability(person, steps))
+
+    # in the terminal
+    plain = numbers(groups, foreseen)
+    for rows, columns in ((plain["groups"], COLUMNS), (plain["predictability"], WORDS)):
+        for row in rows:
+            print(" · ".join(f"{title} {cell(name, row[name])}" for name, title in columns.items()))
+
+    write_text(output, page(recordings, groups, foreseen))
+    write_text(output.with_suffix(".json"), json.dumps(plain, indent=2))
 
 
 def _find_episode(buffer: InterventionBuffer, round_number: int | None, number: int) -> TensorDictBase:
@@ -163,40 +148,6 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
         return replay(steps, env, seed)
 
 
-def export(folder: Path, format_: str, target: str) -> None:
-    """Write a recording in another project's format.
-
-    Args:
-        folder: Folder of a run, or of a buffer.
-        format_: Format, one of `FORMATS`.
-        target: Id of the Minari dataset, or path of the file or folder.
-    """
-    from mile.datamodules.exchange.lerobot_writer import write_lerobot
-    from mile.datamodules.exchange.minari import write_minari
-    from mile.datamodules.exchange.robomimic import write_robomimic
-    from mile.datamodules.recorded import open_recording
-
-    writers: dict[str, Callable[[InterventionBuffer, str], None]] = {
-        "minari": write_minari,
-        "robomimic": write_robomimic,
-        "lerobot": write_lerobot,
-    }
-    writers[format_](open_recording(folder), target)
-
-
-def _read(
-    format_: str, source: str, only_known: bool, labels: Labels, wanted: Collection[str]
-) -> Iterator[TensorDictBase]:
-    """Read the episodes of a data set in one of `FORMATS`; see its reader."""
-    from mile.datamodules.exchange.lerobot import read_lerobot
-    from mile.datamodules.exchange.minari import read_minari
-    from mile.datamodules.exchange.robomimic import read_robomimic
-
-    if format_ == "lerobot":
-        return read_lerobot(source, only_known, labels, wanted)
-    return {"minari": read_minari, "robomimic": read_robomimic}[format_](source, only_known, labels)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("mile-data", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -212,11 +163,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("recording", type=Path, help=recording)
 
+    # describe
+    command = commands.add_parser("describe", help="lengths, onsets, effort and predictability of interventions")
+    command.add_argument("recordings", type=Path, nargs="+", help=f"{recording}, for each person")
+    command.add_argument("--output", type=Path, default=Path("interventions.html"), help="page; numbers beside it")
+
     # export
     command = commands.add_parser("export", help="to a Minari dataset, a robomimic file, or a LeRobot dataset")
     command.add_argument("recording", type=Path, help=recording)
     command.add_argument("--to", choices=FORMATS, required=True)
     command.add_argument("--output", required=True, help=data_set)
+
+    # weights
+    command = commands.add_parser("weights", help="how much each step counts, for LeRobot's training")
+    command.add_argument("recording", type=Path, help=recording)
+    command.add_argument("--by", choices=RULES, default="iwr", help="rule; mile: 1 − p(ν=1|s) in the robot's steps")
+    command.add_argument("--chunk", type=int, required=True, help="of the policy that LeRobot is to train, actions")
+    command.add_argument("--output", type=Path, required=True, help="parquet file")
 
     # import
     command = commands.add_parser("import", help="from one of these")
@@ -248,8 +211,14 @@ def main() -> None:
             from mile.datamodules.recorded import open_recording
 
             show(open_recording(args.recording))
+        elif args.command == "describe":
+            write_description(args.recordings, args.output)
+            print(args.output)
         elif args.command == "export":
             export(args.recording, args.to, args.output)
+            print(args.output)
+        elif args.command == "weights":
+            write_weights(args.recording, args.by, args.chunk, args.output)
             print(args.output)
         else:
             from mile.datamodules.exchange.labels import Labels
