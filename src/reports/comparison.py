@@ -99,11 +99,16 @@ def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
     )
 
 
-def figure_methods(series: Sequence[Series]) -> list[str]:
-    """Return the methods of a figure, in order: the paper's, run or missing, and others that have been run."""
+def figure_methods(series: Sequence[Series], variants: Sequence[str] | None = None) -> list[str]:
+    """Return the methods of a figure, in order: the paper's, run or missing, and others that have been run.
+
+    Args:
+        series: All series.
+        variants: Variants that the figure is about; None: all.
+    """
     methods = list(METHODS.values())
     for runs in series:
-        if runs.method not in methods:
+        if runs.method not in methods and (variants is None or runs.variant in variants):
             methods.append(runs.method)
     if not any(runs.method == MILE_WITH_SILENCE for runs in series):
         methods.remove(MILE_WITH_SILENCE)

@@ -132,27 +132,27 @@ def predictability(person: str, steps: TensorDictBase, seed: int = 0) -> Predict
         steps: Recorded steps of whole episodes, one after another, `[steps]`.
         seed: Seed of the networks.
     """
-    steps = steps[steps["round"] != DEMONSTRATION]  # pyright: ignore
+    deployed: Any = steps[steps["round"] != DEMONSTRATION]
     unknown = Predictability(person, math.nan, math.nan, {}, math.nan, math.nan)
-    vectors = [name for name in observed(steps) if steps[name].ndim == 2 and steps[name].is_floating_point()]
-    if not len(steps) or not vectors:
+    vectors = [name for name in observed(deployed) if deployed[name].ndim == 2 and deployed[name].is_floating_point()]
+    if not len(deployed) or not vectors:
         return unknown
 
     # ν now, and one step before
-    inputs = torch.cat([steps[name].float() for name in vectors], -1)
-    intervened, free, episode = steps["intervened"], decided(steps), episode_numbers(steps)
-    previous = torch.cat([torch.zeros_like(intervened[:1]), intervened[:-1]]) & (steps["step"] > 0)
+    inputs = torch.cat([deployed[name].float() for name in vectors], -1)
+    intervened, free, episode = deployed["intervened"], decided(deployed), episode_numbers(deployed)
+    previous = torch.cat([torch.zeros_like(intervened[:1]), intervened[:-1]]) & (deployed["step"] > 0)
     auc = _held_out_auc(inputs, intervened, free, episode, seed)
 
     # onsets, from the state of some steps before
-    starts = onsets(intervened, steps["step"])
+    starts = onsets(intervened, deployed["step"])
     waiting = free & ~previous  # steps in which a takeover could begin
     onset_auc = {}
     for lag in LAGS:
         early = torch.cat([inputs[:1].expand(lag, -1), inputs[: len(inputs) - lag]])
-        there = waiting & (steps["step"] >= max(LAGS))  # the same steps for each lag
+        there = waiting & (deployed["step"] >= max(LAGS))  # the same steps for each lag
         onset_auc[lag] = _held_out_auc(early, starts, there, episode, seed)
-    count = int((starts & waiting & (steps["step"] >= max(LAGS))).sum())
+    count = int((starts & waiting & (deployed["step"] >= max(LAGS))).sum())
 
     return Predictability(
         person=person,

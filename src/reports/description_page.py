@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from tensordict import TensorDictBase
@@ -114,9 +115,9 @@ def _roles(recording: tuple[TensorDictBase, int]) -> np.ndarray:
     steps, longest = recording
     episode = episode_numbers(steps)
     shown = episode < MAX_EPISODES
-    roles = np.zeros((int(episode[shown].max()) + 1, longest))
-    roles[episode[shown].numpy(), steps["step"][shown].numpy()] = 1 + steps["intervened"][shown].numpy()
-    return roles
+    roles = torch.zeros(int(episode[shown].max()) + 1, longest)
+    roles[episode[shown], steps["step"][shown]] = 1.0 + steps["intervened"][shown].float()
+    return roles.numpy()
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:

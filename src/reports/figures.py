@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mile.reports.comparison import OURS, Series, better, demonstrations, figure_methods, initial_score, offline
+from mile.reports.comparison import (
+    OURS,
+    ROUNDS,
+    SAME_DATA,
+    Series,
+    better,
+    demonstrations,
+    figure_methods,
+    initial_score,
+    offline,
+)
 from mile.reports.intervals import mean, standard_error
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
 
@@ -29,12 +39,12 @@ def bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Seq
 
     Each method has the better of its variants, carried over or restarted.
     """
-    return _bars(outcomes, experiments, figure_methods(series), partial(better, series))
+    return _bars(outcomes, experiments, figure_methods(series, ROUNDS), partial(better, series))
 
 
 def same_data_bars(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:
     """Draw final scores of methods that learnt offline from MILE's recordings."""
-    return _bars(outcomes, experiments, figure_methods(series), partial(offline, series))
+    return _bars(outcomes, experiments, figure_methods(series, [SAME_DATA]), partial(offline, series))
 
 
 def _bars(
@@ -71,7 +81,7 @@ def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: S
     figure = Figure(figsize=(5 * len(experiments), 5.5), layout="constrained")
     places = figure.subplots(2, len(experiments), squeeze=False, sharex="col", height_ratios=(2, 1)).T
     for (axes, below), experiment in zip(places, experiments, strict=True):
-        for method in figure_methods(series):
+        for method in figure_methods(series, ROUNDS):
             runs = better(series, experiment, method)
             if runs is None or not runs.scores:
                 axes.plot([], [], color=COLORS[method], linestyle=":", label=f"{method}: missing")
@@ -115,7 +125,8 @@ def ablation(series: Sequence[Series], outcomes: Sequence[Outcome], experiment: 
     """Draw final scores by the number of demonstrations that the data began with, mean ± s.e. (Fig. 5)."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
-    for method in figure_methods(series):
+    counted = [runs.variant for runs in series if demonstrations(runs.variant)]
+    for method in figure_methods(series, counted):
         points = _scores_by_demonstrations(series, experiment, method)
         if not points:
             axes.plot([], [], color=COLORS[method], linestyle=":", label=f"{method}: missing")
