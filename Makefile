@@ -1,4 +1,4 @@
-.PHONY: help demo test lint docs bench faults paper paper-quick clean
+.PHONY: help demo play test lint docs bench faults paper paper-quick clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,6 +14,9 @@ help:  ## list the targets
 
 demo: .venv/installed  ## a weak lander learns from interventions, in minutes
 	$(BIN)/python src/train.py experiment=lunarlander
+
+play: .venv/installed  ## teach a lander in the browser: three rounds, in which you fly
+	$(BIN)/python src/train.py experiment=play
 
 test: .venv/installed  ## prove that it works
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal

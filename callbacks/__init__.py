@@ -11,6 +11,7 @@ from mile.callbacks.human import HumanCallback
 from mile.callbacks.learning import LearningCallback
 from mile.callbacks.progress import RoundProgressBar
 from mile.callbacks.rounds import RoundCallback, Rounds
+from mile.callbacks.showcase import ShowcaseCallback
 from mile.callbacks.study import StudyCallback
 from mile.callbacks.video import VideoCallback
 
@@ -27,6 +28,7 @@ __all__ = [
     "RoundCheckpoint",
     "RoundProgressBar",
     "Rounds",
+    "ShowcaseCallback",
     "StudyCallback",
     "VideoCallback",
 ]

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from lightning import Callback, LightningModule, Trainer
 
 from mile.callbacks.deployment import DeploymentCallback
+from mile.callbacks.evaluation import EvaluationCallback
 from mile.humans import Person
 from mile.timing.online import OnlinePrediction
 
@@ -34,6 +35,7 @@ class ConsoleCallback(Callback):
                 "rounds": deployment.rounds.count,
                 "episode": len(recorded) + 1,
                 "episodes": deployment.episodes_per_round,
+                "history": history(deployment, trainer, self.person.period),
             }
 
         if hasattr(pl_module, "intervention_prob"):
@@ -50,6 +52,7 @@ class ConsoleCallback(Callback):
                 "epoch": trainer.current_epoch + 1,
                 "epochs": trainer.max_epochs,
                 "loss": None if loss is None else round(float(loss), 4),
+                "history": self.person.progress()["history"],
             }
         )
 
@@ -60,3 +63,24 @@ class ConsoleCallback(Callback):
             SystemExit: The person asks to stop; this round's learning begins again when the run is continued.
         """
         self.person.heed_stop()
+
+
+def history(deployment: DeploymentCallback, trainer: Trainer, period: float) -> list[dict[str, float | None]]:
+    """Return what came of each round so far: success with the person, their time in control, and success alone after.
+
+    Args:
+        deployment: Callback that deploys.
+        trainer: Trainer, among whose callbacks one may evaluate.
+        period: Time of a step, s.
+    """
+    alone: dict[int, float] = {}
+    for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(callback, EvaluationCallback):
+            for epochs, outcome in callback.evaluations.items():
+                alone[deployment.rounds.learnt(epochs)] = outcome.success_rate
+
+    rounds = []
+    for number, outcome in enumerate(deployment.outcomes, start=1):
+        seconds = float(outcome.interventions.sum()) * period
+        rounds.append({"success": outcome.success_rate, "seconds": round(seconds, 1), "alone": alone.get(number)})
+    return rounds

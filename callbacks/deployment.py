@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -93,12 +93,14 @@ class DeploymentCallback(RoundCallback):
         self.on_episode: list[Callable[[], None]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the outcomes so far, for a checkpoint."""
-        return {"outcomes": [asdict(outcome) for outcome in self.outcomes]}
+        """Return the outcomes so far, for a checkpoint, and how many rounds there are."""
+        return {"outcomes": [asdict(outcome) for outcome in self.outcomes], "rounds": self.rounds.count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the outcomes from a checkpoint, so that no deployment is summed up or logged twice."""
         self.outcomes = [Evaluation(**outcome) for outcome in state_dict["outcomes"]]
+        count = state_dict.get("rounds", 0)  # which runs of before do not say
+        self.rounds = replace(self.rounds, count=max(self.rounds.count, count))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Set the number of epochs, and keep the weights that the run begins with."""
@@ -109,10 +111,16 @@ class DeploymentCallback(RoundCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Deploy before Lightning looks at the data for the first time, in a resumed run too."""
         buffer, served = trainer.datamodule.buffer, trainer.datamodule.epochs_served
+        trainer.fit_loop.max_epochs = self.rounds.count * self.rounds.epochs  # a checkpoint may know of more
         deployed = sum(episode.round != DEMONSTRATION for episode in buffer.episodes)
         if deployed and self.episodes_per_round is not None and not served:
             rank_zero_warn(f"'{buffer.folder}' holds {deployed} episodes; they are not collected anew")
         self._begin(trainer, pl_module, epoch=served)
+
+    def add_round(self, trainer: Trainer) -> None:
+        """Have one round more than was planned; call it before the last one ends."""
+        self.rounds = replace(self.rounds, count=self.rounds.count + 1)
+        trainer.fit_loop.max_epochs = self.rounds.count * self.rounds.epochs
 
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
         """Deploy, unless `on_fit_start` has done so for this round."""

@@ -52,6 +52,11 @@ def read_picture(content: bytes, *formats: str) -> NDArray[np.uint8]:
         raise ValueError(f"a picture is expected, as {' or '.join(formats)}, got something else or a part") from None
 
 
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture `[height, width, 3]` as JPEG, to be looked at."""
+    return _jpeg(Image.fromarray(picture), QUALITIES[0])
+
+
 def png(picture: NDArray[np.uint8]) -> bytes:
     """Return a picture `[height, width, 1 or 3]` as PNG, from which `read_picture` makes the same again."""
     file = io.BytesIO()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mile.humans.controls import Controls
 
-Command = Literal["start", "success", "failure", "discard", "pause", "stop"]
+Command = Literal["start", "success", "failure", "discard", "pause", "stop", "again", "another"]
 
 
 class Console(Protocol):

@@ -1,7 +1,7 @@
 """A person who oversees the robot in real time."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -207,6 +207,17 @@ class Person(Human):
         """
         for _ in self._commands():
             pass
+
+    def decision(self, choices: Container[Command]) -> Command | None:
+        """Return the first command since the last call that is one of these; None: there is none.
+
+        Raises:
+            SystemExit: The person wants to stop.
+        """
+        for command in self._commands():
+            if command in choices:
+                return command
+        return None
 
     def _commands(self) -> Iterator[Command]:
         """Yield the commands since the last call; stop at "stop"."""

@@ -1,5 +1,6 @@
 """Videos of rollouts, in which frames have a border where the human acts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +12,7 @@ from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from mile.collection import collect_episodes
 from mile.envs.frames import decompress
+from mile.evaluation import Evaluation, summarize
 from mile.policies import Policy
 from mile.transitions import is_picture
 
@@ -19,21 +21,32 @@ BORDER = 8  # pixels
 
 
 class FrameRecorder(Transform):
-    """Keeps a picture of every step. Append it last, to an environment made with `render_mode="rgb_array"`.
+    """Keeps pictures of the steps. Append it last, to an environment made with `render_mode="rgb_array"`.
+
+    Args:
+        every: Number of steps from one picture to the next.
+        keep: Function that returns what is kept of a picture `[height, width, 3]` uint8.
 
     Attributes:
-        frames: Pictures of the steps so far, each `[height, width, 3]` uint8.
+        frames: What is kept of the pictures so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 1, keep: Callable[[NDArray[np.uint8]], Any] = np.asarray) -> None:
         super().__init__()
-        self.frames: list[NDArray[np.uint8]] = []
+        self.every = every
+        self.keep = keep
+        self.step_count = 0
+        self.frames: list[Any] = []
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        self.step_count += 1
+        is_last = bool((next_tensordict["terminated"] | next_tensordict["truncated"]).any())
+        if self.step_count % self.every and not is_last:
+            return next_tensordict
         frame = np.array(self.parent.base_env.render())  # pyright: ignore
         if "intervened" in next_tensordict.keys() and next_tensordict["intervened"].any():
             frame = bordered(frame)
-        self.frames.append(frame)
+        self.frames.append(self.keep(frame))
         return next_tensordict
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
@@ -68,19 +81,33 @@ def recorded_frames(steps: TensorDictBase) -> NDArray[np.uint8] | None:
     return np.stack(pictures)
 
 
-def record_video(env: EnvBase, policy: Policy, seed: int, deterministic: bool = True) -> NDArray[np.uint8]:
-    """Play one episode and return its pictures, `[steps, height, width, 3]`.
+def film(
+    env: EnvBase,
+    policy: Policy,
+    seed: int,
+    deterministic: bool = True,
+    every: int = 1,
+    keep: Callable[[NDArray[np.uint8]], Any] = np.asarray,
+) -> tuple[list[Any], Evaluation]:
+    """Play one episode and return its pictures and its outcome.
 
     Args:
         env: Environment of one copy, made with `render_mode="rgb_array"`; with or without an `InterventionTransform`.
         policy: Policy of the robot.
         seed: Seed of the episode.
         deterministic: Have the robot take its most probable action; otherwise it samples.
+        every: Number of steps from one picture to the next; the last step has one in any case.
+        keep: Function that returns what is kept of a picture `[height, width, 3]`.
     """
-    recorder = FrameRecorder()
+    recorder = FrameRecorder(every, keep)
     recorded = env.append_transform(recorder) if isinstance(env, TransformedEnv) else TransformedEnv(env, recorder)
-    collect_episodes(recorded, policy, 1, seed=seed, deterministic=deterministic)
-    return np.stack(recorder.frames)
+    steps = collect_episodes(recorded, policy, 1, seed=seed, deterministic=deterministic)
+    return recorder.frames, summarize(steps)
+
+
+def record_video(env: EnvBase, policy: Policy, seed: int, deterministic: bool = True) -> NDArray[np.uint8]:
+    """Play one episode and return its pictures, `[steps, height, width, 3]`; see `film`."""
+    return np.stack(film(env, policy, seed, deterministic)[0])
 
 
 def check_video_file(path: str | Path) -> None:

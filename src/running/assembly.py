@@ -269,6 +269,8 @@ def make_callbacks(cfg: DictConfig, parts: Assembly, references: Mapping[str, Ev
     available["references"] = references
     callbacks = []
     for name, options in cfg.items():
+        if options is None:  # switched off
+            continue
         needs: Mapping[str, str] = getattr(get_class(options._target_), "NEEDS", {})
         if "person" in needs.values() and parts.person is None:
             continue

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mile.humans.console import Command
+from mile.humans.consoles.freshness import Pictures, no_more_than
 from mile.humans.controls import Controls
 
 try:
@@ -40,19 +41,31 @@ Axis = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Message(BaseModel, extra="forbid"):
-    """Message from the page: the state of its controls, and perhaps a command or the answers to a form."""
+    """Message from the page: the state of its controls, the picture it shows, perhaps a command or a form's answers."""
 
     pressed: Annotated[frozenset[Name], Field(max_length=32)] = frozenset()
     axes: Annotated[tuple[Axis, ...], Field(max_length=8)] = ()
     command: Command | None = None
     answers: Annotated[dict[Name, int | Text], Field(max_length=32)] | None = None
+    seen: Annotated[int, Field(ge=0)] | None = None
 
 
 class Viewer:
-    """One connection; `news` is set while there is a status that was not sent yet."""
+    """One connection; `news` is set while there is a status that was not sent yet.
 
-    def __init__(self) -> None:
+    Args:
+        may_control: Whether its address is the one that controls.
+
+    Attributes:
+        seen: Number of the picture that it shows; None: none yet.
+        latency: Time from a picture's making to the message that it is shown, s; None: not known yet.
+    """
+
+    def __init__(self, may_control: bool) -> None:
         self.news = asyncio.Event()
+        self.may_control = may_control
+        self.seen: int | None = None
+        self.latency: float | None = None
 
 
 class Browser:
@@ -60,7 +73,11 @@ class Browser:
 
     The address contains a token; connections without it, or from a page of another origin, are refused. The first
     person who presses a button is in control until they leave or their page sends nothing for `UNATTENDED_AFTER`; the
-    others watch. Only the newest picture is sent, so that a slow connection misses some.
+    others watch. A second address, for onlookers, can never control, answer or stop. Only the newest picture is sent,
+    so that a slow connection misses some.
+
+    While the picture in front of the person in control is too old, controls that they did not hold before do not count;
+    what they hold may be released, and taking over, giving back, pausing and stopping always count.
 
     Args:
         host: Address to listen on. "127.0.0.1": reached from this machine alone, or through an SSH tunnel; "0.0.0.0":
@@ -70,6 +87,7 @@ class Browser:
 
     Attributes:
         url: Address to open in the browser.
+        watch_url: Address of a page that only watches.
 
     Raises:
         ValueError: The port cannot be used.
@@ -77,11 +95,12 @@ class Browser:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 8765, viewers: int = 16) -> None:
         # what is served, and to whom
-        self.token = secrets.token_urlsafe(16)
+        self.token, self.watch_token = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         self.page = Path(__file__).with_name("browser.html").read_text(encoding="utf-8")
         self.viewers: set[Viewer] = set()
         self.max_viewers = viewers
         self.news: tuple[dict[str, Any], bytes] = {"phase": "preparing"}, b""  # newest status and picture
+        self.pictures = Pictures()
 
         # what comes from the person in control
         self.controller: Viewer | None = None
@@ -89,6 +108,7 @@ class Browser:
         self.lock = threading.Lock()
         self.state = Controls()
         self.pressed_since: frozenset[str] = frozenset()  # the last call of `controls`
+        self.counted = Controls()  # what that call returned
         self.pending_commands: list[Command] = []
         self.pending_answers: dict[str, int | str] | None = None
 
@@ -98,7 +118,8 @@ class Browser:
         except OSError as error:
             raise ValueError(f"{host}:{port} cannot be listened on ({error}); choose another human.port") from None
         public_host = socket.gethostname() if host == "0.0.0.0" else host
-        self.url = f"http://{public_host}:{listener.getsockname()[1]}/?token={self.token}"
+        address = f"http://{public_host}:{listener.getsockname()[1]}/?token="
+        self.url, self.watch_url = address + self.token, address + self.watch_token
 
         # serve
         config = uvicorn.Config(
@@ -108,7 +129,7 @@ class Browser:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._serve, args=(listener,), daemon=True)
         self.thread.start()
-        print(f"Open {self.url}", flush=True)
+        print(f"Open {self.url}\nOnlookers, who cannot control: {self.watch_url}", flush=True)
 
     def show(self, status: dict[str, Any], frame: NDArray[np.uint8] | None = None) -> None:
         """Send the status and the frame to all viewers; without a frame the last one stays."""
@@ -117,15 +138,22 @@ class Browser:
             file = io.BytesIO()
             Image.fromarray(frame).save(file, "JPEG", quality=80)
             picture = file.getvalue()
+            self.pictures.add(time.monotonic(), status["phase"] == "playing")
         self.news = status, picture
         self.loop.call_soon_threadsafe(self._wake)
 
     def controls(self) -> Controls:
-        """Return the controls that are pressed now or were pressed since the last call."""
+        """Return the controls that are pressed now or were pressed since the last call.
+
+        In front of a picture that is too old, those alone that were pressed before, or that take over.
+        """
         with self.lock:
-            pressed = self.pressed_since | self.state.pressed
+            state = Controls(self.pressed_since | self.state.pressed, self.state.axes)
             self.pressed_since = frozenset()
-            return Controls(pressed, self.state.axes)
+            if self._is_blind():
+                state = no_more_than(self.counted, state)
+            self.counted = state
+            return state
 
     def commands(self) -> list[Command]:
         """Return the commands since the last call, oldest first."""
@@ -136,6 +164,12 @@ class Browser:
     def present(self) -> bool:
         """Return whether somebody is in control."""
         return self.controller is not None and time.monotonic() - self.last_message_at < UNATTENDED_AFTER
+
+    def _is_blind(self) -> bool:
+        """Return whether the picture in front of the person in control is too old."""
+        if self.controller is None or self.news[0]["phase"] != "playing":
+            return False
+        return self.pictures.age(self.controller.seen, time.monotonic()) > self.pictures.limit()
 
     def answers(self) -> dict[str, int | str] | None:
         """Return the answers to a form since the last call; None: there are none."""
@@ -163,27 +197,32 @@ class Browser:
 
         @app.get("/")
         def page(token: str = "") -> Response:
-            if not self._is_valid(token):
+            if self._role(token) is None:
                 return PlainTextResponse("Open the whole address that the program printed, token included.", 403)
             return HTMLResponse(self.page, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
         @app.websocket("/ws")
         async def connect(socket: WebSocket, token: str = "") -> None:
             same_origin = urlsplit(socket.headers.get("origin", "")).netloc == socket.headers.get("host")
-            if not same_origin or not self._is_valid(token) or len(self.viewers) >= self.max_viewers:
+            may_control = self._role(token)
+            places = self.max_viewers if may_control else self.max_viewers - 1  # onlookers leave one to who controls
+            if not same_origin or may_control is None or len(self.viewers) >= places:
                 await socket.close(1008)
                 return
             await socket.accept()
-            await self._serve_viewer(socket)
+            await self._serve_viewer(socket, may_control)
 
         return app
 
-    def _is_valid(self, token: str) -> bool:
-        return secrets.compare_digest(token.encode(), self.token.encode())
+    def _role(self, token: str) -> bool | None:
+        """Return whether a token lets its owner control; None: it does not even let them watch."""
+        if secrets.compare_digest(token.encode(), self.token.encode()):
+            return True
+        return False if secrets.compare_digest(token.encode(), self.watch_token.encode()) else None
 
-    async def _serve_viewer(self, socket: WebSocket) -> None:
+    async def _serve_viewer(self, socket: WebSocket, may_control: bool) -> None:
         """Serve one connection to its end."""
-        viewer = Viewer()
+        viewer = Viewer(may_control)
         self.viewers.add(viewer)
         viewer.news.set()
         sending = asyncio.create_task(self._send(socket, viewer))
@@ -207,7 +246,15 @@ class Browser:
             await viewer.news.wait()
             viewer.news.clear()
             status, picture = self.news
-            status = {**status, "controlling": self.controller is viewer, "attended": self.present()}
+            status = {
+                **status,
+                "controlling": self.controller is viewer,
+                "attended": self.present(),
+                "watcher": not viewer.may_control,
+                "picture": self.pictures.count,
+                "stale_after": round(self.pictures.limit(), 2),
+                "latency": None if viewer.latency is None else round(1000 * viewer.latency),
+            }
             try:
                 await socket.send_text(json.dumps(status))
                 if picture is not sent_picture:
@@ -219,6 +266,11 @@ class Browser:
     def _receive(self, viewer: Viewer, message: Message) -> None:
         """Take in a message of the person in control; a command or answers take control where nobody has it."""
         with self.lock:
+            if message.seen is not None and message.seen != viewer.seen:
+                viewer.seen = message.seen
+                viewer.latency = self.pictures.age(message.seen, time.monotonic())
+            if not viewer.may_control:
+                return
             if self.controller is not viewer:
                 if (message.command is None and message.answers is None) or self.present():
                     return

@@ -20,6 +20,8 @@ COMMANDS: dict[str, Command] = {
     "KeyN": "failure",
     "Backspace": "discard",
     "Escape": "stop",
+    "KeyR": "again",
+    "KeyT": "another",
 }
 COMMANDS_HELP = "Enter: start   P: pause   Y: success   N: failure   Backspace: repeat   Esc: stop"
 HEADLINES = {
@@ -28,6 +30,8 @@ HEADLINES = {
     "paused": "paused: press Enter to continue",
     "away": "the device is not connected: plug it in, then press Enter",
     "learning": "the robot is learning …",
+    "filming": "the robot tries what it has learnt …",
+    "showing": "left: before you taught it, right: now (Enter: go on, R: once more)",
     "done": "done",
 }
 INVISIBLE_DRIVERS = ("offscreen", "dummy")  # SDL uses these where there is no screen
@@ -196,6 +200,12 @@ def describe(status: dict[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
         lines.append((f"episode {status['episode']} of {status['episodes']}", TEXT_COLOR))
     if phase == "learning":
         lines.append((f"epoch {status['epoch']} of {status['epochs']}, loss {status['loss']}", TEXT_COLOR))
+
+    # what was learnt
+    if phase == "showing":
+        lines += [(text, TEXT_COLOR) for text in (status["words"], *status["captions"]) if text]
+        if status["last"]:
+            lines.append(("T: teach another round", TEXT_COLOR))
 
     # the episode so far
     if "step" in status:

@@ -91,6 +91,31 @@ class Page:
             getattr(self.page.keyboard, act)(key)
 
 
+def see_what_was_learnt(page):
+    """Watch the learnt policy beside the initial one, twice, and go on to the next round."""
+    news = page.until(lambda status: status["phase"] == "showing" and status["over"])
+    assert [len(news["history"]), news["history"][0]["success"], news["last"]] == [1, 0.5, False]
+    assert page.page.inner_text("#words").startswith("On its own, the robot now succeeds in ")
+    assert page.page.inner_text("#captions").startswith("before you taught it: ")
+    assert page.page.inner_text("#start").startswith("Next round")
+    assert not page.page.is_visible("[data-command=another]")
+    assert "1" in page.page.inner_text("#rounds")
+    page.page.keyboard.press("KeyT")  # there are rounds to come
+    page.page.keyboard.press("KeyR")
+    page.until(lambda status: status["phase"] == "showing" and not status["over"])  # once more
+    page.page.keyboard.press("Enter")
+
+
+def teach_one_more_round(page):
+    """Ask for one more round than was planned, play its two episodes, and finish."""
+    page.until(lambda status: status["phase"] == "showing" and status["last"])
+    page.page.click("[data-command=another]")
+    page.play((3, 1), (5, "press", "KeyY"))
+    page.play((3, 2), (5, "press", "KeyY"))
+    page.until(lambda status: status["phase"] == "showing" and status["last"])
+    page.page.click("#start")
+
+
 @needs_chromium
 def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
     from playwright.sync_api import sync_playwright
@@ -104,6 +129,7 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
         )
         page.page.keyboard.up("ArrowLeft")
         page.until(lambda status: status["phase"] == "learning")
+        see_what_was_learnt(page)
         page.play((2, 1), (5, "press", "Backspace"))  # once more
         page.play((2, 1), (5, "press", "KeyP"))
         page.until(lambda status: status["phase"] == "paused")
@@ -112,10 +138,13 @@ def test_a_person_takes_over_and_the_buffer_holds_exactly_that(tmp_path):
         page.page.screenshot(path=tmp_path / "playing.png")
         page.page.keyboard.press("KeyY")
         page.play((2, 2), (5, "press", "KeyY"))
+        teach_one_more_round(page)
         page.until(lambda status: status["phase"] == "done")
+        assert page.page.inner_text("#words").startswith("On its own")
         browser.close()
         assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
 
+    assert list(json.loads((tmp_path / "run" / "deployment.json").read_text())) == ["0", "1", "2"]
     steps = InterventionBuffer(tmp_path / "run" / "buffer", "lunarlander").steps
     status_after = {}  # by round, episode and step
     for status in page.news:
@@ -272,6 +301,83 @@ def test_strangers_are_refused(console, wrong):
     with pytest.raises(InvalidStatus, match="403"):
         socket_of(console, **wrong)
     assert not console.viewers
+
+
+def test_onlookers_see_everything_and_control_nothing(console):
+    token = console.watch_url.partition("token=")[2]
+    assert "<canvas" in urlopen(console.watch_url).read().decode()
+    with socket_of(console, token=token) as onlooker:
+        for message in ({"command": "start"}, {"command": "stop"}, {"answers": {"a": "b"}}, {"pressed": ["Space"]}):
+            onlooker.send(json.dumps(message))
+        console.show({"phase": "playing"}, np.zeros((8, 8, 3), np.uint8))
+        status = json.loads(onlooker.recv(timeout=10))
+        while status["phase"] != "playing":
+            status = json.loads(onlooker.recv(timeout=10))
+        assert (status["watcher"], status["controlling"]) == (True, False)
+        assert onlooker.recv(timeout=10)[:2] == b"\xff\xd8"  # a JPEG
+        assert not console.present()
+        assert (console.commands(), console.answers(), console.controls().pressed) == ([], None, frozenset())
+
+
+def test_onlookers_leave_a_place_to_who_controls(console):
+    token = console.watch_url.partition("token=")[2]
+    with ExitStack() as stack:
+        for _ in range(console.max_viewers - 1):
+            stack.enter_context(socket_of(console, token=token))
+        wait_for(lambda: len(console.viewers) == console.max_viewers - 1)
+        with pytest.raises(InvalidStatus, match="403"):
+            socket_of(console, token=token)
+        with socket_of(console) as person:
+            take_control(console, person)
+
+
+def test_movements_in_front_of_an_old_picture_do_not_count(console):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with socket_of(console) as person:
+        take_control(console, person)
+        console.show({"phase": "playing"}, picture)
+        person.send(json.dumps({"pressed": ["ArrowUp"], "axes": [0.5], "seen": 1}))
+        wait_for(lambda: console.controls().held(["ArrowUp"]))
+
+        # the next picture has not arrived
+        console.show({"phase": "playing"}, picture)
+        console.pictures.made[1] -= 10
+        person.send(json.dumps({"pressed": ["ArrowUp", "ArrowLeft", "Space"], "axes": [1.0], "command": "pause"}))
+        wait_for(lambda: console.state.held(["ArrowLeft"]))
+        state = console.controls()
+        assert (state.pressed, state.axes) == ({"ArrowUp", "Space"}, (0.5,))
+        assert console.commands() == ["start", "pause"]
+        person.send(json.dumps({"pressed": [], "axes": [-1.0]}))
+        wait_for(lambda: not console.state.pressed)
+        console.controls()  # what was pressed until now
+        state = console.controls()
+        assert (state.pressed, state.axes) == (frozenset(), (0.0,))
+
+        # now it has
+        person.send(json.dumps({"pressed": ["ArrowLeft"], "axes": [-1.0], "seen": 2}))
+        wait_for(lambda: console.controls().axes == (-1.0,))
+        assert console.controls().held(["ArrowLeft"])
+
+
+@needs_chromium
+def test_a_page_marks_a_picture_that_is_too_old(console):
+    from playwright.sync_api import sync_playwright
+
+    picture = np.full((40, 60, 3), 200, np.uint8)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = Page(browser, console.url)
+        page.until(lambda status: status["phase"] == "preparing")
+        for step in range(5):
+            console.show({"phase": "playing", "step": step, "person": False, "ratio": 0.0}, picture)
+            page.page.wait_for_timeout(100)
+        assert not page.page.is_visible("#stale")
+        assert re.fullmatch(r"picture \d+ ms old", page.page.inner_text("#latency"))
+        page.page.wait_for_timeout(800)
+        assert page.page.inner_text("#stale").startswith("This picture is ")
+        console.show({"phase": "playing", "step": 5, "person": False, "ratio": 0.0}, picture)
+        page.page.wait_for_selector("#stale", state="hidden")
+        browser.close()
 
 
 @pytest.mark.parametrize(
