@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.log import Episode
-from mile.datamodules.passes import batches_of
+from mile.datamodules.passes import batches_of, without_corrections
 from mile.datamodules.pictures import shifted
 from mile.datamodules.schema import entry_name
 from mile.timing.attempts import check_attempts
@@ -255,6 +255,7 @@ class InterventionDataModule(LightningDataModule):
             weighed = [key for key in WEIGHED if reads is None or key in reads]
             steps = self.buffer.steps.select(*weighed)[rows]
             draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
+            draw = without_corrections(self.buffer.steps[rows], draw, method)
         if draw is None:
             return rows, torch.arange(len(rows)), None, weight
 

@@ -1,10 +1,13 @@
-"""The order in which rows are served: one pass over them after another."""
+"""The order in which rows are served: one pass over them after another; and which are never drawn."""
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from mile.transitions import acted
 
 
 def batches_of(size: int, count: int, draw: Tensor | None, generator: torch.Generator) -> Iterator[Tensor]:
@@ -28,3 +31,17 @@ def one_pass(count: int, draw: Tensor | None, generator: torch.Generator) -> Ten
     ends = draw.double().cumsum(0)
     chance = torch.rand(count, dtype=torch.float64, generator=generator) * ends[-1]
     return torch.searchsorted(ends, chance, right=True).clamp_max(count - 1)
+
+
+def without_corrections(steps: Any, draw: Tensor | None, method: Any) -> Tensor | None:
+    """Return how often steps are drawn: never where a human corrected without an action, which few methods learn from.
+
+    Args:
+        steps: Recorded steps, `[steps]`.
+        draw: How often the method wants each, `[steps]`; None: all equally often.
+        method: Method.
+    """
+    if "direction" not in steps.keys() or getattr(method, "learns_corrections", False):
+        return draw
+    shown = acted(steps["human_action"]) | ~steps["intervened"]
+    return shown.float() if draw is None else draw * shown

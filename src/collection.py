@@ -16,7 +16,7 @@ from mile.envs.players import BLOCK_LENGTH, Batches, InProcess, Player, RobotPol
 from mile.humans import DiscardedError
 from mile.policies import ChunkPolicy, Policy
 from mile.policies.queue import ActionQueue
-from mile.transitions import OF_CHUNKS, REPORTED, TransitionError, check_transitions, no_action
+from mile.transitions import OF_CHUNKS, OF_CORRECTIONS, REPORTED, TransitionError, check_transitions, no_action
 
 
 def collect_episodes(
@@ -235,7 +235,7 @@ def _transitions(collected: Any, env: EnvBase, number: int, deployment_round: in
 
     # what the human did
     if "intervened" in outcome.keys():  # an InterventionTransform wrote this beside the step's outcome
-        for key in InterventionTransform.WRITTEN:
+        for key in (*InterventionTransform.WRITTEN, *(OF_CORRECTIONS.keys() & outcome.keys())):
             steps[key] = outcome[key]
     else:
         steps["intervened"] = torch.zeros(length, dtype=torch.bool)

@@ -10,6 +10,7 @@ from torch.distributions import Categorical, Distribution, Independent, Normal
 from mile.intervention import action_log_phi, intervention_log_likelihood
 from mile.quadrature import is_diagonal_gaussian
 
+TINY = 1e-24  # square of the spread along no direction at all
 LOG_STD_BOUNDS = (-20.0, 2.0)  # of the scaled policy, in the authors' code
 
 
@@ -61,6 +62,34 @@ def valid_action(policy: Distribution, human_action: Tensor, intervened: Bool[Te
     """Return valid actions everywhere, so that no NaN enters a gradient: zeros where ν=0."""
     mask = intervened.reshape(intervened.shape + (1,) * len(policy.event_shape))  # [*batch], or [*batch, 1]
     return torch.where(mask, human_action, torch.zeros_like(human_action))
+
+
+def direction_nll(
+    policy: Distribution, robot_action: Float[Tensor, "*batch actions"], direction: Float[Tensor, "*batch actions"]
+) -> Float[Tensor, "*batch"]:
+    """Return −ln p(d · a > d · a_r) for a ~ π_θ, nats: how surprising it is that the robot should move further along d.
+
+    A human who nudges the robot, or says which way, rules out a half-space of actions. For N(μ, s²) the probability of
+    the other one is Φ(d · (μ − a_r) / √Σ d_i² s_i²). (Ours, not the paper's.)
+
+    Args:
+        policy: Learnt policy π_θ(·|s), a diagonal Gaussian.
+        robot_action: Action that the robot proposed, a_r.
+        direction: Direction d; anything, NaN included, where nobody gave one: the value there means nothing.
+
+    Raises:
+        ValueError: The policy is no diagonal Gaussian.
+    """
+    if not is_diagonal_gaussian(policy):
+        raise ValueError(
+            f"directions are learnt from by a diagonal Gaussian, got {type(policy).__name__} distribution; choose "
+            "policy.head=gaussian"
+        )
+    along = direction.nan_to_num()
+    normal = policy.base_dist  # pyright: ignore
+    distance = (along * (normal.mean - robot_action)).sum(-1)
+    spread = (along * normal.stddev).square().sum(-1).clamp_min(TINY).sqrt()  # no root of 0, whose gradient is infinite
+    return -torch.special.log_ndtr(distance / spread)
 
 
 # two other likelihoods of the human's action

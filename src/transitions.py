@@ -46,7 +46,11 @@ LATER = {"attended": True, "asked": False}
 OF_CHUNKS = {
     "remaining": "[] int64, actions that were still to be executed before the robot looked again, with this one"
 }
-OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED} | OF_CHUNKS.keys()
+# entries of a human who corrects without an action: where ν=1 and nothing else is said, they stopped the robot
+OF_CORRECTIONS = {
+    "direction": "[action_dim], which way the human wanted the robot to move, of length 1; NaN where they did not say"
+}
+OPTIONAL = set(REPORTED) | {("next", key) for key in REPORTED} | OF_CHUNKS.keys() | OF_CORRECTIONS.keys()
 
 VECTOR = ("observation",)
 OF_EVERY_STEP = tuple(key for key in ENTRIES if key not in (*VECTOR, ("next", *VECTOR)))
@@ -87,8 +91,11 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
             raise TransitionError(f"'{key}' must be finite, got {steps[key][first].tolist()} at step {first}")
 
     # human_action and ν
-    if not torch.equal(acted(steps["human_action"]), steps["intervened"]):
+    shown, corrects = acted(steps["human_action"]), "direction" in steps.keys()
+    if not corrects and not torch.equal(shown, steps["intervened"]):
         raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
+    if corrects and (shown & ~steps["intervened"] | directed(steps) & (shown | ~steps["intervened"])).any():
+        raise TransitionError("'human_action' or 'direction' may be given where 'intervened' is true, and not both")
 
     # robot_action and ν
     missing = (~proposed(steps) & ~steps["intervened"]).nonzero()
@@ -106,7 +113,8 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
 def observed(steps: TensorDictBase) -> tuple[str, ...]:
     """Return the names of the entries that are observed, in alphabetical order."""
     names = {key for key in steps.keys() if isinstance(key, str)}
-    return tuple(sorted(names - set(OF_EVERY_STEP) - REPORTED.keys() - OF_CHUNKS.keys() - {"next"}))
+    others = {*OF_EVERY_STEP, *REPORTED, *OF_CHUNKS, *OF_CORRECTIONS, "next"}
+    return tuple(sorted(names - others))
 
 
 def is_picture(value: Tensor) -> bool:
@@ -124,6 +132,13 @@ def acted(human_action: Tensor) -> Tensor:
     if human_action.dtype.is_floating_point:
         return ~human_action.isnan().any(-1)
     return human_action != NO_ACTION
+
+
+def directed(steps: TensorDictBase) -> Tensor:
+    """Return where a human said which way the robot should move, `[*batch]` bool: nowhere, if the steps do not say."""
+    if "direction" not in steps.keys():
+        return torch.zeros_like(steps["intervened"])
+    return acted(steps["direction"])
 
 
 def proposed(steps: TensorDictBase) -> Tensor:
@@ -176,8 +191,8 @@ def decided(steps: TensorDictBase) -> Tensor:
 
 def action_taken(steps: TensorDictBase) -> Tensor:
     """Return the human's action where they acted, and the robot's own elsewhere, in the form of both."""
-    acted, robot_action = steps["intervened"], steps["robot_action"]
-    mask = acted.reshape(acted.shape + (1,) * (robot_action.dim() - acted.dim()))
+    shown, robot_action = acted(steps["human_action"]), steps["robot_action"]
+    mask = shown.reshape(shown.shape + (1,) * (robot_action.dim() - shown.dim()))
     return torch.where(mask, steps["human_action"], robot_action)
 
 

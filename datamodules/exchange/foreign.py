@@ -26,6 +26,7 @@ OWN = (
     "step",
     "timestamp",
     "remaining",
+    "direction",
 )
 ACTIONS = ("executed_action", "robot_action", "human_action")
 SCALARS = {  # entries of one number a step, and the types of these in a recording
@@ -89,7 +90,7 @@ def assemble(
         "timestamp": torch.zeros(length, dtype=torch.float64),
     }
     for name, value in own.items():
-        steps[name] = _action(name, value) if name in ACTIONS else _scalar(name, value, length)
+        steps[name] = _action(name, value) if name in (*ACTIONS, "direction") else _scalar(name, value, length)
     steps |= {"intervened": intervened, "executed_action": executed}
     steps |= {name: _observation(name, value) for name, value in observed.items()}
 

@@ -8,6 +8,7 @@ from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
 from mile.humans import Decision, Human
+from mile.humans.corrections import corrected
 from mile.humans.oversight import Attention, Oversight
 from mile.transitions import OF_CHUNKS, no_action
 
@@ -24,7 +25,9 @@ class InterventionTransform(Transform):
       environment reports it, the action that it really executed;
     * `intervention_prob` `[*batch]`: p(ν=1|s);
     * `attended` `[*batch]`: whether the human could have intervened;
-    * `asked` `[*batch]`: whether they were asked to act.
+    * `asked` `[*batch]`: whether they were asked to act;
+    * `direction`: from a human who corrects without an action (`mile.humans.corrections`), which way the robot should
+      move, NaN where they did not say; their `human_action` is then unknown everywhere.
 
     A human may also end the episode: it is then terminated, and a success or a failure by their verdict.
 
@@ -43,6 +46,7 @@ class InterventionTransform(Transform):
         super().__init__(in_keys=["action"], out_keys=list(self.WRITTEN))
         self.human = human
         self.oversight = oversight
+        self.corrects = human is not None and human.corrections != "takeover"
         self._written: dict[str, Tensor] = {}
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
@@ -51,13 +55,16 @@ class InterventionTransform(Transform):
         attention = self._attention(tensordict)
         decision = self._decide(tensordict, attention)
 
-        # execute the human's action where they intervene, the robot's elsewhere
-        human_action = decision.action.to(robot_action.dtype)
+        # execute the human's action where they intervene, or the corrected one, and the robot's elsewhere
+        wanted, nothing = decision.action.to(robot_action.dtype), no_action(robot_action)
         intervened = expand_as_right(decision.intervened, robot_action)
-        executed = self.parent.action_spec.project(torch.where(intervened, human_action, robot_action))
+        direction = nothing if decision.direction is None else decision.direction.to(robot_action.dtype)
+        if self.corrects:
+            wanted = corrected(robot_action, direction)
+        executed = self.parent.action_spec.project(torch.where(intervened, wanted, robot_action))
 
         # entries of this step, for `_step`
-        human_action = torch.where(intervened, human_action, no_action(robot_action))
+        human_action = nothing if self.corrects else torch.where(intervened, wanted, nothing)
         self._written = {
             "intervened": decision.intervened,
             "human_action": human_action,
@@ -66,6 +73,8 @@ class InterventionTransform(Transform):
             "attended": attention.attended,
             "asked": attention.requested,
         }
+        if self.corrects:
+            self._written["direction"] = torch.where(intervened, direction, nothing)
         if self.oversight is not None:
             self.oversight.after(decision.intervened, robot_action, decision.action)
         return tensordict if self.human is None else tensordict.set("action", executed)
@@ -118,7 +127,7 @@ class InterventionTransform(Transform):
 
     def _entries(self) -> Composite:
         batch, action = self.parent.batch_size, self.parent.action_spec
-        return Composite(
+        entries = Composite(
             intervened=Binary(shape=batch, dtype=torch.bool),
             human_action=Unbounded(shape=action.shape, dtype=action.dtype),
             executed_action=action.clone(),
@@ -127,3 +136,6 @@ class InterventionTransform(Transform):
             asked=Binary(shape=batch, dtype=torch.bool),
             shape=batch,
         )
+        if self.corrects:
+            entries["direction"] = Unbounded(shape=action.shape, dtype=action.dtype)
+        return entries

@@ -62,10 +62,12 @@ class Keymap(Protocol):
     Attributes:
         legend: Controls and their meanings, in words.
         buttons: Keys and labels of the buttons on a touch screen.
+        words: Key that each word of a person stands for.
     """
 
     legend: Sequence[tuple[str, str]]
     buttons: Sequence[tuple[str, str]]
+    words: Mapping[str, str]
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest, in [0, 1]."""
@@ -91,6 +93,7 @@ class DiscreteKeymap:
         idle: Action while nothing is pressed.
         legend: Controls and their meanings, in words.
         buttons: Keys and labels of the buttons on a touch screen.
+        words: Key that each word of a person stands for.
     """
 
     keys: Mapping[int, Sequence[str]]
@@ -98,6 +101,7 @@ class DiscreteKeymap:
     idle: int
     legend: Sequence[tuple[str, str]]
     buttons: Sequence[tuple[str, str]]
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest; see `Keymap`."""
@@ -131,6 +135,7 @@ class DirectKeymap:
         legend: Controls and their meanings, in words.
         buttons: Keys and labels of the buttons on a touch screen.
         speed: Size of the action while a key is down, in (0, 1].
+        words: Key that each word of a person stands for.
     """
 
     keys: Sequence[tuple[Sequence[str], Sequence[str]]]
@@ -138,6 +143,7 @@ class DirectKeymap:
     legend: Sequence[tuple[str, str]]
     buttons: Sequence[tuple[str, str]]
     speed: float = 1.0
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def deflection(self, controls: Controls) -> float:
         """Return how far the controls are from rest; see `Keymap`."""

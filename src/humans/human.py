@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from mile.humans.corrections import Corrections
+
 
 class Decision(NamedTuple):
     """Decision of a human in one step.
@@ -13,11 +15,14 @@ class Decision(NamedTuple):
         intervened: Whether the human intervenes (ν), `[*batch]` bool.
         action: Action of the human where ν=1, `[*batch]` (int64) or `[*batch, action_dim]`; any value where ν=0.
         intervention_prob: Probability of an intervention, p(ν=1|s), `[*batch]`; NaN if it is unknown.
+        direction: Where ν=1, which way the robot should move instead of being taken over, of length 1,
+            `[*batch, action_dim]`, or NaN for a stop; see `mile.humans.corrections`. None: the human takes over.
     """
 
     intervened: Tensor
     action: Tensor
     intervention_prob: Tensor
+    direction: Tensor | None = None
 
 
 class DiscardedError(Exception):
@@ -32,9 +37,11 @@ class Human(Protocol):
 
     Attributes:
         in_keys: Entries of a step that the human decides by.
+        corrections: What they do where ν=1: "takeover", or one of the other kinds of `mile.humans.corrections`.
     """
 
     in_keys: tuple[str, ...] = ("observation",)
+    corrections: Corrections = "takeover"
 
     def decide(self, step: TensorDictBase) -> Decision:
         """Decide in one step.

@@ -24,6 +24,21 @@ LANDER = DiscreteKeymap(
     ],
     buttons=[("ArrowLeft", "←"), ("ArrowUp", "↑"), ("ArrowRight", "→"), ("Space", "coast")],
 )
+ARM_WORDS = {
+    "left": "ArrowLeft",
+    "right": "ArrowRight",
+    "forward": "ArrowUp",
+    "away": "ArrowUp",
+    "back": "ArrowDown",
+    "closer": "ArrowDown",
+    "up": "KeyE",
+    "down": "KeyQ",
+    "close": "KeyC",
+    "grip": "KeyC",
+    "open": "KeyV",
+    "release": "KeyV",
+    "stop": "Space",
+}
 ARM = CartesianKeymap(
     keys=[
         (("ArrowLeft", "KeyA"), ("ArrowRight", "KeyD")),
@@ -52,6 +67,7 @@ ARM = CartesianKeymap(
         ("KeyV", "open"),
         ("Space", "hold"),
     ],
+    words=ARM_WORDS,
 )
 
 WIDOWX = CartesianKeymap(  # x points away from the arm's base, y to its left
@@ -72,6 +88,7 @@ WIDOWX = CartesianKeymap(  # x points away from the arm's base, y to its left
         ("gamepad", "left stick: away and sideways; right stick: up and down; ✕ or L1 closes, ○ opens; R1 holds still"),
     ],
     buttons=ARM.buttons,
+    words=ARM_WORDS,
     gripper=1.0,  # an episode begins with the block in the gripper
     # the default of limits.step; with another limit the arm moves limits.step / 0.02 times as far as the hand
     reach=0.02,
@@ -89,12 +106,14 @@ CAR = DirectKeymap(
         ("gamepad", "left stick: steering; right stick: gas and brake"),
     ],
     buttons=[*ARROWS, ("Space", "roll")],
+    words={"left": "ArrowLeft", "right": "ArrowRight", "gas": "ArrowUp", "faster": "ArrowUp", "brake": "ArrowDown"},
 )
 PLANE = DirectKeymap(
     keys=[ACROSS, UP],
     axes=[(0, 1), (1, -1)],
     legend=[("← → or A D", "first part of the action"), ("↑ ↓ or W S", "second part"), ("gamepad", "left stick")],
     buttons=ARROWS,
+    words={"left": "ArrowLeft", "right": "ArrowRight", "up": "ArrowUp", "down": "ArrowDown", "stop": "Space"},
 )
 LINE = DirectKeymap(keys=PLANE.keys[:1], axes=PLANE.axes[:1], legend=PLANE.legend[::2], buttons=ARROWS[::3])
 KEYMAPS: Mapping[str, Keymap] = {"lunarlander": LANDER, "widowx_peg": WIDOWX, "car_racing": CAR}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mile.humans.console import Command, Console
 from mile.humans.controls import TAKE_OVER, Controls, Keymap
+from mile.humans.corrections import Corrections, direction_to
 from mile.humans.forms import is_valid
 from mile.humans.human import Decision, DiscardedError, Human
 from mile.humans.takeover import TakeOver
@@ -39,6 +40,8 @@ class Person(Human):
         rate: Control rate, Hz.
         takeover: Way in which the person takes control.
         show_prediction: Show the person the probability that the model expects them to intervene with.
+        corrections: What the person does to the robot: they take over, or their keys (or words) are directions that
+            are added to what it does; the key that takes over is then a stop. See `mile.humans.corrections`.
 
     Attributes:
         in_keys: Entries of a step that the prediction is made from.
@@ -61,6 +64,7 @@ class Person(Human):
         rate: float = 20.0,
         takeover: TakeOver | None = None,
         show_prediction: bool = True,
+        corrections: Corrections = "takeover",
     ) -> None:
         if not rate > 0:
             raise ValueError(f"the control rate must be above 0 Hz, got {rate}")
@@ -70,6 +74,7 @@ class Person(Human):
         self.period = 1 / rate  # s
         self.takeover = takeover or TakeOver()
         self.show_prediction = show_prediction
+        self.corrections = corrections
 
         # set by others
         self.predict: Callable[[TensorDictBase], Tensor] | OnlinePrediction | None = None
@@ -140,7 +145,11 @@ class Person(Human):
         controls = self.console.controls()
         intervened[robot] = self._update_control(controls)
         controls = controls._replace(clutch=controls.clutch + self.clutch_restarts)
-        return Decision(intervened, self._action(controls, len(prob)), prob)
+        action = self._action(controls, len(prob))
+        direction = None
+        if self.corrections != "takeover":
+            direction = direction_to(action, self._action(Controls(), len(prob)), self.corrections)
+        return Decision(intervened, action, prob, direction)
 
     def _attend(self, step: TensorDictBase) -> int | None:
         """Return the number of the robot that is attended, and note since when it asks; None: none is."""
@@ -268,6 +277,7 @@ class Person(Human):
             "asked": None if self.asked_since is None else round(time.monotonic() - self.asked_since, 1),
             "title": self.title,
             "watching": self.watching,
+            "vocabulary": dict(self.keymap.words) if self.corrections == "words" else None,
             **self.progress(),
         }
         self.console.show(status, frame)

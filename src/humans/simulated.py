@@ -8,11 +8,12 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from mile.humans.corrections import Corrections, check_corrections, direction_to
 from mile.humans.human import Decision, Human
 from mile.intervention import check_cost_and_scale
 from mile.losses import scaled_by
 from mile.policies import Policy
-from mile.policies.sampling import draw
+from mile.policies.sampling import draw, mode
 from mile.timing import Gap, Memoryless, TimingModel
 from mile.timing.believing import Believing, check_hypotheses, with_hypotheses
 from mile.timing.model import State
@@ -44,6 +45,8 @@ class SimulatedHuman(nn.Module, Human):
         scale: Scale of Φ, σ, nats.
         timing: Model of how a decision depends on the steps before; None: `Memoryless`, as in the paper.
         spread: How far the expert's own actions lie from their best one, nats, if that is known already.
+        corrections: What they do where ν=1; see `mile.humans.corrections`. Directions are those from what the mental
+            model expects to what the expert would do.
 
     Attributes:
         mental_model: Present mental model, which may be replaced between rounds.
@@ -53,7 +56,7 @@ class SimulatedHuman(nn.Module, Human):
 
     Raises:
         ValueError: `cost` or `scale` is not finite, `scale` is not above 0, the timing makes no sense with the cost or
-            the expert's actions, or the policies see different entries of a step.
+            the expert's actions, the policies see different entries of a step, or the corrections need other actions.
 
     Source: Sec. V, "Experiment Setup"; App. B.
     """
@@ -66,9 +69,11 @@ class SimulatedHuman(nn.Module, Human):
         scale: float,
         timing: TimingModel | None = None,
         spread: float | None = None,
+        corrections: Corrections = "takeover",
     ) -> None:
         super().__init__()
         check_cost_and_scale(cost, scale)
+        check_corrections(corrections, expert.is_discrete)
         if expert.in_keys != mental_model.in_keys:
             own, expected = ", ".join(expert.in_keys), ", ".join(mental_model.in_keys)
             raise ValueError(f"the expert observes '{own}', the mental model '{expected}'; choose one")
@@ -81,6 +86,7 @@ class SimulatedHuman(nn.Module, Human):
         self.timing.check(cost)
         check_hypotheses(self.timing, expert.architecture)
         self.spread = spread
+        self.corrections = corrections
         self._state: State | None = None
         self._moment: Moment | None = None
 
@@ -112,7 +118,10 @@ class SimulatedHuman(nn.Module, Human):
             intervened = (intervened | step["asked"]) & step["attended"]
         self._moment = Moment(gap, intervened)
         action = draw(self._actions(gap.human, log_prob), None if noise is None else noise[..., 1:])
-        return Decision(intervened=intervened, action=action, intervention_prob=prob)
+        direction = None
+        if self.corrections != "takeover":
+            direction = direction_to(action, mode(gap.mental_model), self.corrections)
+        return Decision(intervened=intervened, action=action, intervention_prob=prob, direction=direction)
 
     @torch.no_grad()
     def judge(self, executed_action: Tensor) -> None:

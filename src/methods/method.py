@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
 from mile.policies import ChunkPolicy, Policy
-from mile.transitions import OF_CHUNKS
+from mile.transitions import OF_CHUNKS, OF_CORRECTIONS
 
 Entry = str | tuple[str, str]
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
@@ -46,6 +46,8 @@ class Method(LightningModule, ABC):
             simulated human intervenes with.
         learns_chunks: Whether its policy may be a `ChunkPolicy`; actions are then served with those that follow.
         needs_density: Whether it learns from a difference of log-densities, and not by cloning alone.
+        learns_corrections: Whether it learns from steps with ν=1 in which the human did not act, but stopped the robot
+            or said which way it should move; otherwise it is not served these.
     """
 
     reads: tuple[Entry, ...] = (
@@ -61,6 +63,7 @@ class Method(LightningModule, ABC):
     )
     learns_chunks = False
     needs_density = True
+    learns_corrections = False
 
     def __init__(self, policy: Policy, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__()
@@ -79,6 +82,8 @@ class Method(LightningModule, ABC):
                 entries += [("next", name) for name in self.policy.in_keys]
             else:
                 entries.append(entry)
+        if self.learns_corrections:
+            entries += OF_CORRECTIONS
         return (*entries, *OF_CHUNKS) if isinstance(self.policy, ChunkPolicy) else tuple(entries)
 
     @classmethod

@@ -13,6 +13,7 @@ from mile.losses import (
     LossWithSilence,
     action_nll,
     check_weights,
+    direction_nll,
     extended_cross_entropy,
     joint_log_likelihood,
     scaled_by,
@@ -28,7 +29,7 @@ from mile.timing.believing import check_hypotheses, with_hypotheses
 from mile.timing.chunk_gap import check_pair, gap_between
 from mile.timing.likelihood import timing_parameters, with_parameters
 from mile.timing.model import check_likelihood
-from mile.transitions import decided
+from mile.transitions import acted, decided, directed
 
 HELD = ("scale",)  # ln π_θ has a scale of its own, which σ cannot be told from
 
@@ -78,6 +79,7 @@ class MILE(Method):
 
     reads = (*Method.reads, "executed_action")  # what a believing human has seen
     learns_chunks = True
+    learns_corrections = True
 
     def __init__(
         self,
@@ -158,7 +160,7 @@ class MILE(Method):
         if self.likelihood == "scaled":
             _, log_prob = gap.log_probs(self.timing.step_cost(entries, self.cost))
             shown_by = scaled_by(policy, log_prob)
-        policy_loss = action_nll(shown_by, batch["human_action"], intervened, count)
+        policy_loss = self._policy_loss(shown_by, batch, count)
 
         # Eq. 3 for discrete, Eq. 5 for continuous actions
         if self.policy.is_discrete:
@@ -173,6 +175,15 @@ class MILE(Method):
         silent = context.get("content", (~intervened & free).float())
         weight, cost, spread = self.silence_weight, self.cost, self.spread
         return with_silence(terms, policy, batch["robot_action"], silent, cost=cost, spread=spread, weight=weight)
+
+    def _policy_loss(self, policy: Any, batch: TensorDictBase, count: Tensor) -> Tensor:
+        """Return the mean NLL, nats, of what the human did, or said that the robot should do, where ν=1."""
+        if "direction" not in batch.keys():
+            return action_nll(policy, batch["human_action"], batch["intervened"], count)
+        shown, said = acted(batch["human_action"]), directed(batch)
+        total = self.count(shown | said)
+        of_directions = torch.where(said, direction_nll(policy, batch["robot_action"], batch["direction"]), 0.0).sum()
+        return action_nll(policy, batch["human_action"], shown, total) + of_directions / total.clamp_min(1e-9)
 
     def _log_likelihood(self, gap: Any, human_action: Tensor, entries: dict[str, Tensor]) -> Tensor:
         """Return each step's share of the log-likelihood of ν, `[batch_size]`."""

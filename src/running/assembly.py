@@ -22,6 +22,7 @@ from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation
 from mile.gates.picture import fleet_picture
 from mile.humans import Person, SimulatedHuman, Spectator
+from mile.humans.corrections import check_corrections
 from mile.humans.oversight import Oversight
 from mile.ingredients.demonstrations import expert_episode
 from mile.ingredients.starts import policy_like, untrained_like
@@ -117,6 +118,7 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
 
     with torch.random.fork_rng(devices=[]):  # what cannot be is refused here, and no number is drawn
         check_learner(initial, untrained_like(env, initial, **kind_of(cfg.policy)), cfg.method)
+    check_corrections(cfg.human.corrections, initial.is_discrete)
 
     # who supervises; the person first, because a port or a screen may be missing, and calibration takes its time
     oversight: Any = None

@@ -8,6 +8,7 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mile.humans.corrections import KINDS
 from mile.policies.chunk import check_chunk
 from mile.timing.model import check_likelihood
 
@@ -43,6 +44,7 @@ def check(cfg: DictConfig) -> None:
     _check_processes(cfg)
     _check_oversight(cfg)
     _check_chunks(cfg)
+    _check_corrections(cfg)
     if cfg.get("hardware") is not None:
         _check_desk(cfg)
 
@@ -174,6 +176,29 @@ def _check_chunks(cfg: DictConfig) -> None:
             f"a gate or a fleet judges single actions, and policy.chunk={chunk} decides on several; choose gate=human, "
             "and one robot"
         )
+
+
+def _check_corrections(cfg: DictConfig) -> None:
+    """Refuse corrections without an action where nothing learns from them."""
+    kind = cfg.human.corrections
+    if kind not in KINDS:
+        raise ValueError(f"human.corrections must be one of {', '.join(KINDS)}, got '{kind}'")
+    if kind == "takeover":
+        return
+    given = f"human.corrections={kind}"
+    if not get_class(cfg.method._target_).learns_corrections:
+        raise ValueError(
+            f"{given} shows no actions, and {cfg.method._target_.rpartition('.')[2]} learns from nothing else; choose "
+            "method=mile or mile_silence"
+        )
+    others = {"likelihood": "product", "timing": "memoryless", "learn_cost": False}
+    for name, needed in others.items():
+        if cfg.method.get(name, needed) != needed:
+            raise ValueError(f"{given} needs method.{name}={needed}, got {cfg.method[name]}")
+    if "_target_" in cfg.gate or cfg.fleet is not None:
+        raise ValueError(f"whom a gate or a fleet asks for help must act; choose gate=human and one robot with {given}")
+    if cfg.policy.get("chunk") is not None:
+        raise ValueError(f"{given} corrects single actions, and policy.chunk={cfg.policy.chunk} decides on several")
 
 
 def _check_fleet(cfg: DictConfig) -> None:

@@ -50,7 +50,8 @@ def make_human(cfg: DictConfig, env: ScheduledEnv, policy: Policy, output: Path)
             )
         timing = timing(release_cost=figures["release_cost"])
     spread = figures.get("spread")
-    return make(expert, mental_model, figures["cost"], figures["scale"], timing=timing, spread=spread)
+    options = {"timing": timing, "spread": spread, "corrections": cfg.human.corrections}
+    return make(expert, mental_model, figures["cost"], figures["scale"], **options)
 
 
 def find_calibration(

@@ -84,6 +84,8 @@ def _line(
         }
         if isinstance(human.timing, Sticky):
             supervisor["release_cost"] = human.timing.release_cost
+        if human.corrections != "takeover":
+            supervisor["corrections"] = human.corrections
     depends_on = {
         "environment": describe_environment(cfg.env, parts.simulators),
         "policy": fingerprint(policy),
