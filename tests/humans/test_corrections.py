@@ -1,4 +1,4 @@
-"""Corrections without an action: what is executed, recorded and learnt where a human stops a robot or says which way."""
+"""Corrections without an action: what is executed, recorded and learnt where a human stops a robot or says where to."""
 
 import pytest
 import torch
