@@ -27,7 +27,7 @@ SMOOTH = 25.0  # pictures a second
 ALONE = 5.0  # s without anybody at the console after which the experiment goes on
 TRIALS = 4  # attempts among which a typical one is looked for
 CHOICES = ("start", "again", "another")
-SHADE = 0.35  # of the picture of an attempt that is over, while the other one goes on
+SHADE = 0.55  # of the picture of an attempt that is over, while the other one goes on
 
 
 class ShowcaseCallback(RoundCallback):
@@ -139,14 +139,14 @@ class ShowcaseCallback(RoundCallback):
         """Show pictures at their pace until the person has decided, or has left; return their decision."""
         period = max(1 / SMOOTH, min(PLAYING / len(frames), self.person.period))
         stride = max(1, math.ceil(len(frames) * period / PLAYING))
-        shown = [*frames[::stride], frames[-1]]
+        pictures = [*frames[::stride], frames[-1]]
         began = last_seen = time.monotonic()
         drawn = -1
         while True:
             now = time.monotonic()
-            place = min(int((now - began) / period), len(shown) - 1)
+            place = min(int((now - began) / period), len(pictures) - 1)
             if place != drawn:
-                self.person.console.show({**status, "over": place == len(shown) - 1}, shown[place])
+                self.person.console.show({**status, "over": place == len(pictures) - 1}, pictures[place])
                 drawn = place
 
             # what the person wants

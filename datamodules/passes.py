@@ -43,5 +43,5 @@ def without_corrections(steps: Any, draw: Tensor | None, method: Any) -> Tensor 
     """
     if "direction" not in steps.keys() or getattr(method, "learns_corrections", False):
         return draw
-    shown = acted(steps["human_action"]) | ~steps["intervened"]
-    return shown.float() if draw is None else draw * shown
+    useful = acted(steps["human_action"]) | ~steps["intervened"]
+    return useful.float() if draw is None else draw * useful

@@ -91,10 +91,10 @@ def check_transitions(steps: TensorDictBase) -> TensorDictBase:
             raise TransitionError(f"'{key}' must be finite, got {steps[key][first].tolist()} at step {first}")
 
     # human_action and ν
-    shown, corrects = acted(steps["human_action"]), "direction" in steps.keys()
-    if not corrects and not torch.equal(shown, steps["intervened"]):
+    by_human, corrects = acted(steps["human_action"]), "direction" in steps.keys()
+    if not corrects and not torch.equal(by_human, steps["intervened"]):
         raise TransitionError("'human_action' must be given exactly where 'intervened' is true")
-    if corrects and (shown & ~steps["intervened"] | directed(steps) & (shown | ~steps["intervened"])).any():
+    if corrects and (by_human & ~steps["intervened"] | directed(steps) & (by_human | ~steps["intervened"])).any():
         raise TransitionError("'human_action' or 'direction' may be given where 'intervened' is true, and not both")
 
     # robot_action and ν
@@ -191,8 +191,8 @@ def decided(steps: TensorDictBase) -> Tensor:
 
 def action_taken(steps: TensorDictBase) -> Tensor:
     """Return the human's action where they acted, and the robot's own elsewhere, in the form of both."""
-    shown, robot_action = acted(steps["human_action"]), steps["robot_action"]
-    mask = shown.reshape(shown.shape + (1,) * (robot_action.dim() - shown.dim()))
+    by_human, robot_action = acted(steps["human_action"]), steps["robot_action"]
+    mask = by_human.reshape(by_human.shape + (1,) * (robot_action.dim() - by_human.dim()))
     return torch.where(mask, steps["human_action"], robot_action)
 
 

@@ -47,10 +47,12 @@ def write_lerobot_weights(path: str | Path, weights: NDArray[np.float64], length
     gains.append(_balance(np.concatenate(gains)))
 
     progress = np.concatenate([progress_of(gain, chunk) for gain in gains])
+    counts = [len(gain) for gain in gains]
+    frames = np.concatenate([np.arange(count) for count in counts])
     columns = {
         "index": np.arange(len(progress)),
-        "episode_index": np.repeat(np.arange(len(gains)), [len(gain) for gain in gains]),
-        "frame_index": np.concatenate([np.arange(len(gain)) for gain in gains]),
+        "episode_index": np.repeat(np.arange(len(gains)), counts),
+        "frame_index": frames,
         "progress_sparse": progress,
         "weight": np.concatenate([weights, np.full(len(progress) - len(weights), np.nan)]),
     }

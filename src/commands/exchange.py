@@ -121,4 +121,5 @@ def _read(
 
     if format_ == "lerobot":
         return read_lerobot(source, only_known, labels, wanted)
-    return {"minari": read_minari, "robomimic": read_robomimic}[format_](source, only_known, labels)
+    read = read_minari if format_ == "minari" else read_robomimic
+    return read(source, only_known, labels)

@@ -180,10 +180,10 @@ class MILE(Method):
         """Return the mean NLL, nats, of what the human did, or said that the robot should do, where ν=1."""
         if "direction" not in batch.keys():
             return action_nll(policy, batch["human_action"], batch["intervened"], count)
-        shown, said = acted(batch["human_action"]), directed(batch)
-        total = self.count(shown | said)
+        did, said = acted(batch["human_action"]), directed(batch)
+        total = self.count(did | said)
         of_directions = torch.where(said, direction_nll(policy, batch["robot_action"], batch["direction"]), 0.0).sum()
-        return action_nll(policy, batch["human_action"], shown, total) + of_directions / total.clamp_min(1e-9)
+        return action_nll(policy, batch["human_action"], did, total) + of_directions / total.clamp_min(1e-9)
 
     def _log_likelihood(self, gap: Any, human_action: Tensor, entries: dict[str, Tensor]) -> Tensor:
         """Return each step's share of the log-likelihood of ν, `[batch_size]`."""

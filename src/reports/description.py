@@ -181,10 +181,9 @@ def _delay(onset_auc: dict[int, float], count: int) -> float:
 
 def numbers(groups: Sequence[Group], foreseen: Sequence[Predictability]) -> dict[str, Any]:
     """Return all numbers as JSON has them; what is not known is null."""
-    return {
-        "groups": [_plain(group._asdict()) for group in groups],
-        "predictability": [_plain(person._asdict()) for person in foreseen],
-    }
+    by_round = [_plain(group._asdict()) for group in groups]
+    by_person = [_plain(person._asdict()) for person in foreseen]
+    return {"groups": by_round, "predictability": by_person}
 
 
 def _held_out_auc(inputs: Tensor, target: Tensor, rows: Tensor, episode: Tensor, seed: int) -> float:

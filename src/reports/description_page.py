@@ -114,9 +114,9 @@ def _roles(recording: tuple[TensorDictBase, int]) -> np.ndarray:
     """Return who acted, `[episodes, longest]`: 0 nobody any more, 1 the robot, 2 the human."""
     steps, longest = recording
     episode = episode_numbers(steps)
-    shown = episode < MAX_EPISODES
-    roles = torch.zeros(int(episode[shown].max()) + 1, longest)
-    roles[episode[shown], steps["step"][shown]] = 1.0 + steps["intervened"][shown].float()
+    drawn = episode < MAX_EPISODES
+    roles = torch.zeros(int(episode[drawn].max()) + 1, longest)
+    roles[episode[drawn], steps["step"][drawn]] = 1.0 + steps["intervened"][drawn].float()
     return roles.numpy()
 
 

@@ -185,20 +185,26 @@ def _check_corrections(cfg: DictConfig) -> None:
         raise ValueError(f"human.corrections must be one of {', '.join(KINDS)}, got '{kind}'")
     if kind == "takeover":
         return
-    given = f"human.corrections={kind}"
-    if not get_class(cfg.method._target_).learns_corrections:
+
+    # who learns from them
+    setting, method = f"human.corrections={kind}", get_class(cfg.method._target_)
+    if not method.learns_corrections:
         raise ValueError(
-            f"{given} shows no actions, and {cfg.method._target_.rpartition('.')[2]} learns from nothing else; choose "
-            "method=mile or mile_silence"
+            f"{setting} shows no actions, and {method.__name__} learns from nothing else; choose method=mile or "
+            "mile_silence"
         )
     others = {"likelihood": "product", "timing": "memoryless", "learn_cost": False}
     for name, needed in others.items():
         if cfg.method.get(name, needed) != needed:
-            raise ValueError(f"{given} needs method.{name}={needed}, got {cfg.method[name]}")
+            raise ValueError(f"{setting} needs method.{name}={needed}, got {cfg.method[name]}")
+
+    # what does not go with them
     if "_target_" in cfg.gate or cfg.fleet is not None:
-        raise ValueError(f"whom a gate or a fleet asks for help must act; choose gate=human and one robot with {given}")
+        raise ValueError(
+            f"whom a gate or a fleet asks for help must act; choose gate=human and one robot with {setting}"
+        )
     if cfg.policy.get("chunk") is not None:
-        raise ValueError(f"{given} corrects single actions, and policy.chunk={cfg.policy.chunk} decides on several")
+        raise ValueError(f"{setting} corrects single actions, and policy.chunk={cfg.policy.chunk} decides on several")
 
 
 def _check_fleet(cfg: DictConfig) -> None:

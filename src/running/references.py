@@ -86,6 +86,7 @@ def _line(
             supervisor["release_cost"] = human.timing.release_cost
         if human.corrections != "takeover":
             supervisor["corrections"] = human.corrections
+
     depends_on = {
         "environment": describe_environment(cfg.env, parts.simulators),
         "policy": fingerprint(policy),

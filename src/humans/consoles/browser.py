@@ -47,7 +47,7 @@ class Message(BaseModel, extra="forbid"):
     axes: Annotated[tuple[Axis, ...], Field(max_length=8)] = ()
     command: Command | None = None
     answers: Annotated[dict[Name, int | Text], Field(max_length=32)] | None = None
-    seen: Annotated[int, Field(ge=0)] | None = None
+    picture: Annotated[int, Field(ge=0)] | None = None
 
 
 class Viewer:
@@ -57,14 +57,14 @@ class Viewer:
         may_control: Whether its address is the one that controls.
 
     Attributes:
-        seen: Number of the picture that it shows; None: none yet.
+        picture: Number of the picture that it shows; None: none yet.
         latency: Time from a picture's making to the message that it is shown, s; None: not known yet.
     """
 
     def __init__(self, may_control: bool) -> None:
         self.news = asyncio.Event()
         self.may_control = may_control
-        self.seen: int | None = None
+        self.picture: int | None = None
         self.latency: float | None = None
 
 
@@ -169,7 +169,7 @@ class Browser:
         """Return whether the picture in front of the person in control is too old."""
         if self.controller is None or self.news[0]["phase"] != "playing":
             return False
-        return self.pictures.age(self.controller.seen, time.monotonic()) > self.pictures.limit()
+        return self.pictures.age(self.controller.picture, time.monotonic()) > self.pictures.limit()
 
     def answers(self) -> dict[str, int | str] | None:
         """Return the answers to a form since the last call; None: there are none."""
@@ -246,6 +246,8 @@ class Browser:
             await viewer.news.wait()
             viewer.news.clear()
             status, picture = self.news
+
+            # with what concerns this viewer
             status = {
                 **status,
                 "controlling": self.controller is viewer,
@@ -266,9 +268,9 @@ class Browser:
     def _receive(self, viewer: Viewer, message: Message) -> None:
         """Take in a message of the person in control; a command or answers take control where nobody has it."""
         with self.lock:
-            if message.seen is not None and message.seen != viewer.seen:
-                viewer.seen = message.seen
-                viewer.latency = self.pictures.age(message.seen, time.monotonic())
+            if message.picture is not None and message.picture != viewer.picture:
+                viewer.picture = message.picture
+                viewer.latency = self.pictures.age(message.picture, time.monotonic())
             if not viewer.may_control:
                 return
             if self.controller is not viewer:

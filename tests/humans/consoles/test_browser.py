@@ -336,7 +336,7 @@ def test_movements_in_front_of_an_old_picture_do_not_count(console):
     with socket_of(console) as person:
         take_control(console, person)
         console.show({"phase": "playing"}, picture)
-        person.send(json.dumps({"pressed": ["ArrowUp"], "axes": [0.5], "seen": 1}))
+        person.send(json.dumps({"pressed": ["ArrowUp"], "axes": [0.5], "picture": 1}))
         wait_for(lambda: console.controls().held(["ArrowUp"]))
 
         # the next picture has not arrived
@@ -354,7 +354,7 @@ def test_movements_in_front_of_an_old_picture_do_not_count(console):
         assert (state.pressed, state.axes) == (frozenset(), (0.0,))
 
         # now it has
-        person.send(json.dumps({"pressed": ["ArrowLeft"], "axes": [-1.0], "seen": 2}))
+        person.send(json.dumps({"pressed": ["ArrowLeft"], "axes": [-1.0], "picture": 2}))
         wait_for(lambda: console.controls().axes == (-1.0,))
         assert console.controls().held(["ArrowLeft"])
 
