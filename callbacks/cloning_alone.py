@@ -18,6 +18,7 @@ from mile.methods import Method
 from mile.policies import Policy
 from mile.policies.chunk import first_action
 from mile.policies.sampling import mode
+from mile.transitions import acted
 
 
 class CloningAloneCallback(RoundCallback):
@@ -87,10 +88,11 @@ class CloningAloneCallback(RoundCallback):
         """Take a gradient step of J₂ on the batch that the method has learnt from."""
         if self.cloned is None or self.optimizer is None:
             return
-        human_action, intervened = batch["human_action"], batch["intervened"]
-        count = cast(Method, pl_module).count(intervened)
+        human_action = batch["human_action"]
+        by_human = acted(human_action)  # not where they corrected without an action
+        count = cast(Method, pl_module).count(by_human)
         with trainer.strategy.precision_plugin.train_step_context():
-            loss = action_nll(self.cloned.at(batch), human_action, intervened, count)
+            loss = action_nll(self.cloned.at(batch), human_action, by_human, count)
 
         # the mean over the ranks of a distributed run, as DDP takes it
         self.optimizer.zero_grad()

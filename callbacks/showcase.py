@@ -84,6 +84,7 @@ class ShowcaseCallback(RoundCallback):
             return
         deployment = next(c for c in trainer.callbacks if isinstance(c, DeploymentCallback))  # pyright: ignore
         is_last = number + 1 == deployment.rounds.count
+        may_add = is_last and deployment.episodes_per_round is not None and deployment.target is None
         self.person.console.show({"phase": "filming"})
 
         # both attempts
@@ -95,10 +96,11 @@ class ShowcaseCallback(RoundCallback):
             "phase": "showing",
             **self.person.progress(),
             "last": is_last,
+            "more": may_add,
             "words": "" if evaluation is None else in_words(self.before, evaluation, self.metric),
             "captions": [f"before you taught it: {_outcome(before)}", f"what it has learnt: {_outcome(after)}"],
         }
-        if self._present(side_by_side(first, learnt), status) == "another" and is_last:
+        if self._present(side_by_side(first, learnt), status) == "another" and may_add:
             deployment.add_round(trainer)
 
     def _typical(

@@ -154,6 +154,10 @@ class InterventionBuffer:
             if (arrays.pop(name) != LATER[name]).any():
                 raise BufferError(f"'{self.folder}' was begun without '{name}', which is new; choose another folder")
             del entries[name]
+        if self.entries and "direction" in entries and "direction" not in self.entries:
+            raise BufferError(
+                f"'{self.folder}' was begun without corrections as these steps have; choose another folder"
+            )
         self._check_entries(entries)
 
         checksums = [0, 0]  # of numbers, and of pictures

@@ -255,7 +255,7 @@ class InterventionDataModule(LightningDataModule):
             weighed = [key for key in WEIGHED if reads is None or key in reads]
             steps = self.buffer.steps.select(*weighed)[rows]
             draw, weight = method.sampling_weights(steps), method.loss_weights(steps)
-            draw = without_corrections(self.buffer.steps[rows], draw, method)
+            draw = without_corrections(self.buffer.steps, rows, draw, method)
         if draw is None:
             return rows, torch.arange(len(rows)), None, weight
 

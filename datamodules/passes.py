@@ -33,15 +33,17 @@ def one_pass(count: int, draw: Tensor | None, generator: torch.Generator) -> Ten
     return torch.searchsorted(ends, chance, right=True).clamp_max(count - 1)
 
 
-def without_corrections(steps: Any, draw: Tensor | None, method: Any) -> Tensor | None:
+def without_corrections(recorded: Any, rows: Tensor, draw: Tensor | None, method: Any) -> Tensor | None:
     """Return how often steps are drawn: never where a human corrected without an action, which few methods learn from.
 
     Args:
-        steps: Recorded steps, `[steps]`.
-        draw: How often the method wants each, `[steps]`; None: all equally often.
+        recorded: All recorded steps.
+        rows: Rows that are served, `[steps]`.
+        draw: How often the method wants each of them, `[steps]`; None: all equally often.
         method: Method.
     """
-    if "direction" not in steps.keys() or getattr(method, "learns_corrections", False):
+    if "direction" not in recorded.keys() or getattr(method, "learns_corrections", False):
         return draw
+    steps = recorded.select("human_action", "intervened")[rows]
     useful = acted(steps["human_action"]) | ~steps["intervened"]
     return useful.float() if draw is None else draw * useful

@@ -10,11 +10,13 @@ from torchrl.envs import EnvBase
 
 from mile.datamodules.buffer import InterventionBuffer
 from mile.datamodules.schema import read_schema
-from mile.transitions import DEMONSTRATION, proposed
+from mile.transitions import DEMONSTRATION, acted, proposed
 
 
-class Proposals(Protocol):
+class Needs(Protocol):
     """A class of methods that says what it needs; every `mile.methods.Method` is one."""
+
+    learns_corrections: bool
 
     @classmethod
     def needs_proposals(cls, is_discrete: bool) -> bool:
@@ -76,19 +78,37 @@ def take_recording(folder: str | Path, buffer: InterventionBuffer) -> None:
     buffer.extend(copies())
 
 
-def check_proposals(buffer: InterventionBuffer, method: type[Proposals]) -> None:
-    """Check that a recording has what the robot proposed where a human acted, if a method needs that.
+def corrects(buffer: InterventionBuffer) -> bool:
+    """Return whether a recording has steps in which a human corrected without an action."""
+    if "direction" not in buffer.entries:
+        return False
+    return bool((buffer.steps["intervened"] & ~acted(buffer.steps["human_action"])).any())  # pyright: ignore
+
+
+def check_recorded(buffer: InterventionBuffer, method: type[Needs]) -> None:
+    """Check that a recording has what a method needs: actions of a human, and perhaps what the robot proposed there.
 
     Args:
         buffer: Recording.
         method: Class of the method.
 
     Raises:
-        ValueError: It needs that, and it is not recorded.
+        ValueError: That is not recorded.
     """
     if not buffer.episodes:
         return
-    steps: Any = buffer.steps.select("robot_action", "intervened")
+
+    # corrections without an action, of which few methods learn
+    present: Any = buffer.steps
+    steps = present.select("robot_action", "human_action", "intervened")
+    by_human = acted(steps["human_action"])
+    if corrects(buffer) and not method.learns_corrections and not by_human.any():
+        raise ValueError(
+            f"{method.__name__} learns from what the human did, and the recording has corrections without actions "
+            "alone; choose method=mile or mile_silence"
+        )
+
+    # what the robot proposed
     unknown = int((~proposed(steps)).sum())
     if unknown and method.needs_proposals(not steps["robot_action"].is_floating_point()):
         raise ValueError(

@@ -13,7 +13,7 @@ from torch import Tensor
 from mile.datamodules.exchange.foreign import ACTIONS, naming
 from mile.envs.frames import compress
 from mile.envs.observations import Observed
-from mile.transitions import check_transitions, is_picture, observed
+from mile.transitions import check_transitions, is_picture, observed, proposed
 
 
 def fitted(
@@ -143,6 +143,8 @@ def _check_choices(steps: TensorDictBase, action: spaces.Discrete, environment: 
         wrong = (steps[key] < low) | (steps[key] > high)
         if key == "human_action":
             wrong &= steps["intervened"]
+        elif key == "robot_action":
+            wrong &= proposed(steps)
         if wrong.any():
             step = int(wrong.nonzero()[0])
             choice = int(steps[key][step])

@@ -28,7 +28,7 @@ class Labels(NamedTuple):
     """Where to read who acted.
 
     Attributes:
-        name: Name of the entry; None: one of `NAMES`, if it is there.
+        name: Name of the entry; None: one of `NAMES`, if it is there; `NOBODY`: none says it.
         human: Value of it, or word, in the steps of the human; None: 1, true, or one of `WORDS`.
     """
 
@@ -37,10 +37,13 @@ class Labels(NamedTuple):
 
 
 USUAL = Labels()
+NOBODY = "none"  # name of no entry: all episodes are demonstrations
 
 
 def label_names(labels: Labels) -> tuple[str, ...]:
-    """Return the names of the entries that may say who acted."""
+    """Return the names of the entries that may say who acted; none of them if the name is `NOBODY`."""
+    if labels.name == NOBODY:
+        return ()
     return NAMES if labels.name is None else (labels.name,)
 
 
@@ -52,13 +55,15 @@ def label_entry(labels: Labels, present: Container[str]) -> str | None:
         present: Names of the entries that there are.
 
     Raises:
-        ValueError: There is no entry of the name that was asked for.
+        ValueError: There is no entry of the name that was asked for, or none for the human's value.
     """
     for name in label_names(labels):
         if name in present:
             return name
-    if labels.name is not None:
+    if labels.name not in (None, NOBODY):
         raise ValueError(f"there is no entry '{labels.name}' to say who acted")
+    if labels.human is not None:
+        raise ValueError(f"nothing says who acted, and the human's value is '{labels.human}'; name it by --intervened")
     return None
 
 
@@ -95,7 +100,7 @@ def who_acted(labels: Labels, name: str, values: Any) -> tuple[np.ndarray, bool]
 def _code(labels: Labels, name: str, value: Any) -> int:
     """Return robomimic's number of who acts where an entry has this value."""
     if labels.human is not None:
-        return HUMAN if str(value) == labels.human else ROBOT
+        return HUMAN if _is(value, labels.human) else ROBOT
     if isinstance(value, str):
         for code, words in WORDS.items():
             if value.strip().lower() in words:
@@ -104,5 +109,16 @@ def _code(labels: Labels, name: str, value: Any) -> int:
         return int(value)
     raise ValueError(
         f"'{name}' must say who acted, robot (0, false, {', '.join(WORDS[ROBOT][:3])}) or human (1, true, "
-        f"{', '.join(WORDS[HUMAN][:2])}), got {value!r}; name the human's value with --human"
+        f"{', '.join(WORDS[HUMAN][:2])}), got {value!r}; name the human's value with --human, or with --intervened "
+        "the entry that does, none if there is none"
     )
+
+
+def _is(value: Any, word: str) -> bool:
+    """Return whether a value is what a word of the command line says, a number or a truth value in whatever form."""
+    if str(value).strip().lower() == word.strip().lower():
+        return True
+    try:
+        return not isinstance(value, str) and float(value) == float(word)
+    except ValueError:
+        return False

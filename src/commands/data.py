@@ -92,7 +92,8 @@ def write_description(folders: Sequence[Path], output: Path) -> None:
     names = last_parts if len(set(last_parts)) == len(folders) else [str(folder) for folder in folders]
     for folder, person in zip(folders, names, strict=True):
         buffer = open_recording(folder)
-        rows = [buffer.steps[episode.rows] for episode in sorted(buffer.episodes)]
+        numbers_alone: Any = buffer.steps.exclude("frame", ("next", "frame"))
+        rows = [numbers_alone[episode.rows] for episode in sorted(buffer.episodes)]
         steps: Any = torch.cat(rows)  # pyright: ignore
         recordings[person] = steps
         groups += describe(person, steps)
@@ -193,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where the data tells of no success, count no episode as successful; otherwise all count",
     )
     command.add_argument(
-        "--intervened", metavar="NAME", help="entry that says who acted; otherwise 'intervention' and such, if there"
+        "--intervened", metavar="NAME", help="entry that says who acted, or none; otherwise 'intervention' and such"
     )
     command.add_argument("--human", metavar="VALUE", help="value of it in the human's steps; otherwise 1, true, teleop")
     return parser

@@ -55,11 +55,17 @@ def import_episodes(
     for episode in buffer.episodes:
         first_numbers[episode.round] = max(buffer.recorded(episode.round)) + 1
 
+    by_human = False  # whether any step is the human's
+
     def numbered_on() -> Iterator[TensorDictBase]:
+        nonlocal by_human
         episodes = _read(format_, source, only_known, labels or USUAL, wanted)
         for steps in fitted(episodes, observation, action, environment):
             steps["episode"] += first_numbers.get(int(steps["round"][0]), 0)
+            by_human = by_human or bool(steps["intervened"].any())
             yield steps
+        if labels is not None and labels.human is not None and not by_human:
+            raise ValueError(f"no step is the human's: '{labels.human}' is in none of them; see --human")
 
     with naming(f"'{source}'"):
         buffer.extend(numbered_on())
@@ -106,7 +112,8 @@ def write_weights(folder: Path, rule: str, chunk: int, output: Path) -> None:
 
     buffer = open_recording(folder)
     episodes = sorted(buffer.episodes)
-    steps: Any = torch.cat([buffer.steps[episode.rows] for episode in episodes])  # pyright: ignore
+    numbers: Any = buffer.steps.exclude("frame", ("next", "frame"))
+    steps: Any = torch.cat([numbers[episode.rows] for episode in episodes])
     weights = frame_weights(steps, rule).numpy()
     write_lerobot_weights(output, weights, [episode.length for episode in episodes], chunk)
 

@@ -46,8 +46,12 @@ class InterventionTransform(Transform):
         super().__init__(in_keys=["action"], out_keys=list(self.WRITTEN))
         self.human = human
         self.oversight = oversight
-        self.corrects = human is not None and human.corrections != "takeover"
         self._written: dict[str, Tensor] = {}
+
+    @property
+    def corrects(self) -> bool:
+        """Whether the human corrects without an action; worker processes seat them later."""
+        return self.human is not None and self.human.corrections != "takeover"
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
         # the decision

@@ -90,7 +90,7 @@ class Method(LightningModule, ABC):
     def needs_proposals(cls, is_discrete: bool) -> bool:
         """Return whether it compares what the human did with what the robot proposed there.
 
-        Others' recordings seldom have the latter; see `mile.datamodules.recorded.check_proposals`.
+        Others' recordings seldom have the latter; see `mile.datamodules.recorded.check_recorded`.
 
         Args:
             is_discrete: Whether actions are discrete.

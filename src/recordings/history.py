@@ -19,6 +19,7 @@ from mile.timing import Gap, TimingModel
 from mile.timing.attempts import attempt_rows
 from mile.timing.model import before
 from mile.timing.online import Course
+from mile.transitions import acted
 
 USED = ("observation", "intervened", "robot_action", "executed_action")  # entries of a step that estimators may use
 
@@ -239,10 +240,16 @@ class InTime(Estimator):
         executed, recorded = now["executed_action"], now["intervened"]
 
         # what the robot would have executed: its action, within the environment's bounds
-        own = now["robot_action"]
+        own = _known(now["robot_action"], executed)
         if own.is_floating_point():
             own, recorded = own.clamp(-1, 1), recorded.unsqueeze(-1)
         robot = torch.where(recorded, own, executed)
 
         acts = intervened.unsqueeze(-1) if executed.is_floating_point() else intervened
         self._course.observe(intervened, torch.where(acts, executed, robot))
+
+
+def _known(robot_action: Tensor, executed: Tensor) -> Tensor:
+    """Return the robot's actions, and where nobody recorded them those that were executed, `[*batch]`."""
+    known = acted(robot_action)
+    return torch.where(known.reshape(known.shape + (1,) * (robot_action.ndim - known.ndim)), robot_action, executed)

@@ -33,7 +33,7 @@ class Group(NamedTuple):
         takeovers: Mean number of takeovers in an episode.
         takeover_steps: Median length of a takeover, steps; NaN without any.
         first_onset: Median step of an episode's first takeover; NaN without any.
-        seconds: Time in control, s.
+        seconds: Time in control, s; NaN where the steps have no time.
     """
 
     person: str
@@ -90,7 +90,7 @@ def describe(person: str, steps: TensorDictBase) -> list[Group]:
             takeovers=spent.takeovers / len(outcome.lengths),
             takeover_steps=_median(takeover_lengths(rows)),
             first_onset=_median(first_onsets(rows, starts)),
-            seconds=spent.seconds,
+            seconds=spent.seconds if rows["timestamp"].any() else math.nan,
         )
         groups.append(group)
     return groups

@@ -17,7 +17,7 @@ from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.calibration import estimate_spread
 from mile.datamodules import InterventionDataModule
-from mile.datamodules.recorded import check_proposals, take_recording
+from mile.datamodules.recorded import check_recorded, corrects, take_recording
 from mile.envs import InterventionTransform, ScheduledEnv
 from mile.evaluation import Evaluation
 from mile.gates.picture import fleet_picture
@@ -30,11 +30,11 @@ from mile.methods import Method
 from mile.methods.method import check_kind
 from mile.policies import ChunkPolicy, Policy
 from mile.policies.chunk import check_sequences
-from mile.running.checks import is_one_process
+from mile.running.checks import check_likelihood_of_corrections, is_one_process
 from mile.running.event_files import forget_later
 from mile.running.people import make_human, make_person
 from mile.timing import TimingModel
-from mile.transitions import DEMONSTRATION
+from mile.transitions import DEMONSTRATION, no_action
 
 KIND = ("head", "chunk", "execute")  # of the policy that learns, among the options of the initial one
 
@@ -112,7 +112,10 @@ def assemble(cfg: DictConfig, env: ScheduledEnv, watched: ScheduledEnv) -> Assem
     """
     output = Path(cfg.output_dir)
     data = make_data(cfg.data)
-    check_proposals(data.buffer, get_class(cfg.method._target_))
+    method_class = get_class(cfg.method._target_)
+    check_recorded(data.buffer, method_class)
+    if corrects(data.buffer) and method_class.learns_corrections:
+        check_likelihood_of_corrections(cfg, "a recording with corrections without actions")
     initial = load_initial(cfg.policy)
     rank_zero_only(forget_later)(output, cfg.ckpt_path and Path(cfg.ckpt_path))
 
@@ -180,11 +183,14 @@ def make_data(cfg: DictConfig) -> InterventionDataModule:
 
 def add_demonstrations(cfg: DictConfig, data: InterventionDataModule, env: ScheduledEnv, expert: Policy) -> None:
     """Record the demonstrations of the expert that the data begins with, as far as they are missing."""
+    with_directions = cfg.human.corrections != "takeover"
     missing = set(range(cfg.demonstrations)) - data.buffer.recorded(DEMONSTRATION)
     for number in sorted(missing):
         steps = expert_episode(env, expert, number, cfg.demonstration_seed)
         if data.chunk is not None:  # as the robot's steps have it
             steps["remaining"] = torch.ones_like(steps["step"])
+        if with_directions:
+            steps["direction"] = no_action(steps["human_action"])
         data.buffer.append(steps)
 
 

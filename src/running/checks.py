@@ -193,18 +193,23 @@ def _check_corrections(cfg: DictConfig) -> None:
             f"{setting} shows no actions, and {method.__name__} learns from nothing else; choose method=mile or "
             "mile_silence"
         )
+    check_likelihood_of_corrections(cfg, setting)
+
+    # what does not go with them
+    if "_target_" in cfg.gate or cfg.fleet is not None:
+        raise ValueError(f"whom a gate or a fleet asks must act; choose gate=human and one robot with {setting}")
+    if cfg.policy.get("chunk") is not None:
+        raise ValueError(f"{setting} corrects single actions, and policy.chunk={cfg.policy.chunk} decides on several")
+
+
+def check_likelihood_of_corrections(cfg: DictConfig, setting: str) -> None:
+    """Raise ValueError unless MILE can learn from corrections without an action, which a setting or a recording has."""
     others = {"likelihood": "product", "timing": "memoryless", "learn_cost": False}
     for name, needed in others.items():
         if cfg.method.get(name, needed) != needed:
             raise ValueError(f"{setting} needs method.{name}={needed}, got {cfg.method[name]}")
-
-    # what does not go with them
-    if "_target_" in cfg.gate or cfg.fleet is not None:
-        raise ValueError(
-            f"whom a gate or a fleet asks for help must act; choose gate=human and one robot with {setting}"
-        )
-    if cfg.policy.get("chunk") is not None:
-        raise ValueError(f"{setting} corrects single actions, and policy.chunk={cfg.policy.chunk} decides on several")
+    if cfg.policy.get("head") not in (None, "gaussian"):
+        raise ValueError(f"{setting} needs policy.head=gaussian, got {cfg.policy.head}")
 
 
 def _check_fleet(cfg: DictConfig) -> None:

@@ -103,7 +103,7 @@ def test_a_person_may_watch_again_and_teach_more_rounds_than_planned(tmp_path, m
     deployment = taught(tmp_path, console, monkeypatch)
     assert deployment.rounds.count == 3
     shown = [status for status, _ in console.shown if status["phase"] == "showing" and status["over"]]
-    assert [status["last"] for status in shown] == [False, False, True, True]
+    assert [status["last"] for status in shown] == [status["more"] for status in shown] == [False, False, True, True]
     assert not console.decisions
     widths = {frame.shape for status, frame in console.shown if status["phase"] == "showing"}
     assert widths == {(40, 120, 3)}

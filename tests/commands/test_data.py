@@ -309,3 +309,16 @@ def test_a_whole_run_learns_from_what_was_imported(tmp_path, call, capsys):
     rows = train(smoke(tmp_path, *overrides))
     assert "learnt policy" in rows
     assert re.search(r"│ 1 +│ +30 │ +30 │ +100\.0% │", capsys.readouterr().out)
+
+
+def test_a_value_that_no_step_has_is_named(tmp_path, call):
+    path = demos(tmp_path / "demos.hdf5")
+    with pytest.raises(SystemExit, match="nothing says who acted, and the human's value is 'teleop'"):
+        call(*importing("demos.hdf5"), "--human", "teleop")
+    with h5py.File(path, "r+") as file:
+        for demo in file["data"].values():
+            demo["action_modes"] = np.arange(LENGTH) % 2
+    with pytest.raises(SystemExit, match="no step is the human's: 'teleop' is in none of them; see --human"):
+        call(*importing("demos.hdf5"), "--human", "teleop")
+    assert not (tmp_path / "rec/people").exists()
+    assert "15 of them by the human" in call(*importing("demos.hdf5"), "--human", "1")

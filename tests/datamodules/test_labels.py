@@ -23,7 +23,7 @@ from mile.datamodules.exchange.lerobot import read_lerobot
 from mile.datamodules.exchange.lerobot_writer import write_lerobot
 from mile.datamodules.exchange.minari import read_minari
 from mile.datamodules.exchange.robomimic import read_robomimic
-from mile.datamodules.recorded import check_proposals
+from mile.datamodules.recorded import check_recorded
 from mile.methods import EIL, HACO, IWR, MILE, PPL, PVP, HGDAgger
 from mile.transitions import DEMONSTRATION, TransitionError, check_transitions
 from tests.datamodules.test_foreign import LENGTH, Reach, collected, robomimic  # noqa: F401  # a fixture
@@ -198,7 +198,10 @@ def relabelled(root, name, values):
         ("complementary_info.is_intervention", (0.0, 1.0), Labels()),
         ("is_intervention", (0, 1), Labels()),
         ("phase", ("auto", "manual"), Labels("phase")),
-        ("phase", ("A", "B"), Labels("phase", "B")),
+        ("phase", ("A", "B"), Labels("phase", "b")),
+        ("is_intervention", (False, True), Labels(None, "1")),
+        ("is_intervention", (0.0, 1.0), Labels(None, "1")),
+        ("is_intervention", (False, True), Labels(None, "true")),
         ("phase", (3, 7), Labels("phase", "7")),
     ],
 )
@@ -218,6 +221,13 @@ def test_words_and_numbers_say_who_acted(damaged, name, values, labels):
 def test_words_that_nobody_knows_are_named(damaged, name, values, labels, message):
     with pytest.raises(ValueError, match=message):
         list(read_lerobot(relabelled(damaged, name, values), labels=labels, wanted={"pixels"}))
+
+
+def test_an_entry_of_that_name_may_say_something_else(damaged):
+    root = relabelled(damaged, "mode", ("A", "B"))
+    with pytest.warns(UserWarning, match="left out are mode"):
+        episodes = read(read_lerobot, root, False, Labels("none"), {"pixels"})
+    assert {int(steps["round"][0]) for steps in episodes} == {DEMONSTRATION}
 
 
 def test_what_was_read_comes_back_from_an_export(tmp_path):
@@ -272,11 +282,11 @@ def test_who_compares_with_the_robots_action_says_that_it_is_unknown(tmp_path, m
     buffer = InterventionBuffer(tmp_path / "buffer", "somewhere")
     buffer.extend(read_robomimic(robomimic(tmp_path / "demos.hdf5", action_modes=modes((0, 4), (1, 6)))))
     if not method.needs_proposals(is_discrete=False):
-        check_proposals(buffer, method)
+        check_recorded(buffer, method)
         return
     message = f"{method.__name__} compares the human's actions with what the robot proposed.*in 12 of 12 steps"
     with pytest.raises(ValueError, match=message):
-        check_proposals(buffer, method)
+        check_recorded(buffer, method)
 
 
 def test_robomimics_own_layout_is_left_as_it_was(tmp_path):

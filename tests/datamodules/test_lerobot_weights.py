@@ -65,6 +65,7 @@ def steps_with(intervened, prob):
         {
             "intervened": torch.tensor(intervened, dtype=torch.bool),
             "intervention_prob": torch.tensor(prob, dtype=torch.float32),
+            "human_action": torch.where(torch.tensor(intervened, dtype=torch.bool), 1, -1),
             "attended": torch.ones(count, dtype=torch.bool),
             "asked": torch.zeros(count, dtype=torch.bool),
             "round": torch.zeros(count, dtype=torch.int64),

@@ -8,9 +8,11 @@ from torchrl.envs import TransformedEnv
 
 from mile.collection import collect_episodes
 from mile.datamodules import InterventionBuffer, InterventionDataModule
+from mile.datamodules.buffer import BufferError
 from mile.datamodules.exchange.lerobot import read_lerobot
 from mile.datamodules.exchange.lerobot_writer import write_lerobot
 from mile.datamodules.exchange.robomimic import read_robomimic, write_robomimic
+from mile.datamodules.recorded import check_recorded, corrects
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.humans import Decision, Human, Person, SimulatedHuman
 from mile.humans.corrections import STEP, corrected, direction_to
@@ -18,9 +20,10 @@ from mile.humans.keymaps import keymap_for
 from mile.losses import direction_nll
 from mile.methods import IWR, MILE, HGDAgger
 from mile.running.checks import check
+from mile.train import train
 from mile.transitions import TransitionError, acted, check_transitions, directed
 from tests.humans.script import Script
-from tests.support import composed
+from tests.support import composed, smoke
 
 SAMPLES = 1_000_000
 
@@ -243,6 +246,7 @@ def test_who_needs_an_action_is_not_served_corrections(tmp_path, method, leaves_
         (["method=iwr"], "human.corrections=words shows no actions, and IWR learns from nothing else; choose method="),
         (["method.likelihood=joint"], "human.corrections=words needs method.likelihood=product, got joint"),
         (["gate=random", "callbacks.deployment.num_rounds=2"], "choose gate=human and one robot with human.correc"),
+        (["policy.head=mixture"], "human.corrections=words needs policy.head=gaussian, got mixture"),
         (["policy.chunk=4"], "corrects single actions, and policy.chunk=4 decides on several"),
     ],
 )
@@ -258,3 +262,45 @@ def test_corrections_of_no_kind_and_of_discrete_actions_are_refused():
     policy = make_policy(make_env("Counting-v0"))
     with pytest.raises(ValueError, match=r"human.corrections=words needs continuous actions"):
         SimulatedHuman(policy, policy, cost=1.0, scale=1.0, corrections="words")
+
+
+# what a reviewer found
+
+
+def test_a_human_who_is_seated_later_corrects_too():
+    transform = InterventionTransform(None)
+    env = TransformedEnv(make_env("CountingBox-v0", num_envs=2), transform)
+    transform.human = Says("stop")
+    steps = collect_episodes(env, make_policy(env, hidden_dims=(8,)), 2, seed=0)
+    assert (steps["executed_action"][steps["intervened"]] == 0).all()
+    assert not acted(steps["human_action"]).any()
+
+
+def test_corrections_are_not_added_to_a_recording_that_has_no_place_for_them(tmp_path):
+    buffer = InterventionBuffer(tmp_path / "buffer", "CountingBox-v0")
+    buffer.append(recorded("takeover", 1))
+    steps = recorded("nudge", 1)
+    with pytest.raises(BufferError, match="was begun without corrections as these have; choose another folder"):
+        buffer.append(steps.set("round", steps["round"] + 1))
+    assert len(buffer.episodes) == 1
+
+
+@pytest.mark.parametrize(("method", "corrections"), [(HGDAgger, "nudge"), (IWR, "stop")])
+def test_a_recording_of_corrections_alone_is_refused_by_who_clones(tmp_path, method, corrections):
+    buffer = InterventionBuffer(tmp_path / "buffer", "CountingBox-v0")
+    buffer.append(recorded(corrections, 1))
+    with pytest.raises(ValueError, match=rf"{method.__name__} learns from what the human did, and the recording has"):
+        check_recorded(buffer, method)
+    check_recorded(buffer, MILE)
+    assert corrects(buffer)
+
+
+@pytest.mark.filterwarnings("ignore:MILE learns from deployments alone", "ignore:no interventions in round")
+@pytest.mark.parametrize("demonstrations", [0, 1])
+def test_a_run_learns_from_corrections_beside_demonstrations(tmp_path, demonstrations):
+    overrides = ["experiment=drawer_open", "human.corrections=nudge", f"demonstrations={demonstrations}"]
+    assert "learnt policy" in train(smoke(tmp_path, *overrides))
+    steps = InterventionBuffer(tmp_path / "buffer", "drawer_open").steps
+    deployed = steps["round"] >= 0
+    assert torch.equal(directed(steps), steps["intervened"] & deployed)
+    assert torch.equal(acted(steps["human_action"]), steps["intervened"] & ~deployed)

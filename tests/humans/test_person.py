@@ -159,7 +159,7 @@ def follow(console, mode, robot_action):
     steps = []
     for number in range(len(console.plan)):
         console.reads = number
-        intervened, action, _ = person.decide(TensorDict(observation=torch.zeros(1, 2), batch_size=[1]))
+        intervened, action, *_ = person.decide(TensorDict(observation=torch.zeros(1, 2), batch_size=[1]))
         person.judge(action if intervened else robot_action)
         steps.append((bool(intervened), action[0].tolist()))
     return steps

@@ -6,6 +6,7 @@ python src/train.py experiment=lunarlander human=browser
 import asyncio
 import io
 import json
+import math
 import secrets
 import socket
 import threading
@@ -99,7 +100,7 @@ class Browser:
         self.page = Path(__file__).with_name("browser.html").read_text(encoding="utf-8")
         self.viewers: set[Viewer] = set()
         self.max_viewers = viewers
-        self.news: tuple[dict[str, Any], bytes] = {"phase": "preparing"}, b""  # newest status and picture
+        self.news: tuple[dict[str, Any], bytes, int] = {"phase": "preparing"}, b"", 0  # status, picture, its number
         self.pictures = Pictures()
 
         # what comes from the person in control
@@ -133,13 +134,13 @@ class Browser:
 
     def show(self, status: dict[str, Any], frame: NDArray[np.uint8] | None = None) -> None:
         """Send the status and the frame to all viewers; without a frame the last one stays."""
-        picture = self.news[1]
+        _, picture, number = self.news
         if frame is not None:
             file = io.BytesIO()
             Image.fromarray(frame).save(file, "JPEG", quality=80)
             picture = file.getvalue()
-            self.pictures.add(time.monotonic(), status["phase"] == "playing")
-        self.news = status, picture
+            number = self.pictures.add(time.monotonic(), status["phase"] == "playing")
+        self.news = status, picture, number
         self.loop.call_soon_threadsafe(self._wake)
 
     def controls(self) -> Controls:
@@ -245,7 +246,7 @@ class Browser:
         while True:
             await viewer.news.wait()
             viewer.news.clear()
-            status, picture = self.news
+            status, picture, number = self.news
 
             # with what concerns this viewer
             status = {
@@ -253,7 +254,7 @@ class Browser:
                 "controlling": self.controller is viewer,
                 "attended": self.present(),
                 "watcher": not viewer.may_control,
-                "picture": self.pictures.count,
+                "picture": number,
                 "stale_after": round(self.pictures.limit(), 2),
                 "latency": None if viewer.latency is None else round(1000 * viewer.latency),
             }
@@ -270,7 +271,8 @@ class Browser:
         with self.lock:
             if message.picture is not None and message.picture != viewer.picture:
                 viewer.picture = message.picture
-                viewer.latency = self.pictures.age(message.picture, time.monotonic())
+                age = self.pictures.age(message.picture, time.monotonic())
+                viewer.latency = age if math.isfinite(age) else None  # of a picture that is long gone
             if not viewer.may_control:
                 return
             if self.controller is not viewer:

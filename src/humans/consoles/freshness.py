@@ -19,14 +19,15 @@ class Pictures:
         self.intervals: deque[float] = deque(maxlen=20)  # s, between pictures of a robot that moves
         self.moved = False
 
-    def add(self, now: float, moves: bool) -> None:
-        """Note that one more picture is made, at a time in s; `moves` while an episode is played."""
+    def add(self, now: float, moves: bool) -> int:
+        """Note that one more picture is made, at a time in s, `moves` while an episode is played; return its number."""
         if moves and self.moved:
             self.intervals.append(now - self.made[self.count])
         self.count += 1
         self.moved = moves
         self.made[self.count] = now
         self.made.pop(self.count - KEPT, None)
+        return self.count
 
     def age(self, number: int | None, now: float) -> float:
         """Return how long ago a picture was made, s; 0 before the first one, infinity if that is long ago."""

@@ -204,7 +204,7 @@ def describe(status: dict[str, Any]) -> list[tuple[str, tuple[int, int, int]]]:
     # what was learnt
     if phase == "showing":
         lines += [(text, TEXT_COLOR) for text in (status["words"], *status["captions"]) if text]
-        if status["last"]:
+        if status["more"]:
             lines.append(("T: teach another round", TEXT_COLOR))
 
     # the episode so far

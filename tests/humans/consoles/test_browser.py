@@ -319,6 +319,21 @@ def test_onlookers_see_everything_and_control_nothing(console):
         assert (console.commands(), console.answers(), console.controls().pressed) == ([], None, frozenset())
 
 
+def test_a_picture_that_is_long_gone_stops_nothing(console):
+    with socket_of(console) as person:
+        take_control(console, person)
+        for number in (99_999, 0):
+            console.show({"phase": "playing"}, np.zeros((8, 8, 3), np.uint8))
+            person.send(json.dumps({"picture": number}))
+            wait_for(lambda number=number: console.controller.picture == number)
+        console.show({"phase": "done"})
+        status = {}
+        while status.get("phase") != "done":
+            message = person.recv(timeout=10)
+            status = json.loads(message) if isinstance(message, str) else status
+        assert status["latency"] is None
+
+
 def test_onlookers_leave_a_place_to_who_controls(console):
     token = console.watch_url.partition("token=")[2]
     with ExitStack() as stack:
