@@ -29,6 +29,8 @@ def overrides(method, experiment):
     more = []
     if "study" in experiment:
         more = ["human=scripted", "participant=1", "human.calibrate.target_ratio=0.9"]
+    if experiment == "play":
+        more = ["human=calibrated"]
     if "widowx" in experiment:
         more = DESK
     return [f"experiment={experiment}", *f"method={method}".split(), *more]

@@ -280,7 +280,7 @@ def test_corrections_are_not_added_to_a_recording_that_has_no_place_for_them(tmp
     buffer = InterventionBuffer(tmp_path / "buffer", "CountingBox-v0")
     buffer.append(recorded("takeover", 1))
     steps = recorded("nudge", 1)
-    with pytest.raises(BufferError, match="was begun without corrections as these have; choose another folder"):
+    with pytest.raises(BufferError, match="was begun without corrections as these steps have; choose another folder"):
         buffer.append(steps.set("round", steps["round"] + 1))
     assert len(buffer.episodes) == 1
 
