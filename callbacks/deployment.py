@@ -104,14 +104,14 @@ class DeploymentCallback(RoundCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Set the number of epochs, and keep the weights that the run begins with."""
-        trainer.fit_loop.max_epochs = self.rounds.count * self.rounds.epochs
+        trainer.fit_loop.max_epochs = self.rounds.total_epochs
         if trainer.datamodule.restart:  # a checkpoint is read after this
             self.initial = deepcopy(pl_module.state_dict())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Deploy before Lightning looks at the data for the first time, in a resumed run too."""
         buffer, served = trainer.datamodule.buffer, trainer.datamodule.epochs_served
-        trainer.fit_loop.max_epochs = self.rounds.count * self.rounds.epochs  # a checkpoint may know of more
+        trainer.fit_loop.max_epochs = self.rounds.total_epochs  # a checkpoint may know of more
         deployed = sum(episode.round != DEMONSTRATION for episode in buffer.episodes)
         if deployed and self.episodes_per_round is not None and not served:
             rank_zero_warn(f"'{buffer.folder}' holds {deployed} episodes; they are not collected anew")
@@ -120,7 +120,7 @@ class DeploymentCallback(RoundCallback):
     def add_round(self, trainer: Trainer) -> None:
         """Have one round more than was planned; call it before the last one ends."""
         self.rounds = replace(self.rounds, count=self.rounds.count + 1)
-        trainer.fit_loop.max_epochs = self.rounds.count * self.rounds.epochs
+        trainer.fit_loop.max_epochs = self.rounds.total_epochs
 
     def on_round_start(self, trainer: Trainer, pl_module: LightningModule, number: int) -> None:
         """Deploy, unless `on_fit_start` has done so for this round."""

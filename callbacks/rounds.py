@@ -27,6 +27,11 @@ class Rounds:
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
+    @property
+    def total_epochs(self) -> int:
+        """Number of epochs N m of the whole run."""
+        return self.count * self.epochs
+
     def round_of(self, epoch: int) -> int:
         """Return the number of the round that an epoch belongs to; later epochs count as the last round's."""
         return min(epoch // self.epochs, self.count - 1)
