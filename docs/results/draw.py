@@ -31,6 +31,7 @@ TASKS = {
     "drawer_open_iterative": "Drawer-Open\nin rounds",
     "peg_insert_iterative": "Peg-Insert\nin rounds",
 }
+STEPS_A_SECOND = 80  # of Meta-World
 PERCENT = "success, %"
 RETURN = "return, mean over episodes"
 REFERENCES = {"initial policy": ("--", "0.5"), "with interventions": (":", "C1"), "expert (sampled)": ("-", "0.2")}
@@ -388,6 +389,26 @@ def gates() -> Figure:
     return figure
 
 
+def corrections() -> Figure:
+    """Draw success after each round against the seconds of human effort, by kind of correction; one line a seed."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    colors = {"takeover": "C3", "nudge": "C0", "words": "C2", "stop": "0.5"}
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, task in zip(panels, ("drawer_open", "button_press"), strict=True):
+        for row in table("corrections"):
+            if row["task"] != task:
+                continue
+            steps = np.cumsum([int(row[f"human_steps_{number}"]) for number in range(1, 6)])
+            success = [float(row[f"round_{number}"]) for number in range(1, 6)]
+            label = row["corrections"] if row["seed"] == "5" else None
+            axes.plot(steps / STEPS_A_SECOND, success, ".-", color=colors[row["corrections"]], label=label)
+        axes.set(title=TASKS[task], xscale="log", xlabel="human effort, s")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(PERCENT)
+    panels[1].legend(fontsize=8)
+    return figure
+
+
 def predicting() -> Figure:
     """Draw the log-likelihood of the next round's ν by estimator, for each person: online and free-running."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -425,6 +446,7 @@ def main(folder: Path) -> None:
         weight_of_j1,
         humans,
         gates,
+        corrections,
         predicting,
     ):
         draw().savefig(folder / f"{draw.__name__}.png", dpi=120)
