@@ -1,0 +1,168 @@
+"""Make a test bed of one's own: an expert, an initial policy and what the human expects of it.
+
+mile-test-bed task=drawer_open number=7
+mile-train experiment=drawer_open seed=7 test_bed=outputs/test_beds/drawer_open/7
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from mile.files import read_json, write_text
+from mile.pretrain import pretrain
+from mile.reports.outcomes import SCORES
+from mile.running.command_line import entry_point, override
+
+if TYPE_CHECKING:
+    from mile.envs import ScheduledEnv
+    from mile.ingredients.test_bed import Criteria
+
+EXPERT_SEEDS, INITIAL_SEEDS = 20_000, 10_000  # the first ones; ours: apart from those of what ships
+SEEDS = 100  # of one bed's initial policies, at most
+
+
+def make_test_bed(cfg: DictConfig) -> Path:
+    """Try initial policies, each with a mental model of its own, until one makes a sound test bed.
+
+    Its folder holds the three policies, and `trials.json`: all that was tried, with its scores and what was wrong. What
+    was stopped goes on with the next trial.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: None of the experts, or none of the initial policies, fulfils the criteria.
+    """
+    from mile.ingredients.test_bed import Criteria
+
+    folder = Path(cfg.output) / str(cfg.number)
+    experiment = compose("train", [f"experiment={cfg.task}", override("test_bed", folder), *cfg.options])
+    with closing(instantiate(experiment.env)) as env:
+        criteria = Criteria(**cfg.criteria[env.metric])
+        _take(_find_expert(cfg, env.metric, criteria), folder / "expert")
+
+        # what was tried before, and what was not
+        kept = folder / "trials.json"
+        trials: list[dict[str, Any]] = read_json(kept) if kept.exists() else []
+        while not trials or trials[-1]["wrong"]:
+            if len(trials) == cfg.attempts:
+                raise ValueError(f"none of {cfg.attempts} initial policies makes a sound test bed; '{kept}' says why")
+            seed = INITIAL_SEEDS + SEEDS * cfg.number + len(trials)
+            trial = _try_initial(cfg, experiment, env, criteria, folder, seed)
+            trials.append(trial)
+            write_text(kept, json.dumps(trials, indent=1) + "\n")
+            print(f"trial {len(trials)}: {trial['wrong'] or 'sound'}", flush=True)
+    return folder
+
+
+def _find_expert(cfg: DictConfig, metric: str, criteria: Criteria) -> Path:
+    """Return the weights of the bed's expert, which is made if it is not there yet.
+
+    Raises:
+        ValueError: No expert is good enough.
+    """
+    name = Path(cfg.output) / "experts" / str(cfg.number % cfg.experts)
+    name.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{name}.lock"):  # other beds want the same one
+        for attempt in range(cfg.attempts):
+            if not Path(f"{name}.json").exists():
+                seed = EXPERT_SEEDS + SEEDS * attempt + cfg.number % cfg.experts
+                trained = _pretrain(cfg, "expert", f"{name}_trial", seed)
+                score = _score(trained, metric)
+                if score < criteria.expert:
+                    print(f"the expert scores {score:.2f}, below {criteria.expert}: another one", flush=True)
+                    continue
+                _take(trained, name)
+            return Path(f"{name}.safetensors")
+    raise ValueError(f"none of {cfg.attempts} experts scores {criteria.expert}")
+
+
+def _try_initial(
+    cfg: DictConfig, experiment: DictConfig, env: ScheduledEnv, criteria: Criteria, folder: Path, seed: int
+) -> dict[str, Any]:
+    """Make an initial policy and its mental model, and return what they are like.
+
+    Args:
+        cfg: Config of the test bed.
+        experiment: Config of its experiment.
+        env: Environment of the experiment.
+        criteria: What it must fulfil.
+        folder: Folder of the test bed.
+        seed: Seed of both.
+    """
+    from mile.ingredients.test_bed import judge, judge_initial, measure
+    from mile.policies import load_policy
+    from mile.running.people import make_human
+
+    # the policies; what is hopeless is not looked at more closely
+    trial: dict[str, Any] = {"seed": seed}
+    score = _score(_pretrain(cfg, "initial", f"{folder}/initial", seed), env.metric)
+    trial |= {"initial": score, "wrong": judge_initial(score, criteria)}
+    if trial["wrong"]:
+        return trial
+    robot = override("train.robot.name", f"{folder}/initial")
+    _pretrain(cfg, "mental_model", f"{folder}/mental_model", seed, robot, f"train.seed={seed}")
+
+    # the human, who may be of no use; not that of the trial before
+    (folder / "calibration.json").unlink(missing_ok=True)
+    policy = load_policy(folder / "initial", env.name)
+    try:
+        human = make_human(experiment, env, policy, folder)
+    except ValueError as error:
+        return trial | {"wrong": str(error)}
+
+    scores = measure(
+        env,
+        policy,
+        human,
+        metric=env.metric,
+        num_episodes=cfg.judgement.num_episodes,
+        seed=cfg.judgement.seed,
+        oracle_episodes=cfg.oracle.num_episodes,
+        oracle_steps=cfg.oracle.steps,
+    )
+    return trial | scores._asdict() | {"wrong": judge(scores, criteria)}
+
+
+def _pretrain(cfg: DictConfig, role: str, output: str, seed: int, *more: str) -> Path:
+    """Make one ingredient as `mile-pretrain` does, over one that was tried before, and return its weights."""
+    recipe = OmegaConf.select(cfg, f"recipes.{cfg.environment}.{role}", default=[])
+    judgement = [f"evaluation.{key}={value}" for key, value in cfg.judgement.items()]
+    chosen = [f"role={role}", f"env={cfg.environment}", f"seed={seed}", override("output", output), "overwrite=true"]
+    words = [*chosen, *judgement, *recipe, *more, *cfg.options]
+    ingredient = compose("pretrain", words)
+    ingredient.command = shlex.join(["mile-pretrain", *words])
+    return pretrain(ingredient)
+
+
+def _score(weights: Path, metric: str) -> float:
+    """Return how good a policy is, from the JSON beside it."""
+    return read_json(weights.with_suffix(".json"))["evaluation"][SCORES[metric]]
+
+
+def _take(weights: Path, name: Path) -> None:
+    """Copy a policy, the JSON last, which says that it is there."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in (".safetensors", ".json"):
+        shutil.copyfile(weights.with_suffix(suffix), f"{name}{suffix}")
+
+
+@entry_point("test_bed")
+def main(cfg: DictConfig) -> None:
+    """Make a test bed."""
+    folder = make_test_bed(cfg)
+    print(f"{folder}: expert, initial and mental_model; mile-train experiment={cfg.task} test_bed={folder}")
+
+
+if __name__ == "__main__":
+    main()
