@@ -49,7 +49,7 @@ paper: .venv/installed  ## Fig. 3, 4 and 5 again: all methods, all tasks, five s
 	$(BIN)/mile-paper outputs/paper
 
 paper-quick: .venv/installed  ## a small part of that
-	$(BIN)/mile-paper --quick outputs/paper_quick
+	$(BIN)/mile-paper --plan quick outputs/paper_quick
 
 clean:  ## remove the environment and all caches
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

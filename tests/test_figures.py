@@ -15,7 +15,7 @@ import pytest
 
 FIGURES = json.loads(Path(__file__).with_name("figures.json").read_text())
 DEMO = ["mile.train", "experiment=lunarlander", "cache=false", "hydra.run.dir=run"]
-PAPER = ["mile.commands.paper", "--quick", "--processes", "1", "plan", "--only"]
+PAPER = ["mile.commands.paper", "--plan", "quick", "--processes", "1", "plan", "--only"]
 RUNS = {  # command, and the folder of the run
     "demo": (DEMO, "run"),
     "two ranks": ([*DEMO, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"], "run"),

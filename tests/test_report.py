@@ -17,7 +17,9 @@ from mile.reports.outcomes import Outcome
 from mile.reports.runs import read_runs
 from tests.support import HARMLESS, PAYLOADS, composed
 
-LINE = Outcome("drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.7, 1.0)
+LINE = Outcome(
+    "drawer_open", "MILE", "", 0, "abc", "success", 0, True, 0.2, 100, 0, 0, 0.0, 0.7, 1.0, "abc", "x86_64", "2.13.0"
+)
 
 
 def outcomes(scores, **settings):

@@ -1,4 +1,4 @@
-"""Run the paper's comparison: every run of `mile.reports.plan`, several at a time; finished runs are skipped.
+"""Run the paper's comparison: every run of `mile.plans.paper`, several at a time; finished runs are skipped.
 
 mile-paper outputs/paper
 """
@@ -14,9 +14,13 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from mile.plans.evidence import Evidence
+from mile.plans.paper import Paper, quick
+from mile.plans.runs import Job
 from mile.report import report
-from mile.reports.plan import Job, Plan, quick
 from mile.running.command_line import one_line_errors, override
+
+PLANS = {"paper": Paper, "quick": quick, "evidence": Evidence}
 
 
 def run(jobs: list[Job], folder: Path, processes: int) -> list[Job]:
@@ -58,7 +62,7 @@ def run(jobs: list[Job], folder: Path, processes: int) -> list[Job]:
 
 def unfinished(jobs: Iterable[Job], folder: Path) -> list[Job]:
     """Return the jobs that have no results yet."""
-    return [job for job in jobs if not (folder / job.name / "results.json").exists()]
+    return [job for job in jobs if not (folder / job.name / job.result).exists()]
 
 
 def _hours(jobs: Iterable[Job], processes: int) -> float:
@@ -71,7 +75,7 @@ def _run_one(job: Job, folder: Path) -> float:
     place.mkdir(parents=True, exist_ok=True)
     with (place / "log.txt").open("a") as log:
         # -P: a file of the working directory must not stand in the place of a package
-        command = [sys.executable, "-P", "-m", "mile.train", *job.overrides, override("hydra.run.dir", place)]
+        command = [sys.executable, "-P", "-m", job.module, *job.overrides, override("hydra.run.dir", place)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=True)
     return time.monotonic() - begin
@@ -80,7 +84,9 @@ def _run_one(job: Job, folder: Path) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("mile-paper", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--quick", action="store_true", help="a small part of it")
+    parser.add_argument(
+        "--plan", choices=PLANS, default="paper", help="the paper's figures, a small part, or all learners"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--only", default="", help="runs whose name contains this, and what they need")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
@@ -109,11 +115,10 @@ def main() -> None:
     if arguments.processes < 1:
         raise ValueError(f"--processes must be at least 1, got {arguments.processes}")
     folder = arguments.folder.absolute()
-    plan = quick(folder) if arguments.quick else Plan(folder)
-    jobs = choose(plan, arguments.only)
+    jobs = choose(PLANS[arguments.plan](folder), arguments.only)
     if arguments.list:
         for job in jobs:
-            print(shlex.join(["mile-train", *job.overrides, override("hydra.run.dir", folder / job.name)]))
+            print(shlex.join([job.program, *job.overrides, override("hydra.run.dir", folder / job.name)]))
         return
 
     # run

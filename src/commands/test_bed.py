@@ -34,8 +34,8 @@ SEEDS = 100  # of one bed's initial policies, at most
 def make_test_bed(cfg: DictConfig) -> Path:
     """Try initial policies, each with a mental model of its own, until one makes a sound test bed.
 
-    Its folder holds the three policies, and `trials.json`: all that was tried, with its scores and what was wrong. What
-    was stopped goes on with the next trial.
+    Its folder holds the three policies, `trials.json` with all that was tried and what was wrong with it, and at the
+    end `test_bed.json` with the scores. What was stopped goes on with the next trial.
 
     Returns:
         The folder.
@@ -62,6 +62,7 @@ def make_test_bed(cfg: DictConfig) -> Path:
             trials.append(trial)
             write_text(kept, json.dumps(trials, indent=1) + "\n")
             print(f"trial {len(trials)}: {trial['wrong'] or 'sound'}", flush=True)
+    write_text(folder / "test_bed.json", json.dumps(trials[-1], indent=1) + "\n")
     return folder
 
 

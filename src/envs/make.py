@@ -1,5 +1,6 @@
 """Environments by name."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -67,6 +68,11 @@ class ScheduledEnv(GymWrapper):
         spec = self._env.envs[0].spec
         by_gymnasium = None if spec is None else spec.max_episode_steps
         return getattr(self.simulator, "max_episode_steps", by_gymnasium)
+
+    @property
+    def control_period(self) -> float:
+        """Time between two steps in the simulated world, s; NaN: the simulator does not say."""
+        return 1 / self.simulator.metadata.get("render_fps", math.nan)
 
     def render(self, copy: int = 0) -> NDArray[np.uint8]:
         """Return a picture of one copy, `[height, width, 3]`; needs `render_mode="rgb_array"`."""

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -12,6 +13,8 @@ from mile.methods import MILE
 from mile.policies import save_policy
 from mile.reports.tables import print_rounds, print_table, write_json
 from mile.running.assembly import Assembly
+from mile.running.cache import fingerprint
+from mile.running.machine import describe_machine
 
 
 def conclude(
@@ -36,7 +39,9 @@ def conclude(
     output, policy = Path(cfg.output_dir), parts.method.policy
     write_json(output / "deployment.json", {str(number): outcome for number, outcome in enumerate(deployed)})
     write_json(output / "evaluation.json", {str(epochs): outcome for epochs, outcome in evaluated.items()})
-    facts = {}
+    facts: dict[str, Any] = describe_machine()
+    facts["control_period"] = parts.simulators.control_period
+    facts["expert"] = fingerprint(parts.human.expert)
     if isinstance(parts.method, MILE):
         facts["intervention_prob"] = parts.method.exactness(parts.data.buffer.at(torch.arange(1)))
     save_policy(

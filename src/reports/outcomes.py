@@ -34,8 +34,12 @@ class Outcome:
         episodes: Number of episodes that the score is the mean of.
         steps: Number of steps recorded so far.
         interventions: Number of steps with ν=1 recorded so far.
+        seconds: Time in which the human was in control so far, s of the simulated world; NaN: not known.
         helped: Score of the initial policy with interventions.
         expert: Score of the expert.
+        person: Beginning of the expert's fingerprint; "" if it is not known.
+        machine: Kind of machine and processor; "" if it is not known.
+        torch: Version of PyTorch; "" if it is not known.
     """
 
     experiment: str
@@ -50,8 +54,12 @@ class Outcome:
     episodes: int
     steps: int
     interventions: int
+    seconds: float
     helped: float
     expert: float
+    person: str
+    machine: str
+    torch: str
 
     @property
     def series(self) -> tuple[str, str, str]:

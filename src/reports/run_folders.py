@@ -44,7 +44,8 @@ def _read_run(folder: Path) -> list[Outcome]:
     results = read_json(folder / "results.json")
     evaluations = read_json(folder / "evaluation.json")
     deployments = read_json(folder / "deployment.json")
-    metric = _metric(read_json(folder / "policy.json"))
+    policy = read_json(folder / "policy.json")
+    metric = _metric(policy)
     score = SCORES[metric]
 
     # what was recorded before each round's learning
@@ -55,6 +56,7 @@ def _read_run(folder: Path) -> list[Outcome]:
 
     # the same in all rounds; NaN where no simulated human or no expert played
     method, variant, settings = _method(cfg), _variant(cfg), _settings(cfg)
+    period = float(policy.get("control_period", math.nan))
     helped = float(results.get("with interventions", {}).get(score, math.nan))
     expert = float(results.get("expert (sampled)", {}).get(score, math.nan))
 
@@ -72,8 +74,12 @@ def _read_run(folder: Path) -> list[Outcome]:
             episodes=int(evaluation["episodes"]),
             steps=steps[round_],
             interventions=interventions[round_],
+            seconds=round(interventions[round_] * period, 2),
             helped=helped,
             expert=expert,
+            person=policy.get("expert", "")[:8],
+            machine=policy.get("machine", ""),
+            torch=policy.get("torch", ""),
         )
 
     # evaluations by epochs trained, and of these the last one in each round
@@ -146,7 +152,14 @@ def _settings(cfg: Any) -> str:
         cfg.pop("gate", None)
     cfg.env.collector = None
 
-    settings = _without_nulls(OmegaConf.to_container(cfg, resolve=True))
+    # policies of a test bed of its own lie anywhere
+    OmegaConf.resolve(cfg)
+    bed = cfg.pop("test_bed", cfg.env.name)
+    if bed != cfg.env.name:
+        for policy in (cfg.policy, cfg.human.expert, cfg.human.mental_model):
+            policy.name = policy.name.replace(bed, "test bed")
+
+    settings = _without_nulls(OmegaConf.to_container(cfg))
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 

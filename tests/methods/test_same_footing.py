@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mile.methods import APO, EIL, HACO, PPL, PVP, AdvantageConditioned, BCIntervention, Residual
-from mile.reports.plan import CLONING, OTHERS, TASKS, Plan
+from mile.plans.paper import Paper
+from mile.plans.runs import CLONING, OTHERS, TASKS
 from tests.methods.training import CLONING as CLONING_KINDS
 from tests.methods.training import ENVIRONMENTS, train
 from tests.support import composed
@@ -17,7 +18,7 @@ DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 @pytest.mark.parametrize("task", TASKS)
 def test_the_plan_gives_every_method_the_same_recording_steps_and_rows(task):
     footing = {}
-    for job in Plan(Path("outputs")):
+    for job in Paper(Path("outputs")):
         experiment, label, seed = job.name.split("/")
         if experiment == task and label.endswith("_same_data") and seed == "seed_5":
             cfg = composed("train", *job.overrides, "output_dir=here")
@@ -35,7 +36,7 @@ def test_the_plan_gives_every_method_the_same_recording_steps_and_rows(task):
     assert len(set(footing.values())) == 1
 
     # MILE's own run, which they learn from, has as many
-    cfg = composed("train", *next(job for job in Plan(Path("outputs")) if job.name == f"{task}/mile/seed_5").overrides)
+    cfg = composed("train", *next(job for job in Paper(Path("outputs")) if job.name == f"{task}/mile/seed_5").overrides)
     rounds = cfg.callbacks.deployment
     steps, batch_size, *_ = footing["iwr_same_data"]
     assert (rounds.num_rounds * rounds.epochs_per_round * cfg.data.batches_per_epoch, cfg.data.batch_size) == (

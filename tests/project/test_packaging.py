@@ -27,7 +27,7 @@ LAYERS = [
     (("hardware",), SIMULATION | DEVICES),
     (("methods", "datamodules"), LEARNING),
     (("running",), PROGRAMS),
-    (("callbacks", "reports"), PROGRAMS),
+    (("callbacks", "reports", "plans"), PROGRAMS),
     (("train", "evaluate", "pretrain", "report", "commands"), PROGRAMS),
 ]
 

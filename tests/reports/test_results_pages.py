@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from mile.plans.evidence import Evidence
+from mile.plans.paper import Paper
 from mile.report import report
-from mile.reports.plan import Plan
 from tests.support import composed
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -120,7 +121,7 @@ def test_the_index_leads_to_every_page_and_every_table_is_named():
 @every_page
 def test_commands_are_of_today(page):
     """Overrides compose, and the plan has the runs that are asked for."""
-    names = [job.name for job in Plan(Path("outputs"))]
+    names = [job.name for job in (*Paper(Path("outputs")), *Evidence(Path("outputs")))]
     for command in commands(page.read_text(encoding="utf-8")):
         words = shlex.split(command.removeprefix("OMP_NUM_THREADS=1 "))
         if words[:2] in (["python", "src/train.py"], ["python", "src/pretrain.py"]):

@@ -57,7 +57,8 @@ def learnt(folder, every):
         }
     )
     OmegaConf.save(cfg, folder / "config.yaml")
-    parts = SimpleNamespace(method=method, metric="return", at_desk=True)
+    human = SimpleNamespace(expert=method.policy)
+    parts = SimpleNamespace(method=method, metric="return", at_desk=True, simulators=env, human=human)
     conclude(cfg, parts, deployment.outcomes, evaluation.evaluations, {"initial policy": initial})
     return bar.describe()
 

@@ -1,8 +1,6 @@
-"""The runs of the paper's comparison (Fig. 3, 4 and 5) and of MILE's ablations, each with its command line."""
+"""The command lines of runs that are compared: one round, the same data, ablations, rounds."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 from mile.running.command_line import override
@@ -39,114 +37,55 @@ RECORDINGS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """One run, or one test bed that runs need.
 
     Attributes:
         name: Name of the folder.
         overrides: Overrides of the command line.
         needs: Names of the jobs that must have finished before.
         minutes: Expected duration on one core of an otherwise idle machine, min.
+        module: Program.
+        result: Name of the file that says that it has finished.
     """
 
     name: str
     overrides: tuple[str, ...]
     needs: tuple[str, ...] = ()
     minutes: float = 1.0
+    module: str = "mile.train"
+    result: str = "results.json"
+
+    @property
+    def program(self) -> str:
+        """Name of the program: `mile-train`."""
+        return "mile-" + self.module.rsplit(".", 1)[-1].replace("_", "-")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The part of the paper that is run; iterates over the jobs, the most important first.
-
-    Every run of a task takes calibration and reference lines from the task's first run. A baseline of Fig. 3 collects
-    until it has as many interventions as MILE with the same seed.
+class Runs:
+    """How the runs of a plan are made.
 
     Attributes:
         folder: Folder of the runs.
-        tasks: Tasks of Fig. 3.
-        iterative: Tasks of Fig. 4.
         seeds: Seeds of training, the same for every method.
         epochs: Number of epochs of ten batches in a single round; split over the rounds of a baseline.
-        restarted: Experiments where a round may also begin with the initial policy.
         rounds: Number of rounds N of the iterative experiments.
-        demonstrations: Numbers of demonstrations in the ablation of Fig. 5.
         evaluation: Number of episodes of the final table.
-        rlif: Tasks that RLIF is run on.
-        ablated: Tasks of MILE's own ablations.
-        others: Tasks of the learners that are not in the paper, and of BC intervention as one network.
+        own_beds: Whether each seed has a test bed of its own; otherwise all have the policies that ship.
     """
 
     folder: Path
-    tasks: tuple[str, ...] = TASKS
-    iterative: tuple[str, ...] = ITERATIVE
-    restarted: tuple[str, ...] = (*TASKS, "drawer_open_iterative")
     seeds: tuple[int, ...] = (5, 6, 7, 8, 9)
     epochs: int = 150
     rounds: int = 20
-    demonstrations: tuple[int, ...] = (5, 10, 15)
     evaluation: int = 100
-    rlif: tuple[str, ...] = TASKS
-    ablated: tuple[str, ...] = ("drawer_open", "peg_insert")
-    others: tuple[str, ...] = TASKS
+    own_beds: bool = False
 
-    def __iter__(self) -> Iterator[Job]:
-        """Yield the jobs."""
-        yield from self._one_round()
-        yield from self._iterative()
-        yield from self._variations()
-        yield from self._others()
-        yield from self._with_demonstrations()
-        yield from self._restarted()
-
-    def _one_round(self) -> Iterator[Job]:
-        """Yield the runs of Fig. 3, RLIF's last."""
-        for seed, task, method in product(self.seeds, self.tasks, SUPERVISED):
-            yield self.single(task, method, seed)
-        for seed, task in product(self.seeds, self.rlif):
-            yield self.single(task, "rlif", seed)
-
-    def _iterative(self) -> Iterator[Job]:
-        """Yield the runs of Fig. 4."""
-        for seed in self.seeds:
-            for task, method in product(self.iterative, SUPERVISED):
-                yield self.in_rounds(task, method, seed)
-            for task in self.iterative:
-                if task in self.rlif:
-                    yield self.in_rounds(task, "rlif", seed)
-
-    def _variations(self) -> Iterator[Job]:
-        """Yield MILE's own ablations, and all methods on the same data."""
-        for seed in self.seeds:
-            for task, change in product(self.ablated, (*LEARNERS, *RECORDINGS)):
-                yield self.ablation(task, change, seed)
-            for task, method in product(self.tasks, CLONING):
-                yield self.offline(task, method, seed)
-
-    def _others(self) -> Iterator[Job]:
-        """Yield the runs of learners that are not in the paper: on the same data, and in rounds on Drawer-Open."""
-        for seed, task in product(self.seeds, self.others):
-            for method in OTHERS:
-                yield self.offline(task, method, seed)
-            yield self.offline(task, "bc_intervention", seed, "method.shared_trunk=true", label="_one_network")
-        if "drawer_open" in self.others:
-            for seed, method in product(self.seeds, OTHERS):
-                yield self.in_rounds("drawer_open", method, seed)
-
-    def _with_demonstrations(self) -> Iterator[Job]:
-        """Yield the runs of Fig. 5."""
-        methods = (*CLONING, "rlif") if "drawer_open" in self.rlif else CLONING
-        for seed, count, method in product(self.seeds, self.demonstrations, methods):
-            yield self.single("drawer_open", method, seed, demonstrations=count)
-
-    def _restarted(self) -> Iterator[Job]:
-        """Yield the runs in which every round begins with the initial policy."""
-        for seed in self.seeds:
-            for task, method in product(self.tasks, CLONING):
-                if task in self.restarted:
-                    yield self.single(task, method, seed, restart=True)
-            for task, method in product(self.iterative, SUPERVISED):
-                if f"{task}_iterative" in self.restarted:
-                    yield self.in_rounds(task, method, seed, restart=True)
+    def bed(self, task: str, seed: int) -> Job:
+        """Return the test bed of a seed."""
+        overrides = (f"task={task}", f"number={seed}", override("output", self.folder / "test_beds" / task))
+        minutes = 3.0 if task == "lunarlander" else 5.0
+        return Job(self._bed(task, seed), overrides, (), minutes, "mile.commands.test_bed", "test_bed.json")
 
     def single(self, task: str, method: str, seed: int, restart: bool = False, demonstrations: int = 0) -> Job:
         """Return a run of Fig. 3 or 5."""
@@ -197,7 +136,7 @@ class Plan:
             changes = [RECORDINGS[change]]
         like = None
         if change == "noisy human":  # who is calibrated anew
-            like = f"{task}/mile{label}/seed_{self.seeds[0]}"
+            like = f"{task}/mile{label}/seed_{self._first(seed)}"
         options = [*self._once(task), f"variant={change}", *changes]
         return self._job(task, "mile", seed, *options, label=label, like=like, needs=needs)
 
@@ -233,15 +172,28 @@ class Plan:
         minutes: float | None = None,
         needs: tuple[str, ...] = (),
     ) -> Job:
-        """Return a job, with the calibration and reference lines of `like`, by default of the task's first run."""
+        """Return a job, with the calibration and reference lines of `like`, by default of the first run on its bed."""
         task = experiment.removesuffix("_iterative")
         minutes = minutes or (0.3 if task == "lunarlander" else 0.65)
-        name, like = f"{experiment}/{method}{label}/seed_{seed}", like or self._mile(task, self.seeds[0])
+        name = f"{experiment}/{method}{label}/seed_{seed}"
         overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
         overrides += [f"evaluation.num_episodes={self.evaluation}", *more]
+
+        # what it shares with others
+        like = like or self._mile(task, self._first(seed))
         if name != like:
             overrides, needs = [*overrides, override("like", self.folder / like)], (*needs, like)
+        if self.own_beds:
+            bed = self._bed(task, seed)
+            overrides, needs = [*overrides, override("test_bed", self.folder / bed)], (*needs, bed)
         return Job(name, tuple(overrides), tuple(sorted(set(needs))), minutes)
+
+    def _first(self, seed: int) -> int:
+        """Return the seed of the run that calibrates the human of a seed."""
+        return seed if self.own_beds else self.seeds[0]
+
+    def _bed(self, task: str, seed: int) -> str:
+        return f"test_beds/{task}/{seed}"
 
     def _once(self, task: str, rounds: int = 1) -> list[str]:
         """Return the overrides for a single round's gradient steps, split over some rounds, not evaluated between."""
@@ -261,21 +213,3 @@ class Plan:
 
     def _recording(self, task: str, seed: int) -> list[str]:
         return ["protocol=same_data", override("data.from", self.folder / self._mile(task, seed))]
-
-
-def quick(folder: Path) -> Plan:
-    """Return a small part of the plan."""
-    return Plan(
-        folder,
-        tasks=("lunarlander", "drawer_open"),
-        iterative=("drawer_open",),
-        restarted=(),
-        seeds=(5, 6),
-        epochs=30,
-        rounds=3,
-        demonstrations=(5,),
-        evaluation=20,
-        rlif=("lunarlander",),
-        ablated=(),
-        others=("lunarlander",),
-    )

@@ -1,0 +1,54 @@
+"""The comparison of all learners, with a test bed of its own for each seed (docs/results/protocol.md)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mile.plans.runs import CLONING, ITERATIVE, OTHERS, TASKS, Job, Runs
+
+PAPERS = ("mile", "mile_silence", *CLONING)
+
+
+@dataclass(frozen=True)
+class Evidence(Runs):
+    """The runs of the comparison; iterates over the jobs, in the order in which they count.
+
+    Seed after seed, because a test bed is needed for one seed alone.
+
+    Attributes:
+        tasks: Tasks of one round.
+        iterative: Tasks in rounds.
+        in_rounds_seeds: Number of seeds in rounds: the first ones.
+        rlif_seeds: Number of seeds of RLIF, which takes as long as all others together.
+    """
+
+    seeds: tuple[int, ...] = tuple(range(20, 40))
+    own_beds: bool = True
+    tasks: tuple[str, ...] = TASKS
+    iterative: tuple[str, ...] = ITERATIVE
+    in_rounds_seeds: int = 10
+    rlif_seeds: int = 5
+
+    def __iter__(self) -> Iterator[Job]:
+        """Yield the jobs."""
+        for seed in self.seeds:
+            for task in self.tasks:
+                yield from self._same_data(task, seed)
+        for seed in self.seeds[: self.rlif_seeds]:
+            for task in self.tasks:
+                yield self.offline(task, "rlif", seed)
+        for seed in self.seeds:
+            for task in self.tasks:
+                for method in CLONING:
+                    yield self.single(task, method, seed)
+        for seed in self.seeds[: self.in_rounds_seeds]:
+            for task in self.iterative:
+                for method in (*PAPERS, "ppl", "advantage"):
+                    yield self.in_rounds(task, method, seed)
+
+    def _same_data(self, task: str, seed: int) -> Iterator[Job]:
+        """Yield a seed's test bed, MILE's run, and a run of each other method on what it recorded."""
+        yield self.bed(task, seed)
+        yield self.single(task, "mile", seed)
+        for method in ("mile_silence", *CLONING, *OTHERS):
+            yield self.offline(task, method, seed)
+        yield self.offline(task, "bc_intervention", seed, "method.shared_trunk=true", label="_one_network")
