@@ -16,21 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mile.files import refuse_links, write_bytes, write_text
-from mile.reports.comparison import (
-    INTERVALS,
-    SAME_DATA,
-    Series,
-    better,
-    demonstrations,
-    gather,
-    markdown,
-    offline,
-    over_tasks,
-)
+from mile.reports.comparison import OURS, SAME_DATA, Series, better, demonstrations, gather, offline
 from mile.reports.csv_tables import write_table
 from mile.reports.left_out import left_out_section, print_left_out
+from mile.reports.markdown import INTERVALS, by_experiment, over_tasks
 from mile.reports.outcomes import Outcome
 from mile.reports.runs import read_runs
+from mile.reports.verdict import effort, verdicts
 from mile.running.command_line import one_line_errors
 
 if TYPE_CHECKING:
@@ -117,7 +109,7 @@ def _add(names: list[str], name: str) -> None:
 
 def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> str:
     """Return the tables of a report: of each experiment, and of all those together that are judged by success."""
-    text = markdown(series, outcomes)
+    text = by_experiment(series, outcomes)
     by_success = {outcome.experiment for outcome in outcomes if outcome.metric == "success"}
     for title, names, choose in (
         ("One round", groups.single, better),
@@ -127,6 +119,13 @@ def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups)
         together = [name for name in names if name in by_success]
         if len(together) > 1:
             text += f"\n## {title}: {', '.join(together)} together\n\n{over_tasks(series, together, choose)}"
+
+    # by the rules of docs/results/protocol.md
+    if groups.same_data:
+        table = verdicts(outcomes, groups.same_data, {"": SAME_DATA, OURS: ""})
+        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n{table}"
+    for experiment in groups.iterative:
+        text += f"\n## Human time: {experiment}\n\n{effort(outcomes, experiment)}"
     return text
 
 

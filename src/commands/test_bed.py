@@ -131,6 +131,7 @@ def _try_initial(
         seed=cfg.judgement.seed,
         oracle_episodes=cfg.oracle.num_episodes,
         oracle_steps=cfg.oracle.steps,
+        oracle_rate=cfg.oracle.learning_rate,
     )
     return trial | scores._asdict() | {"wrong": judge(scores, criteria)}
 

@@ -27,8 +27,9 @@ def clone_policy(
     learning_rate: float = 1e-3,
     batch_size: int = 256,
     seed: int = 0,
+    normalize: bool = True,
 ) -> float:
-    """Fit a policy, its observation normalisation included, to actions by maximum likelihood; in place.
+    """Fit a policy to actions by maximum likelihood; in place.
 
     Args:
         policy: Policy to train, in place.
@@ -39,6 +40,7 @@ def clone_policy(
         learning_rate: Learning rate at the start; it falls to a tenth by a cosine.
         batch_size: Number of rows in a batch, drawn with replacement.
         seed: Seed of the random draws.
+        normalize: Fit the observation normalisation, too; false: a policy that has learnt before keeps its own.
 
     Returns:
         Mean NLL over all rows at the end, nats.
@@ -47,7 +49,8 @@ def clone_policy(
         actions = next_actions(actions, observed, torch.arange(len(observed)), policy.chunk)
 
     # optimiser
-    policy.fit_normalizer(observed)
+    if normalize:
+        policy.fit_normalizer(observed)
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, learning_rate / 10)
 

@@ -36,7 +36,7 @@ class Scores(NamedTuple):
         initial: The initial policy alone.
         helped: The initial policy, with the human's interventions.
         ratio: Share of the helped steps with ν=1.
-        oracle: A clone of the expert on every state of some helped episodes.
+        oracle: The initial policy after it has learnt the expert's action in every state of some helped episodes.
     """
 
     initial: float
@@ -75,6 +75,7 @@ def measure(
     seed: int,
     oracle_episodes: int,
     oracle_steps: int,
+    oracle_rate: float,
 ) -> Scores:
     """Measure a test bed.
 
@@ -85,8 +86,9 @@ def measure(
         metric: Metric of the environment, "return" or "success".
         num_episodes: Number of episodes of each evaluation.
         seed: Seed of these episodes; those that the oracle learns from have the next one.
-        oracle_episodes: Number of helped episodes that the oracle is cloned from.
+        oracle_episodes: Number of helped episodes that the oracle learns from.
         oracle_steps: Number of its gradient steps.
+        oracle_rate: Learning rate of the oracle.
     """
     supervised = TransformedEnv(env, InterventionTransform(human))
     alone = evaluate_policy(env, policy, num_episodes, seed)
@@ -97,6 +99,7 @@ def measure(
     oracle = deepcopy(policy)
     with torch.no_grad():
         best = human.expert.at(steps).mode
-    clone_policy(oracle, steps, best, steps=oracle_steps, seed=seed)
+    options = {"steps": oracle_steps, "learning_rate": oracle_rate, "seed": seed}
+    clone_policy(oracle, steps, best, **options, normalize=False)
     learnt = evaluate_policy(env, oracle, num_episodes, seed)
     return Scores(alone.score(metric), helped.score(metric), helped.intervention_ratio, learnt.score(metric))

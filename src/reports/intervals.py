@@ -3,13 +3,14 @@
 Source: Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
+SIGN_FLIPS = 100_000  # at most; fewer pairs than 17 are flipped in all ways
 
 
 class Estimate(NamedTuple):
@@ -70,6 +71,60 @@ def probability_of_improvement(*tasks: tuple[Sequence[float], Sequence[float]]) 
     low = stats.binomtest(wins, pairs).proportion_ci(0.95, method="exact").low
     high = stats.binomtest(wins + ties, pairs).proportion_ci(0.95, method="exact").high
     return Estimate((wins + ties / 2) / pairs, float(low), float(high))
+
+
+def over_people(*tasks: Mapping[str, Sequence[float]]) -> Estimate:
+    """Return the mean over people and over tasks, with Student's t for means over people.
+
+    Seeds that share a person are alike: five people give four degrees of freedom a task, however many seeds there are.
+
+    Args:
+        tasks: Values by person, each `[seeds]`; the mean of each person counts once, and so does each task.
+    """
+    from scipy import stats
+
+    means, variance, degrees = [], 0.0, 0
+    for task in tasks:
+        people = [float(np.mean(values)) for values in task.values()]
+        means.append(np.mean(people))
+        variance += np.var(people, ddof=1) / len(people) if len(people) > 1 else np.nan
+        degrees += len(people) - 1
+
+    value = float(np.mean(means))
+    half_width = float(stats.t.ppf(0.975, degrees) * np.sqrt(variance) / len(tasks)) if degrees else float("nan")
+    return Estimate(value, value - half_width, value + half_width)
+
+
+def sign_flip_test(*tasks: Sequence[float]) -> float:
+    """Return the two-sided p of the mean difference over pairs and over tasks, if within a pair either came first.
+
+    Exact for up to 16 pairs, otherwise by random flips, the observed one included.
+
+    Args:
+        tasks: Differences within pairs, each `[pairs]`; each task counts once.
+    """
+    from scipy import stats
+
+    shares = np.concatenate([np.asarray(task, float) / len(task) for task in tasks])
+    result = stats.permutation_test(
+        (shares,),
+        np.sum,
+        permutation_type="samples",
+        n_resamples=SIGN_FLIPS,
+        batch=SIGN_FLIPS // 10,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number by Holm's step-down (Scand. J. Stat. 1979)."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(np.argsort(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def _bootstrap(statistic: Callable[..., NDArray[np.float64]], samples: Sequence[ArrayLike]) -> Estimate:
