@@ -4,81 +4,23 @@ mile-paper outputs/paper
 """
 
 import argparse
-import graphlib
 import os
 import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from mile.plans.evidence import Evidence
+from mile.plans.execution import Failure, here, hours, on_ray, run, unfinished
 from mile.plans.paper import Paper, quick
 from mile.plans.runs import Job
 from mile.report import report
 from mile.running.command_line import one_line_errors, override
 
 PLANS = {"paper": Paper, "quick": quick, "evidence": Evidence}
-
-
-def run(jobs: list[Job], folder: Path, processes: int) -> list[Job]:
-    """Run the jobs that are not finished, in order where their needs allow it, and return those that failed."""
-    left = {job.name: job for job in unfinished(jobs, folder)}
-    order = {name: place for place, name in enumerate(left)}
-    sorter = graphlib.TopologicalSorter({})
-    for name, job in left.items():
-        sorter.add(name, *[needed for needed in job.needs if needed in left])
-    sorter.prepare()
-
-    ready, failed, running = [], [], {}
-    expected = elapsed = 0.0
-    with ThreadPoolExecutor(processes) as pool:
-        while sorter.is_active() or running:
-            # start as many as there are processes
-            ready = sorted([*ready, *sorter.get_ready()], key=order.__getitem__)
-            while ready and len(running) < processes:
-                name = ready.pop(0)
-                running[pool.submit(_run_one, left[name], folder)] = name
-            if not running:
-                break  # the rest needs a job that has failed
-
-            # wait for the next to end
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                name = running.pop(future)
-                job = left.pop(name)
-                if future.exception() is None:
-                    elapsed, expected = elapsed + future.result() / 60, expected + job.minutes
-                    sorter.done(name)
-                else:
-                    failed.append(job)
-                pace = elapsed / expected if expected else 1.0
-                outcome = "FAILED" if job in failed else "done"
-                hours = pace * _hours(left.values(), processes)
-                print(f"{time.strftime('%H:%M')} {name}: {outcome}; {len(left)} left, about {hours:.1f} h", flush=True)
-    return failed
-
-
-def unfinished(jobs: Iterable[Job], folder: Path) -> list[Job]:
-    """Return the jobs that have no results yet."""
-    return [job for job in jobs if not (folder / job.name / job.result).exists()]
-
-
-def _hours(jobs: Iterable[Job], processes: int) -> float:
-    return sum(job.minutes for job in jobs) / 60 / processes
-
-
-def _run_one(job: Job, folder: Path) -> float:
-    """Run a job with its output in log.txt in its folder, and return the seconds that it took."""
-    place, begin = folder / job.name, time.monotonic()
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "log.txt").open("a") as log:
-        # -P: a file of the working directory must not stand in the place of a package
-        command = [sys.executable, "-P", "-m", job.module, *job.overrides, override("hydra.run.dir", place)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=True)
-    return time.monotonic() - begin
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         "--plan", choices=PLANS, default="paper", help="the paper's figures, a small part, or all learners"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--ray", action="store_true", help="on a Ray cluster that was started before, one a CPU")
     parser.add_argument("--only", default="", help="runs whose name contains this, and what they need")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
     return parser
@@ -123,17 +66,18 @@ def main() -> None:
 
     # run
     left = unfinished(jobs, folder)
-    hours = _hours(left, arguments.processes)
-    print(
-        f"{len(jobs)} runs, {len(left)} of them to do, {arguments.processes} at a time: about {hours:.1f} h", flush=True
-    )
-    failed = run(jobs, folder, arguments.processes)
+    with on_ray(folder) if arguments.ray else here(folder, arguments.processes) as player:
+        rest = hours(left, player.processes)
+        how = f"{player.processes} at a time: about {rest:.1f} h"
+        print(f"{len(jobs)} runs, {len(left)} of them to do, {how}", flush=True)
+        failures = run(jobs, folder, player)
 
     # report
     troubles = []
-    if failed:
-        places = ", ".join(str(folder / job.name) for job in failed)
-        troubles.append(f"{len(failed)} of {len(jobs)} runs failed; see log.txt in {places}")
+    if failures:
+        _print_failures(failures)
+        failed = sum(failure.has_run for failure in failures)
+        troubles.append(f"{failed} of {len(jobs)} runs failed, {len(failures) - failed} were not run; see the table")
     try:
         for path in report([folder], folder / "report"):
             print(path)
@@ -141,6 +85,14 @@ def main() -> None:
         troubles.append(str(error))
     if troubles:
         sys.exit(f"error: {'; '.join(troubles)}")
+
+
+def _print_failures(failures: Iterable[Failure]) -> None:
+    """Print what failed and what was not run, and why."""
+    table = Table("run", "outcome", "why, and more in its log.txt", title="without results")
+    for job, reason, has_run in failures:
+        table.add_row(job.name, "failed" if has_run else "not run", reason)
+    Console().print(table, markup=False)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
 
 from mile.commands import paper
-from mile.commands.paper import run
+from mile.plans import execution
 from mile.plans.evidence import Evidence
+from mile.plans.execution import here, on_ray, run
 from mile.plans.paper import Paper, quick
 from mile.plans.runs import Job
 from mile.running.command_line import override
@@ -60,7 +66,7 @@ def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(
     def pretend(job, folder):
         begun.append(job.name)
         if job.name == "bad":
-            raise RuntimeError
+            raise RuntimeError("it is bad")
         finish(folder / job.name)
         return 60.0
 
@@ -69,9 +75,13 @@ def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(
         (place / "results.json").touch()
 
     finish(tmp_path / "a")
-    monkeypatch.setattr(paper, "_run_one", pretend)
-    failed = run(jobs, tmp_path, processes=2)
-    assert [job.name for job in failed] == ["bad"]
+    monkeypatch.setattr(execution, "run_one", pretend)
+    with here(tmp_path, 2) as player:
+        failures = run(jobs, tmp_path, player)
+    assert [(failure.job.name, failure.reason, failure.has_run) for failure in failures] == [
+        ("bad", "it is bad", True),
+        ("c", "needs bad", False),
+    ]
     assert sorted(begun) == ["b", "bad", "d"]
     assert begun.index("b") < begun.index("d")
     assert "bad: FAILED" in capsys.readouterr().out
@@ -82,14 +92,14 @@ def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(
     [
         (["--only", "lunar_lander"], "no run has 'lunar_lander' in its name"),
         (["--only", "lunarlander/mile/", "--processes", "0"], "--processes must be at least 1, got 0"),
-        (["--only", "lunarlander/mile/"], "1 of 5 runs failed; see log.txt in .*; no finished run in"),
+        (["--only", "lunarlander/mile/"], "1 of 5 runs failed, 4 were not run; see the table; no finished run in"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line(tmp_path, monkeypatch, given, message):
     def fail(job, folder):
         raise RuntimeError
 
-    monkeypatch.setattr(paper, "_run_one", fail)
+    monkeypatch.setattr(execution, "run_one", fail)
     monkeypatch.setattr("sys.argv", ["mile-paper", str(tmp_path), *given])
     with pytest.raises(SystemExit, match=f"^error: {message}"):
         paper.main()
@@ -102,5 +112,47 @@ def test_a_run_in_a_folder_whose_name_needs_quotes(tmp_path, monkeypatch):
     smaller = Job(job.name, (*job.overrides, "debug=smoke"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "torch.py").write_text("raise SystemExit('a file of the working directory was run')")
-    assert run([smaller], folder, processes=1) == [], (folder / job.name / "log.txt").read_text()
+    with here(folder, 1) as player:
+        assert run([smaller], folder, player) == [], (folder / job.name / "log.txt").read_text()
     assert (folder / job.name / "results.json").exists()
+
+
+def test_a_cluster_of_two_has_the_same_digits_and_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """Ray's own command starts the cluster, as the guide says; the second plan finds one run of two finished."""
+    name = "lunarlander/mile/seed_5"
+    smaller = {}
+    for place in ("here", "cluster"):
+        (job,) = [job for job in quick(tmp_path / place) if job.name == name]
+        smaller[place] = [Job(str(seed), (*job.overrides, "debug=smoke", f"seed={seed}")) for seed in (5, 6)]
+    with here(tmp_path / "here", 1) as player:
+        assert run(smaller["here"], tmp_path / "here", player) == []
+
+    # a cluster that no other test meets; its sockets need a short path
+    sockets = tempfile.mkdtemp(dir="/tmp")
+    monkeypatch.setenv("RAY_TMPDIR", sockets)
+    program = Path(sys.executable).with_name("ray")
+    start = [program, "start", "--head", "--block", "--port=0", "--num-cpus=2", "--include-dashboard=false"]
+    with subprocess.Popen(start, stdout=subprocess.DEVNULL) as cluster:
+        while not list(Path(sockets).rglob("ray_current_cluster")):
+            assert cluster.poll() is None
+            time.sleep(0.1)
+        try:
+            with on_ray(tmp_path / "cluster") as player:
+                assert player.processes == 2
+                assert run(smaller["cluster"][:1], tmp_path / "cluster", player) == []
+            kept = (tmp_path / "cluster/5/results.json").stat().st_mtime
+            with on_ray(tmp_path / "cluster") as player:
+                assert run(smaller["cluster"], tmp_path / "cluster", player) == []
+        finally:
+            cluster.terminate()
+    shutil.rmtree(sockets, ignore_errors=True)
+    assert (tmp_path / "cluster/5/results.json").stat().st_mtime == kept
+    assert [path.name for path in (tmp_path / "cluster").glob(".shared-*")] == []
+    for seed in "56":
+        files = [(tmp_path / place / seed / "results.json").read_bytes() for place in ("here", "cluster")]
+        assert files[0] == files[1]
+
+
+def test_a_folder_that_a_machine_does_not_see_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=f"'{tmp_path}' on .* is another one; give a folder that all machines share"):
+        execution._run_where_shared(Job("a", ()), tmp_path, tmp_path / "nothing")
