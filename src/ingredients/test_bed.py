@@ -13,6 +13,7 @@ from mile.evaluation import evaluate_policy
 from mile.humans import SimulatedHuman
 from mile.ingredients.cloning import clone_policy
 from mile.policies import Policy
+from mile.policies.sampling import mode
 
 
 class Criteria(NamedTuple):
@@ -98,7 +99,7 @@ def measure(
     steps = collect_episodes(supervised, policy, oracle_episodes, seed=seed + 1)
     oracle = deepcopy(policy)
     with torch.no_grad():
-        best = human.expert.at(steps).mode
+        best = mode(human.expert.at(steps))
     options = {"steps": oracle_steps, "learning_rate": oracle_rate, "seed": seed}
     clone_policy(oracle, steps, best, **options, normalize=False)
     learnt = evaluate_policy(env, oracle, num_episodes, seed)
