@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from mile.ingredients.test_bed import Criteria
 
 EXPERT_SEEDS, INITIAL_SEEDS = 20_000, 10_000  # the first ones; ours: apart from those of what ships
-SEEDS = 100  # of one bed's initial policies, at most
+SEEDS = 100  # of one bed
+BETWEEN_MENTAL_MODELS = 30  # seeds from one mental model of an initial policy to the next
 
 
 def make_test_bed(cfg: DictConfig) -> Path:
-    """Try initial policies, each with a mental model of its own, until one makes a sound test bed.
+    """Try initial policies, each with some mental models of it, until one pair makes a sound test bed.
 
     Its folder holds the three policies, `trials.json` with all that was tried and what was wrong with it, and at the
     end `test_bed.json` with the scores. What was stopped goes on with the next trial.
@@ -41,7 +42,7 @@ def make_test_bed(cfg: DictConfig) -> Path:
         The folder.
 
     Raises:
-        ValueError: None of the experts, or none of the initial policies, fulfils the criteria.
+        ValueError: None of the experts, or none of the trials, fulfils the criteria.
     """
     from mile.ingredients.test_bed import Criteria
 
@@ -56,12 +57,11 @@ def make_test_bed(cfg: DictConfig) -> Path:
         trials: list[dict[str, Any]] = read_json(kept) if kept.exists() else []
         while not trials or trials[-1]["wrong"]:
             if len(trials) == cfg.attempts:
-                raise ValueError(f"none of {cfg.attempts} initial policies makes a sound test bed; '{kept}' says why")
-            seed = INITIAL_SEEDS + SEEDS * cfg.number + len(trials)
-            trial = _try_initial(cfg, experiment, env, criteria, folder, seed)
-            trials.append(trial)
+                raise ValueError(f"none of {cfg.attempts} trials makes a sound test bed; '{kept}' says why")
+            seeds = _next_seeds(trials, INITIAL_SEEDS + SEEDS * cfg.number, cfg.mental_models)
+            trials.append(_try(cfg, experiment, env, criteria, folder, *seeds))
             write_text(kept, json.dumps(trials, indent=1) + "\n")
-            print(f"trial {len(trials)}: {trial['wrong'] or 'sound'}", flush=True)
+            print(f"trial {len(trials)}: {trials[-1]['wrong'] or 'sound'}", flush=True)
     write_text(folder / "test_bed.json", json.dumps(trials[-1], indent=1) + "\n")
     return folder
 
@@ -88,10 +88,35 @@ def _find_expert(cfg: DictConfig, metric: str, criteria: Criteria) -> Path:
     raise ValueError(f"none of {cfg.attempts} experts scores {criteria.expert}")
 
 
-def _try_initial(
-    cfg: DictConfig, experiment: DictConfig, env: ScheduledEnv, criteria: Criteria, folder: Path, seed: int
+def _next_seeds(trials: list[dict[str, Any]], first: int, mental_models: int) -> tuple[int, int]:
+    """Return the seeds of the next trial's initial policy and mental model.
+
+    An initial policy has some mental models, unless it was out of bounds itself.
+
+    Args:
+        trials: What was tried before.
+        first: The bed's first seed.
+        mental_models: Number of mental models of an initial policy.
+    """
+    if not trials:
+        return first, first
+    initial = trials[-1]["initial_seed"]
+    tried = sum(trial["initial_seed"] == initial for trial in trials)
+    if "mental_model_seed" in trials[-1] and tried < mental_models:
+        return initial, initial + BETWEEN_MENTAL_MODELS * tried
+    return initial + 1, initial + 1
+
+
+def _try(
+    cfg: DictConfig,
+    experiment: DictConfig,
+    env: ScheduledEnv,
+    criteria: Criteria,
+    folder: Path,
+    initial_seed: int,
+    mental_model_seed: int,
 ) -> dict[str, Any]:
-    """Make an initial policy and its mental model, and return what they are like.
+    """Make an initial policy and a mental model of it, and return what they are like.
 
     Args:
         cfg: Config of the test bed.
@@ -99,20 +124,25 @@ def _try_initial(
         env: Environment of the experiment.
         criteria: What it must fulfil.
         folder: Folder of the test bed.
-        seed: Seed of both.
+        initial_seed: Seed of the initial policy, which may be there from the trial before.
+        mental_model_seed: Seed of the mental model.
     """
     from mile.ingredients.test_bed import judge, judge_initial, measure
     from mile.policies import load_policy
     from mile.running.people import make_human
 
     # the policies; what is hopeless is not looked at more closely
-    trial: dict[str, Any] = {"seed": seed}
-    score = _score(_pretrain(cfg, "initial", f"{folder}/initial", seed), env.metric)
-    trial |= {"initial": score, "wrong": judge_initial(score, criteria)}
+    initial = folder / "initial.safetensors"
+    if not initial.exists() or read_json(initial.with_suffix(".json"))["seed"] != initial_seed:
+        _pretrain(cfg, "initial", f"{folder}/initial", initial_seed)
+    score = _score(initial, env.metric)
+    trial: dict[str, Any] = {"initial_seed": initial_seed, "initial": score, "wrong": judge_initial(score, criteria)}
     if trial["wrong"]:
         return trial
     robot = override("train.robot.name", f"{folder}/initial")
-    _pretrain(cfg, "mental_model", f"{folder}/mental_model", seed, robot, f"train.seed={seed}")
+    seed = f"train.seed={mental_model_seed}"
+    _pretrain(cfg, "mental_model", f"{folder}/mental_model", mental_model_seed, robot, seed)
+    trial["mental_model_seed"] = mental_model_seed
 
     # the human, who may be of no use; not that of the trial before
     (folder / "calibration.json").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mile.plans.runs import CLONING, ITERATIVE, OTHERS, TASKS, Job, Runs
 
 PAPERS = ("mile", "mile_silence", *CLONING)
+CRITICS = ("eil", "pvp", "haco", "rlif")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Evidence(Runs):
         tasks: Tasks of one round.
         iterative: Tasks in rounds.
         in_rounds_seeds: Number of seeds in rounds: the first ones.
-        rlif_seeds: Number of seeds of RLIF, which takes as long as all others together.
+        critics_seeds: Number of seeds of the methods with critics, which take as long as all others together.
     """
 
     seeds: tuple[int, ...] = tuple(range(20, 40))
@@ -26,16 +27,17 @@ class Evidence(Runs):
     tasks: tuple[str, ...] = TASKS
     iterative: tuple[str, ...] = ITERATIVE
     in_rounds_seeds: int = 10
-    rlif_seeds: int = 5
+    critics_seeds: int = 5
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
         for seed in self.seeds:
             for task in self.tasks:
                 yield from self._same_data(task, seed)
-        for seed in self.seeds[: self.rlif_seeds]:
+        for seed in self.seeds[: self.critics_seeds]:
             for task in self.tasks:
-                yield self.offline(task, "rlif", seed)
+                for method in CRITICS:
+                    yield self.offline(task, method, seed)
         for seed in self.seeds:
             for task in self.tasks:
                 for method in CLONING:
@@ -50,5 +52,6 @@ class Evidence(Runs):
         yield self.bed(task, seed)
         yield self.single(task, "mile", seed)
         for method in ("mile_silence", *CLONING, *OTHERS):
-            yield self.offline(task, method, seed)
+            if method not in CRITICS:
+                yield self.offline(task, method, seed)
         yield self.offline(task, "bc_intervention", seed, "method.shared_trunk=true", label="_one_network")
