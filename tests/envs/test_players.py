@@ -1,11 +1,14 @@
 import multiprocessing
+from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from torchrl.envs import GymEnv, StepCounter, TransformedEnv
 
 from mile.collection import collect_episodes
 from mile.envs import InterventionTransform, make_env
+from mile.envs.automatic import Automatic
 from mile.envs.players import MultiProcess
 from mile.humans import SimulatedHuman
 from mile.policies import load_policy
@@ -37,6 +40,22 @@ def test_workers_play_the_same_episodes(workers):
         options = {"seed": 3, "deterministic": deterministic}
         check_equal(*(collect_episodes(env, ROBOT, [4, 0, 7], **options) for env in (workers, here)))
     check_equal(*(collect_episodes(env, EXPERT, 2) for env in (workers, here)))  # another robot, the env's own seed
+
+
+@pytest.mark.parametrize(("patience", "threads", "helped"), [(0.0, 2, True), (0.0, 1, False), (1e9, 2, False)])
+def test_cores_are_used_unasked_where_that_pays_and_the_episodes_are_the_same(patience, threads, helped):
+    player = Automatic(patience)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with closing(make_env("lunarlander", 4, collector=player)) as env:
+            check_equal(*(collect_episodes(one, ROBOT, [4, 0, 7], seed=3) for one in (env, make_env("lunarlander", 3))))
+            assert (player.workers is not None) == helped
+            collect_episodes(env, ROBOT, 1, seed=3)  # which is not shared
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert player.seconds > 0
 
 
 def test_workers_play_with_the_present_human(workers):
