@@ -53,14 +53,14 @@ def make_test_bed(cfg: DictConfig) -> Path:
         _take(_find_expert(cfg, env.metric, criteria), folder / "expert")
 
         # what was tried before, and what was not
-        kept = folder / "trials.json"
-        trials: list[dict[str, Any]] = read_json(kept) if kept.exists() else []
+        record = folder / "trials.json"
+        trials: list[dict[str, Any]] = read_json(record) if record.exists() else []
         while not trials or trials[-1]["wrong"]:
             if len(trials) == cfg.attempts:
-                raise ValueError(f"none of {cfg.attempts} trials makes a sound test bed; '{kept}' says why")
+                raise ValueError(f"none of {cfg.attempts} trials makes a sound test bed; '{record}' says why")
             seeds = _next_seeds(trials, INITIAL_SEEDS + SEEDS * cfg.number, cfg.mental_models)
             trials.append(_try(cfg, experiment, env, criteria, folder, *seeds))
-            write_text(kept, json.dumps(trials, indent=1) + "\n")
+            write_text(record, json.dumps(trials, indent=1) + "\n")
             print(f"trial {len(trials)}: {trials[-1]['wrong'] or 'sound'}", flush=True)
     write_text(folder / "test_bed.json", json.dumps(trials[-1], indent=1) + "\n")
     return folder
@@ -169,7 +169,7 @@ def _try(
 def _pretrain(cfg: DictConfig, role: str, output: str, seed: int, *more: str) -> Path:
     """Make one ingredient as `mile-pretrain` does, over one that was tried before, and return its weights."""
     recipe = OmegaConf.select(cfg, f"recipes.{cfg.environment}.{role}", default=[])
-    judgement = [f"evaluation.{key}={value}" for key, value in cfg.judgement.items()]
+    judgement = [f"evaluation.num_episodes={cfg.judgement.num_episodes}", f"evaluation.seed={cfg.judgement.seed}"]
     chosen = [f"role={role}", f"env={cfg.environment}", f"seed={seed}", override("output", output), "overwrite=true"]
     words = [*chosen, *judgement, *recipe, *more, *cfg.options]
     ingredient = compose("pretrain", words)

@@ -113,6 +113,7 @@ def run(jobs: Iterable[Job], folder: Path, player: Player) -> list[Failure]:
 
     ready: list[str] = []
     failures: list[Failure] = []
+    missing: set[str] = set()
     running: dict[Future[float], str] = {}
     expected = elapsed = 0.0
     while sorter.is_active() or running:
@@ -133,6 +134,7 @@ def run(jobs: Iterable[Job], folder: Path, player: Player) -> list[Failure]:
                 elapsed, expected = elapsed + future.result() / 60, expected + job.minutes
                 sorter.done(name)
             else:
+                missing.add(name)
                 failures.append(Failure(job, _reason(error, folder / job.name / "log.txt"), has_run=True))
 
             # how long the rest takes, if it goes on like this
@@ -141,7 +143,7 @@ def run(jobs: Iterable[Job], folder: Path, player: Player) -> list[Failure]:
             rest = pace * hours(left.values(), player.processes)
             print(f"{time.strftime('%H:%M')} {name}: {outcome}; {len(left)} left, about {rest:.1f} h", flush=True)
 
-    missing = left.keys() | {failure.job.name for failure in failures}
+    missing.update(left)
     for job in left.values():
         lacking = ", ".join(needed for needed in job.needs if needed in missing)
         failures.append(Failure(job, f"needs {lacking}", has_run=False))
@@ -151,9 +153,9 @@ def run(jobs: Iterable[Job], folder: Path, player: Player) -> list[Failure]:
 def _reason(error: BaseException, log: Path) -> str:
     """Return why a job failed: the last line that it said, or what kept it from running."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    said = [line for line in lines if line.startswith("error: ")]
-    if isinstance(error, subprocess.CalledProcessError) and said:
-        return said[-1].removeprefix("error: ")
+    for line in reversed(lines):
+        if isinstance(error, subprocess.CalledProcessError) and line.startswith("error: "):
+            return line.removeprefix("error: ")
     return str(error).strip().split("\n")[-1]
 
 

@@ -73,8 +73,12 @@ def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
     """
     scores: dict[int, float] = {}
     interventions: dict[int, int] = {}
+    people: dict[int, str] = {}
+    builds: dict[int, tuple[str, str]] = {}
     curve: defaultdict[int, dict[int, float]] = defaultdict(dict)
     for outcome in members:
+        people[outcome.seed] = outcome.person
+        builds[outcome.seed] = outcome.machine, outcome.torch
         if outcome.final and outcome.round:
             scores[outcome.seed] = outcome.score
             interventions[outcome.seed] = outcome.interventions
@@ -89,8 +93,8 @@ def _series(members: Sequence[Outcome], seeds: set[int]) -> Series:
         scores=dict(sorted(scores.items())),
         interventions=dict(sorted(interventions.items())),
         curve=dict(sorted(curve.items())),
-        people={outcome.seed: outcome.person for outcome in members},
-        builds={outcome.seed: (outcome.machine, outcome.torch) for outcome in members},
+        people=people,
+        builds=builds,
         missing=tuple(sorted(seeds - scores.keys())),
     )
 

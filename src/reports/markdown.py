@@ -29,9 +29,7 @@ def by_experiment(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
     lines = []
     for experiment in dict.fromkeys(runs.experiment for runs in series):
         # the policies to compare with
-        starts = [outcome for outcome in outcomes if outcome.experiment == experiment and outcome.round == 0]
-        metric, initial = starts[0].metric, initial_score(outcomes, experiment)
-        helped, expert = fmean(start.helped for start in starts), fmean(start.expert for start in starts)
+        metric, initial, helped, expert = _references(outcomes, experiment)
         number = _percent if metric == "success" else _one_decimal
         lines += [
             f"## {experiment}",
@@ -53,6 +51,22 @@ def by_experiment(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
             lines += ["", f"Missing: {', '.join(missing)}."]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _references(outcomes: Sequence[Outcome], experiment: str) -> tuple[str, float, float, float]:
+    """Return the metric of an experiment, and the scores of initial policy, helped episodes and expert."""
+    helped: dict[str, list[float]] = {}
+    experts: list[float] = []
+    metric = ""
+    for outcome in outcomes:
+        if outcome.experiment == experiment and outcome.round == 0:
+            metric = outcome.metric
+            helped.setdefault(outcome.variant, []).append(outcome.helped)
+            experts.append(outcome.expert)
+
+    # another variant may have another human
+    plain = helped.get("") or next(iter(helped.values()))
+    return metric, initial_score(outcomes, experiment), fmean(plain), fmean(experts)
 
 
 def _rival(runs: Series, contenders: Sequence[Series]) -> Series | None:

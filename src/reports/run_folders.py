@@ -45,6 +45,7 @@ def _read_run(folder: Path) -> list[Outcome]:
     evaluations = read_json(folder / "evaluation.json")
     deployments = read_json(folder / "deployment.json")
     policy = read_json(folder / "policy.json")
+
     metric = _metric(policy)
     score = SCORES[metric]
 

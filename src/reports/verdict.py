@@ -83,19 +83,18 @@ def compare(ends: Mapping[str, Mapping[Place, Result]], ours: str, experiments: 
         ours: The first method.
         experiments: Names of the experiments, each of which counts once; a rival without one of them is left out.
     """
-    rivals: list[tuple[str, list[dict[str, list[float]]]]] = []
-    for rival, theirs in ends.items():
-        differences = [_differences(ends[ours], theirs, experiment) for experiment in experiments]
-        if rival != ours and all(differences):
-            rivals.append((rival, differences))
-
-    # tests, which know no people, and their adjustment
-    pairs = [[list(chain(*task.values())) for task in differences] for _, differences in rivals]
-    adjusted = holm([sign_flip_test(*tasks) for tasks in pairs])
-
     comparisons = []
-    for (rival, differences), tasks, p in zip(rivals, pairs, adjusted, strict=True):
-        comparisons.append(Comparison(rival, sum(map(len, tasks)), over_people(*differences), p))
+    for rival, theirs in ends.items():
+        by_task = [_differences(ends[ours], theirs, experiment) for experiment in experiments]
+        if rival == ours or not all(by_task):
+            continue
+        pairs = [list(chain(*by_person.values())) for by_person in by_task]
+        p = sign_flip_test(*pairs)  # which knows no people
+        comparisons.append(Comparison(rival, sum(map(len, pairs)), over_people(*by_task), p))
+
+    # adjusted for their number
+    adjusted = holm([comparison.p for comparison in comparisons])
+    comparisons = [comparison._replace(p=p) for comparison, p in zip(comparisons, adjusted, strict=True)]
     return sorted(comparisons, key=lambda comparison: comparison.difference.value)
 
 
@@ -119,13 +118,16 @@ def verdicts(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: 
         if ours not in ends:
             continue
         together = compare(ends, ours, experiments)
-        alone = [{row.rival: row for row in compare(ends, ours, [experiment])} for experiment in experiments]
+        alone = [compare(ends, ours, [experiment]) for experiment in experiments]
         lines += [
-            f"| {ours} against | pairs | difference in gain [95 %] | p | {ours} | {' | '.join(experiments)} |",
-            "|---" * (5 + len(experiments)) + "|",
+            f"| {ours} against | pairs | difference in gain [95 %] | adjusted p | {ours} | {' | '.join(experiments)} |",
+            f"|---|---|---|---|---|{'---|' * len(experiments)}",
         ]
         for row in together:
-            cells = [f"{task[row.rival].difference.value:+.2f}, {task[row.rival].p:.2g}" for task in alone]
+            cells = []
+            for task in chain(*alone):
+                if task.rival == row.rival:
+                    cells.append(f"{task.difference.value:+.2f}, {task.p:.2g}")
             lines.append(
                 f"| {row.rival} | {row.pairs} | {_interval(row.difference, '+.2f')} | {row.p:.2g} | {row.verdict} | "
                 f"{' | '.join(cells)} |"
@@ -169,24 +171,25 @@ def effort(outcomes: Iterable[Outcome], experiment: str) -> str:
 
     # of each seed, up to the fewest steps that any method used
     areas: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    costs: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    steps: defaultdict[str, list[float]] = defaultdict(list)
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
     for by_method in curves.values():
         limit = max(1, min(curve[-1].interventions for curve in by_method.values()))
         for method, curve in by_method.items():
             areas[method][curve[0].person].append(area(curve, limit))
             good = until_good(curve)
-            costs[method].append((math.inf, math.inf) if good is None else (good.interventions, good.seconds))
+            steps[method].append(math.inf if good is None else good.interventions)
+            seconds[method].append(math.inf if good is None else good.seconds)
 
     lines = [
         f"| method | seeds | reach {GOOD:.0%} | steps to it, median | seconds | mean success over human steps [95 %] |",
         "|---|---|---|---|---|---|",
     ]
-    for method, reached in costs.items():
-        steps, seconds = (statistics.median_high(column) for column in zip(*reached, strict=True))
-        mean = over_people(areas[method])
-        often = sum(math.isfinite(cost) for cost, _ in reached)
+    for method, costs in steps.items():
+        mean, reached = over_people(areas[method]), len(costs) - costs.count(math.inf)
+        steps_to_it, seconds_to_it = statistics.median_high(costs), statistics.median_high(seconds[method])
         lines.append(
-            f"| {method} | {len(reached)} | {often} | {_or_never(steps)} | {_or_never(seconds)} | "
+            f"| {method} | {len(costs)} | {reached} | {_or_never(steps_to_it)} | {_or_never(seconds_to_it)} | "
             f"{_interval(mean, '.2f')} |"
         )
     return "\n".join(lines) + "\n"

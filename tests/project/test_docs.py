@@ -16,7 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mile import evaluate, pretrain, report, train
-from mile.commands import data, devices, doctor, paper, record
+from mile.commands import data, devices, doctor, paper, record, test_bed
 from tests.support import composed
 
 ROOT = Path(__file__).parents[2]
@@ -28,9 +28,16 @@ WRITTEN = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name !
 LINKING = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 NAMING = [page for page in LINKING if page.name != "notebook.md"]  # which says what was tried with what is gone
 
-HYDRA = {"train": train, "evaluate": evaluate, "pretrain": pretrain, "record": record, "doctor": doctor}
+HYDRA = {
+    "train": train,
+    "evaluate": evaluate,
+    "pretrain": pretrain,
+    "record": record,
+    "doctor": doctor,
+    "test-bed": test_bed,
+}
 PARSING = {"report": report, "data": data, "paper": paper, "devices": devices}
-OTHERS = ("python", "pip", "make", "git", "ssh", "apt-get", "tensorboard")
+OTHERS = ("ray", "python", "pip", "make", "git", "ssh", "apt-get", "tensorboard")
 GROUPS = (
     "experiment",
     "human",
@@ -136,7 +143,7 @@ def test_every_program_and_choice_it_names_exists(page):
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     scripts = config["options.entry_points"]["console_scripts"]
-    for name in re.findall(r"\bmile-[a-z]+\b", text):
+    for name in re.findall(r"\bmile-[a-z]+(?:-[a-z]+)*\b", text):
         assert f"{name} = " in scripts or name == "mile-interventions", f"{page_name(page)} names {name}"
 
     copied = {block.title for block in blocks(page)}
@@ -178,7 +185,7 @@ def check_words(name, words, monkeypatch):
 
     swept = "-m" in words
     overrides = [word.split(",")[0] if swept else word for word in words if word != "-m"]
-    cfg = composed(name, *overrides, *PLACES.get(name, []))
+    cfg = composed(name.replace("-", "_"), *overrides, *PLACES.get(name, []))
     if name not in ("record", "doctor"):  # which leave alone what they do not need
         OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
 

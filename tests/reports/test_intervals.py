@@ -80,6 +80,7 @@ def test_a_sign_flip_test_counts_all_ways_to_flip():
     darwin = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
     assert sign_flip_test(darwin) == pytest.approx(2 * 863 / 2**15)
     assert sign_flip_test([1.0] * 5) == pytest.approx(2 / 2**5)
+    assert sign_flip_test([1.0]) == 1.0
 
 
 def test_each_task_counts_once_in_a_sign_flip_test():
