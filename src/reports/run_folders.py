@@ -60,6 +60,11 @@ def _read_run(folder: Path) -> list[Outcome]:
     period = float(policy.get("control_period", math.nan))
     helped = float(results.get("with interventions", {}).get(score, math.nan))
     expert = float(results.get("expert (sampled)", {}).get(score, math.nan))
+    made_by = {
+        "person": policy.get("expert", "")[:8],
+        "machine": policy.get("machine", ""),
+        "torch": policy.get("torch", ""),
+    }
 
     def outcome(round_: int, evaluation: dict[str, Any], final: bool) -> Outcome:
         return Outcome(
@@ -78,9 +83,7 @@ def _read_run(folder: Path) -> list[Outcome]:
             seconds=round(interventions[round_] * period, 2),
             helped=helped,
             expert=expert,
-            person=policy.get("expert", "")[:8],
-            machine=policy.get("machine", ""),
-            torch=policy.get("torch", ""),
+            **made_by,
         )
 
     # evaluations by epochs trained, and of these the last one in each round

@@ -112,28 +112,33 @@ def _differences(
 
 def verdicts(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> str:
     """Return Markdown: MILE, and MILE with silence, against each other method, over all experiments and one by one."""
-    lines = []
     ends = results(outcomes, variants)
+    tables = []
     for ours in (METHODS["MILE"], MILE_WITH_SILENCE):
-        if ours not in ends:
-            continue
-        together = compare(ends, ours, experiments)
-        alone = [compare(ends, ours, [experiment]) for experiment in experiments]
-        lines += [
-            f"| {ours} against | pairs | difference in gain [95 %] | adjusted p | {ours} | {' | '.join(experiments)} |",
-            f"|---|---|---|---|---|{'---|' * len(experiments)}",
-        ]
-        for row in together:
-            cells = []
-            for task in chain(*alone):
-                if task.rival == row.rival:
-                    cells.append(f"{task.difference.value:+.2f}, {task.p:.2g}")
-            lines.append(
-                f"| {row.rival} | {row.pairs} | {_interval(row.difference, '+.2f')} | {row.p:.2g} | {row.verdict} | "
-                f"{' | '.join(cells)} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
+        if ours in ends:
+            tables.append(_table(ends, ours, experiments))
+    return "\n".join(tables)
+
+
+def _table(ends: Mapping[str, Mapping[Place, Result]], ours: str, experiments: Sequence[str]) -> str:
+    """Return one method against each other one, the worst for it first."""
+    together = compare(ends, ours, experiments)
+    alone = [compare(ends, ours, [experiment]) for experiment in experiments]
+    columns = [f"{ours} against", "pairs", "difference in gain [95 %]", "adjusted p", ours, *experiments]
+    rule = ["---" for _ in columns]
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(rule)}|"]
+
+    for row in together:
+        # each experiment with its own p
+        cells = []
+        for single in chain(*alone):
+            if single.rival == row.rival:
+                cells.append(f"{single.difference.value:+.2f}, {single.p:.2g}")
+        lines.append(
+            f"| {row.rival} | {row.pairs} | {_interval(row.difference, '+.2f')} | {row.p:.2g} | {row.verdict} | "
+            f"{' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def until_good(curve: Sequence[Outcome]) -> Outcome | None:
