@@ -11,8 +11,9 @@ from PIL import Image
 
 from mile import report as program
 from mile.report import report
-from mile.reports.comparison import better, gather, markdown, offline, over_tasks
+from mile.reports.comparison import better, gather, offline
 from mile.reports.csv_tables import write_csv, write_table
+from mile.reports.markdown import by_experiment, over_tasks
 from mile.reports.outcomes import Outcome
 from mile.reports.runs import read_runs
 from tests.support import HARMLESS, PAYLOADS, composed
@@ -53,7 +54,7 @@ def test_the_better_variant_is_chosen_and_what_is_missing_is_said():
     chosen = better(lucky, "drawer_open", "MILE")
     assert chosen is not None
     assert chosen.variant == ""  # a variant is not better by the seeds that it lacks
-    text = markdown(series, SERIES)
+    text = by_experiment(series, SERIES)
     assert "| HG-DAgger | 2, missing 7 |" in text
     assert "Missing: BC intervention, RLIF." in text
     assert "| Somebody's | 3 |" in text

@@ -1,6 +1,7 @@
 """Runs the jobs of a plan, several at a time: on this machine, or on those of a Ray cluster."""
 
 import graphlib
+import logging
 import os
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def on_ray(folder: Path) -> Iterator[Player]:
     import ray
 
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level="error")
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise ValueError(f"no Ray cluster to run on ({error}); start one: ray start --head") from None
 
