@@ -9,7 +9,7 @@ CPUS = Path("/proc/cpuinfo")  # on Linux
 
 
 def describe_machine() -> dict[str, str]:
-    """Return the kind of machine, with its processor where that is known, and the build of PyTorch."""
+    """Return the kind of machine with its processor and the instructions that PyTorch uses, and PyTorch's build."""
     processor = platform.processor()
     if CPUS.exists():
         for line in CPUS.read_text(errors="replace").splitlines():
@@ -17,4 +17,5 @@ def describe_machine() -> dict[str, str]:
             if name.strip() == "model name":
                 processor = value.strip()
                 break
-    return {"machine": f"{platform.machine()} {processor}".strip(), "torch": torch.__version__}
+    machine = f"{platform.machine()} {processor} {torch.backends.cpu.get_cpu_capability()}"
+    return {"machine": " ".join(machine.split()), "torch": torch.__version__}

@@ -1,7 +1,11 @@
+import platform
+
 import pytest
+import torch
 
 from mile.reports.outcomes import Outcome
 from mile.reports.verdict import area, compare, effort, results, until_good, verdicts
+from mile.running.machine import describe_machine
 
 SAME = {"": "same data", "MILE": ""}
 
@@ -91,3 +95,10 @@ def test_effort_is_compared_up_to_what_all_methods_used():
     table = effort(rows, "drawer_open_iterative")
     assert "| MILE | 2 | 2 | 100 | 1 | 0.55 [0.55, 0.55] |" in table
     assert "| IWR | 2 | 0 | never | never | 0.30 [0.30, 0.30] |" in table
+
+
+def test_a_run_says_where_it_was_made():
+    made = describe_machine()
+    assert made["machine"].startswith(platform.machine())
+    assert made["machine"].endswith(torch.backends.cpu.get_cpu_capability())
+    assert made["torch"] == torch.__version__
