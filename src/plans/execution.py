@@ -3,6 +3,7 @@
 import graphlib
 import logging
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -69,7 +70,7 @@ def on_ray(folder: Path) -> Iterator[Player]:
 def _run_where_shared(job: Job, folder: Path, token: Path) -> float:
     """Run a job, on a machine that sees the folder of all."""
     if not token.exists():
-        raise ValueError(f"'{folder}' on {os.uname().nodename} is another one; give a folder that all machines share")
+        raise ValueError(f"'{folder}' on {platform.node()} is another one; give a folder that all machines share")
     return run_one(job, folder)
 
 
