@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
 
 
 def results(outcomes: Iterable[Outcome], variants: Mapping[str, str]) -> dict[str, dict[Place, Result]]:
-    """Return the ends of runs by method and test bed.
+    """Return the ends of runs by method and test bed; not of those whose expert is no better than the initial policy.
 
     Args:
         outcomes: Outcomes of all runs.
@@ -69,9 +69,10 @@ def results(outcomes: Iterable[Outcome], variants: Mapping[str, str]) -> dict[st
         if outcome.round == 0:
             starts[run] = outcome.score
         elif outcome.final:
-            gain = (outcome.score - starts[run]) / (outcome.expert - starts[run])
-            build = outcome.machine, outcome.torch
-            ends[outcome.method][outcome.experiment, outcome.seed] = Result(gain, outcome.person, build)
+            possible = outcome.expert - starts[run]
+            if possible > 0:  # otherwise there is no expert, or nothing to gain
+                gain, build = (outcome.score - starts[run]) / possible, (outcome.machine, outcome.torch)
+                ends[outcome.method][outcome.experiment, outcome.seed] = Result(gain, outcome.person, build)
     return dict(ends)
 
 

@@ -43,6 +43,11 @@ def test_a_gain_is_measured_from_the_initial_policy_to_the_expert():
     assert [result.gain for result in ends["MILE"].values()] == pytest.approx([0.5, 1.0])
 
 
+def test_where_nothing_can_be_gained_nothing_is_compared():
+    assert results(runs("MILE", [0.5], expert=0.2), SAME) == {}
+    assert results(runs("MILE", [0.5], expert=float("nan")), SAME) == {}
+
+
 def test_a_difference_is_of_the_same_test_bed_machine_and_build():
     ours, theirs = runs("MILE", [0.5, 0.8, 0.8]), runs("IWR", [0.2, 0.5, 0.2])
     (row,) = compare(results([*ours, *theirs], SAME), "MILE", ["drawer_open"])
