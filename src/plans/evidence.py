@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mile.plans.runs import CLONING, ITERATIVE, OTHERS, TASKS, Job, Runs
 
 PAPERS = ("mile", "mile_silence", *CLONING)
+ESTIMATED = {"widowx_peg": 5.0, "car_racing": 17.0}  # min: the simulated arm, and driving from pictures
 CRITICS = ("eil", "pvp", "haco", "rlif")
 
 
@@ -20,6 +21,7 @@ class Evidence(Runs):
         iterative: Tasks in rounds.
         in_rounds_seeds: Number of seeds in rounds: the first ones.
         critics_seeds: Number of seeds of the methods with critics, which take as long as all others together.
+        estimated_seeds: Number of seeds of the tasks about which nothing is decided.
     """
 
     seeds: tuple[int, ...] = tuple(range(20, 40))
@@ -28,6 +30,7 @@ class Evidence(Runs):
     iterative: tuple[str, ...] = ITERATIVE
     in_rounds_seeds: int = 10
     critics_seeds: int = 5
+    estimated_seeds: int = 5
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
@@ -46,6 +49,11 @@ class Evidence(Runs):
             for task in self.iterative:
                 for method in (*PAPERS, "ppl", "advantage"):
                     yield self.in_rounds(task, method, seed)
+        for task, minutes in ESTIMATED.items():
+            for seed in self.seeds[: self.estimated_seeds]:
+                yield self.bed(task, seed)
+                for method in ("mile", "mile_silence", "hg_dagger", "iwr"):
+                    yield self.as_shipped(task, method, seed, minutes)
 
     def _same_data(self, task: str, seed: int) -> Iterator[Job]:
         """Yield a seed's test bed, MILE's run, and a run of each other method on what it recorded."""

@@ -14,6 +14,7 @@ ROUNDS = 5  # Table I: of a baseline, with as many episodes in all as MILE has; 
 ROUND_STEPS, RESTART_STEPS = 300, 600  # gradient steps a round in the iterative experiments; ours: 600 from the start
 RLIF_UPDATES = 1  # of ten critics, for each of up to 10 000 steps of Meta-World; Table I has four
 NEVER = 1_000_000_000  # epochs between evaluations on the way, where only the end counts
+HARDWARE = {"widowx_peg": "hardware=simulated"}  # of tasks on a desk
 
 # What is changed in MILE, one thing at a time. The learner's part is learnt offline from plain MILE's own recording, …
 LEARNERS = {
@@ -83,9 +84,11 @@ class Runs:
 
     def bed(self, task: str, seed: int) -> Job:
         """Return the test bed of a seed."""
-        overrides = (f"task={task}", f"number={seed}", override("output", self.folder / "test_beds" / task))
+        overrides = [f"task={task}", f"number={seed}", override("output", self.folder / "test_beds" / task)]
+        if task in HARDWARE:
+            overrides.append(f"options=['{HARDWARE[task]}']")
         minutes = 3.0 if task == "lunarlander" else 5.0
-        return Job(self._bed(task, seed), overrides, (), minutes, "mile.commands.test_bed", "test_bed.json")
+        return Job(self._bed(task, seed), tuple(overrides), (), minutes, "mile.commands.test_bed", "test_bed.json")
 
     def single(self, task: str, method: str, seed: int, restart: bool = False, demonstrations: int = 0) -> Job:
         """Return a run of Fig. 3 or 5."""
@@ -161,6 +164,10 @@ class Runs:
         minutes *= self.rounds / 20
         return self._job(f"{task}_iterative", method, seed, *options, label=label, minutes=minutes)
 
+    def as_shipped(self, experiment: str, method: str, seed: int, minutes: float) -> Job:
+        """Return a run of an experiment whose config has its rounds and steps."""
+        return self._job(experiment, method, seed, minutes=minutes)
+
     def _job(
         self,
         experiment: str,
@@ -178,6 +185,8 @@ class Runs:
         name = f"{experiment}/{method}{label}/seed_{seed}"
         overrides = [f"experiment={experiment}", f"method={method}", f"seed={seed}", "logger=none"]
         overrides += [f"evaluation.num_episodes={self.evaluation}", *more]
+        if task in HARDWARE:
+            overrides.append(HARDWARE[task])
 
         # what it shares with others
         like = like or self._mile(task, self._first(seed))
