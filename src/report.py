@@ -22,7 +22,7 @@ from mile.reports.left_out import left_out_section, print_left_out
 from mile.reports.markdown import INTERVALS, by_experiment, over_tasks
 from mile.reports.outcomes import Outcome
 from mile.reports.runs import read_runs
-from mile.reports.verdict import effort, verdicts
+from mile.reports.verdict import effort, standings, verdicts
 from mile.running.command_line import one_line_errors
 
 if TYPE_CHECKING:
@@ -122,8 +122,10 @@ def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups)
 
     # by the rules of docs/results/protocol.md
     if groups.same_data:
-        table = verdicts(outcomes, groups.same_data, {"": SAME_DATA, OURS: ""})
-        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n{table}"
+        variants = {"": SAME_DATA, OURS: ""}
+        gains = standings(outcomes, groups.same_data, variants)
+        table = verdicts(outcomes, groups.same_data, variants)
+        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n{gains}\n{table}"
     for experiment in groups.iterative:
         text += f"\n## Human time: {experiment}\n\n{effort(outcomes, experiment)}"
     return text

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mile.reports.intervals import Estimate, holm, over_people, sign_flip_test
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
 
+OURS = (METHODS["MILE"], MILE_WITH_SILENCE)
 SIGNIFICANT = 0.05
 GOOD = 0.8  # success of a policy that needs no help any more
 
@@ -111,34 +112,64 @@ def _differences(
     return dict(by_person)
 
 
+def standings(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> str:
+    """Return Markdown: each method's gain over all experiments and one by one, the best first, and who wins against it.
+
+    A method without one of the experiments is left out.
+    """
+    ends = results(outcomes, variants)
+    comparisons: dict[str, dict[str, str]] = {}
+    for ours in OURS:
+        if ours in ends:
+            comparisons[ours] = {row.rival: row.verdict for row in compare(ends, ours, experiments)}
+
+    # gains
+    rows = []
+    for method, places in ends.items():
+        by_task = [_gains(places, experiment) for experiment in experiments]
+        if all(by_task):
+            rows.append((over_people(*by_task), method, by_task))
+    rows.sort(reverse=True)
+
+    # lines
+    columns = ["method", "test beds", "gain [95 %]", *experiments, *(f"{ours} against it" for ours in comparisons)]
+    lines = _head(columns)
+    for gain, method, by_task in rows:
+        beds = sum(place[0] in experiments for place in ends[method])
+        alone = [f"{over_people(by_person).value:.2f}" for by_person in by_task]
+        against = [rivals.get(method, "") for rivals in comparisons.values()]
+        lines.append(_line([method, f"{beds}", _interval(gain, ".2f"), *alone, *against]))
+    return "\n".join(lines) + "\n"
+
+
+def _gains(places: Mapping[Place, Result], experiment: str) -> dict[str, list[float]]:
+    """Return a method's gains in an experiment by person."""
+    by_person: defaultdict[str, list[float]] = defaultdict(list)
+    for place in sorted(places):
+        if place[0] == experiment:
+            by_person[places[place].person].append(places[place].gain)
+    return dict(by_person)
+
+
 def verdicts(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> str:
     """Return Markdown: MILE, and MILE with silence, against each other method, over all experiments and one by one."""
     ends = results(outcomes, variants)
-    tables = []
-    for ours in (METHODS["MILE"], MILE_WITH_SILENCE):
-        if ours in ends:
-            tables.append(_table(ends, ours, experiments))
-    return "\n".join(tables)
+    return "\n".join(_table(ends, ours, experiments) for ours in OURS if ours in ends)
 
 
 def _table(ends: Mapping[str, Mapping[Place, Result]], ours: str, experiments: Sequence[str]) -> str:
     """Return one method against each other one, the worst for it first."""
     together = compare(ends, ours, experiments)
     alone = [compare(ends, ours, [experiment]) for experiment in experiments]
-    columns = [f"{ours} against", "pairs", "difference in gain [95 %]", "adjusted p", ours, *experiments]
-    rule = ["---" for _ in columns]
-    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(rule)}|"]
-
+    lines = _head([f"{ours} against", "pairs", "difference in gain [95 %]", "adjusted p", ours, *experiments])
     for row in together:
         # each experiment with its own p
         cells = []
         for single in chain(*alone):
             if single.rival == row.rival:
                 cells.append(f"{single.difference.value:+.2f}, {single.p:.2g}")
-        lines.append(
-            f"| {row.rival} | {row.pairs} | {_interval(row.difference, '+.2f')} | {row.p:.2g} | {row.verdict} | "
-            f"{' | '.join(cells)} |"
-        )
+        difference = _interval(row.difference, "+.2f")
+        lines.append(_line([row.rival, f"{row.pairs}", difference, f"{row.p:.2g}", row.verdict, *cells]))
     return "\n".join(lines) + "\n"
 
 
@@ -187,18 +218,23 @@ def effort(outcomes: Iterable[Outcome], experiment: str) -> str:
             steps[method].append(math.inf if good is None else good.interventions)
             seconds[method].append(math.inf if good is None else good.seconds)
 
-    lines = [
-        f"| method | seeds | reach {GOOD:.0%} | steps to it, median | seconds | mean success over human steps [95 %] |",
-        "|---|---|---|---|---|---|",
-    ]
+    mean_success = "mean success over human steps [95 %]"
+    lines = _head(["method", "seeds", f"reach {GOOD:.0%}", "steps to it, median", "seconds", mean_success])
     for method, costs in steps.items():
         mean, reached = over_people(areas[method]), len(costs) - costs.count(math.inf)
         steps_to_it, seconds_to_it = statistics.median_high(costs), statistics.median_high(seconds[method])
-        lines.append(
-            f"| {method} | {len(costs)} | {reached} | {_or_never(steps_to_it)} | {_or_never(seconds_to_it)} | "
-            f"{_interval(mean, '.2f')} |"
-        )
+        typical = [_or_never(steps_to_it), _or_never(seconds_to_it)]
+        lines.append(_line([method, f"{len(costs)}", f"{reached}", *typical, _interval(mean, ".2f")]))
     return "\n".join(lines) + "\n"
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    """Return the first two lines of a table."""
+    return [_line(columns), f"|{'|'.join(['---'] * len(columns))}|"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _interval(estimate: Estimate, form: str) -> str:
