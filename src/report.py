@@ -22,13 +22,14 @@ from mile.reports.left_out import left_out_section, print_left_out
 from mile.reports.markdown import INTERVALS, by_experiment, over_tasks
 from mile.reports.outcomes import Outcome
 from mile.reports.runs import read_runs
-from mile.reports.verdict import effort, standings, verdicts
+from mile.reports.verdict import Standing, effort, rank, standings, verdicts
 from mile.running.command_line import one_line_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMANDS = ("runs", "study")
+LEARNT_OFFLINE = {"": SAME_DATA, OURS: ""}  # variants of the same data, which MILE itself recorded
 
 
 def report(sources: list[Path], folder: Path) -> list[Path]:
@@ -55,8 +56,9 @@ def _report(sources: list[Path], folder: Path) -> list[Path]:
     print_left_out(left_out)
     series = gather(outcomes)
     groups = _group(series)
-    text = _text(series, outcomes, groups)
-    figures = _figures(series, outcomes, groups)
+    ranked = rank(outcomes, groups.same_data, LEARNT_OFFLINE)
+    text = _text(series, outcomes, groups, ranked)
+    figures = _figures(series, outcomes, groups, ranked)
 
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.md", folder / "runs.csv"]
@@ -107,7 +109,9 @@ def _add(names: list[str], name: str) -> None:
         names.append(name)
 
 
-def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> str:
+def _text(
+    series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups, ranked: Sequence[Standing]
+) -> str:
     """Return the tables of a report: of each experiment, and of all those together that are judged by success."""
     text = by_experiment(series, outcomes)
     by_success = {outcome.experiment for outcome in outcomes if outcome.metric == "success"}
@@ -122,18 +126,20 @@ def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups)
 
     # by the rules of docs/results/protocol.md
     if groups.same_data:
-        variants = {"": SAME_DATA, OURS: ""}
-        gains = standings(outcomes, groups.same_data, variants)
-        table = verdicts(outcomes, groups.same_data, variants)
-        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n{gains}\n{table}"
+        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n"
+        if ranked:
+            text += standings(ranked, groups.same_data) + "\n"
+        text += verdicts(outcomes, groups.same_data, LEARNT_OFFLINE)
     for experiment in groups.iterative:
         text += f"\n## Human time: {experiment}\n\n{effort(outcomes, experiment)}"
     return text
 
 
-def _figures(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups) -> dict[str, Figure]:
+def _figures(
+    series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups, ranked: Sequence[Standing]
+) -> dict[str, Figure]:
     """Return the figures of a report by name: those for which there are runs."""
-    from mile.reports.figures import ablation, bars, curves, same_data_bars
+    from mile.reports.figures import ablation, bars, curves, gains, same_data_bars
 
     figures: dict[str, Figure] = {}
     if groups.single:
@@ -144,6 +150,8 @@ def _figures(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Grou
         figures["fig5"] = ablation(series, outcomes, groups.ablated[0])
     if groups.same_data:
         figures["same_data"] = same_data_bars(series, outcomes, groups.same_data)
+    if ranked:
+        figures["gains"] = gains(ranked, groups.same_data)
     return figures
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from mile.plans.runs import CLONING, ITERATIVE, OTHERS, TASKS, Job, Runs
 
-PAPERS = ("mile", "mile_silence", *CLONING)
+IN_ROUNDS = ("mile", "mile_silence", *CLONING, "ppl", "advantage")
 ESTIMATED = {"widowx_peg": 5.0, "car_racing": 17.0}  # min: the simulated arm, and driving from pictures
 CRITICS = ("eil", "pvp", "haco", "rlif")
 
@@ -34,21 +35,14 @@ class Evidence(Runs):
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
-        for seed in self.seeds:
-            for task in self.tasks:
-                yield from self._same_data(task, seed)
-        for seed in self.seeds[: self.critics_seeds]:
-            for task in self.tasks:
-                for method in CRITICS:
-                    yield self.offline(task, method, seed)
-        for seed in self.seeds:
-            for task in self.tasks:
-                for method in CLONING:
-                    yield self.single(task, method, seed)
-        for seed in self.seeds[: self.in_rounds_seeds]:
-            for task in self.iterative:
-                for method in (*PAPERS, "ppl", "advantage"):
-                    yield self.in_rounds(task, method, seed)
+        for seed, task in product(self.seeds, self.tasks):
+            yield from self._same_data(task, seed)
+        for seed, task, method in product(self.seeds[: self.critics_seeds], self.tasks, CRITICS):
+            yield self.offline(task, method, seed)
+        for seed, task, method in product(self.seeds, self.tasks, CLONING):
+            yield self.single(task, method, seed)
+        for seed, task, method in product(self.seeds[: self.in_rounds_seeds], self.iterative, IN_ROUNDS):
+            yield self.in_rounds(task, method, seed)
         for task, minutes in ESTIMATED.items():
             for seed in self.seeds[: self.estimated_seeds]:
                 yield self.bed(task, seed)

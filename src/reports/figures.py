@@ -1,7 +1,8 @@
-"""The paper's Fig. 3, 4 and 5 from finished runs."""
+"""The paper's Fig. 3, 4 and 5 and the gain of all methods, from finished runs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ from mile.reports.comparison import (
 )
 from mile.reports.intervals import mean, standard_error
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
+from mile.reports.verdict import Standing
 
 
 class Colors(dict[str, str]):
@@ -74,6 +76,26 @@ def _bar(axes: Axes, place: int, method: str, runs: Series | None) -> None:
     axes.scatter([place] * len(scores), scores, s=6, color="black", zorder=3, alpha=0.6)
     if runs.missing:
         axes.text(place, value, f"{len(runs.missing)} missing", ha="center", va="bottom", fontsize=6)
+
+
+def gains(ranked: Sequence[Standing], experiments: Sequence[str]) -> Figure:
+    """Draw each method's gain over all experiments with its 95 % interval, and a mark for each experiment alone."""
+    figure = Figure(figsize=(7, 0.32 * len(ranked) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(ranked))
+    for place, row in zip(places, ranked, strict=True):
+        axes.barh(place, row.gain.value, color=COLORS[row.method], alpha=0.5)
+        axes.hlines(place, row.gain.low, row.gain.high, color="black")
+    for number, (experiment, marker) in enumerate(zip(experiments, cycle("ovsDP*X"))):
+        alone = [row.alone[number] for row in ranked]
+        axes.plot(alone, places, marker, color="black", markersize=4, alpha=0.7, label=experiment)
+
+    axes.axvline(1.0, color="0.5", linestyle=":")
+    axes.set_yticks(places, [row.method for row in ranked], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(-0.5, 1.1), xlabel="gain: 0 is the initial policy, 1 the expert")
+    figure.legend(fontsize=8, loc="outside upper center", ncols=4)
+    return figure
 
 
 def curves(series: Sequence[Series], outcomes: Sequence[Outcome], experiments: Sequence[str]) -> Figure:

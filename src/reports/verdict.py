@@ -54,6 +54,24 @@ class Comparison(NamedTuple):
         return "wins" if self.difference.value > 0 else "loses"
 
 
+class Standing(NamedTuple):
+    """Where a method stands among the others.
+
+    Attributes:
+        method: Name.
+        beds: Number of test beds, of all experiments.
+        gain: Mean gain, of which each experiment is an equal part.
+        alone: Mean gain in each experiment.
+        against: Verdict on MILE, and on MILE with silence, against this method; "" against itself.
+    """
+
+    method: str
+    beds: int
+    gain: Estimate
+    alone: list[float]
+    against: dict[str, str]
+
+
 def results(outcomes: Iterable[Outcome], variants: Mapping[str, str]) -> dict[str, dict[Place, Result]]:
     """Return the ends of runs by method and test bed; not of those whose expert is no better than the initial policy.
 
@@ -112,34 +130,23 @@ def _differences(
     return dict(by_person)
 
 
-def standings(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> str:
-    """Return Markdown: each method's gain over all experiments and one by one, the best first, and who wins against it.
-
-    A method without one of the experiments is left out.
-    """
+def rank(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> list[Standing]:
+    """Return where each method that has all the experiments stands, the best first."""
     ends = results(outcomes, variants)
-    comparisons: dict[str, dict[str, str]] = {}
-    for ours in OURS:
-        if ours in ends:
-            comparisons[ours] = {row.rival: row.verdict for row in compare(ends, ours, experiments)}
+    comparisons = {ours: compare(ends, ours, experiments) for ours in OURS if ours in ends}
 
-    # gains
-    rows = []
+    standings = []
     for method, places in ends.items():
         by_task = [_gains(places, experiment) for experiment in experiments]
-        if all(by_task):
-            rows.append((over_people(*by_task), method, by_task))
-    rows.sort(reverse=True)
-
-    # lines
-    columns = ["method", "test beds", "gain [95 %]", *experiments, *(f"{ours} against it" for ours in comparisons)]
-    lines = _head(columns)
-    for gain, method, by_task in rows:
-        beds = sum(place[0] in experiments for place in ends[method])
-        alone = [f"{over_people(by_person).value:.2f}" for by_person in by_task]
-        against = [rivals.get(method, "") for rivals in comparisons.values()]
-        lines.append(_line([method, f"{beds}", _interval(gain, ".2f"), *alone, *against]))
-    return "\n".join(lines) + "\n"
+        if not all(by_task):
+            continue
+        beds = sum(place[0] in experiments for place in places)
+        alone = [over_people(by_person).value for by_person in by_task]
+        against = dict.fromkeys(comparisons, "")
+        for ours, rows in comparisons.items():
+            against[ours] = next((row.verdict for row in rows if row.rival == method), "")
+        standings.append(Standing(method, beds, over_people(*by_task), alone, against))
+    return sorted(standings, key=lambda standing: standing.gain.value, reverse=True)
 
 
 def _gains(places: Mapping[Place, Result], experiment: str) -> dict[str, list[float]]:
@@ -149,6 +156,16 @@ def _gains(places: Mapping[Place, Result], experiment: str) -> dict[str, list[fl
         if place[0] == experiment:
             by_person[places[place].person].append(places[place].gain)
     return dict(by_person)
+
+
+def standings(ranked: Sequence[Standing], experiments: Sequence[str]) -> str:
+    """Return the table of `rank` in Markdown."""
+    against = [f"{ours} against it" for ours in ranked[0].against]
+    lines = _head(["method", "test beds", "gain [95 %]", *experiments, *against])
+    for row in ranked:
+        alone = [f"{gain:.2f}" for gain in row.alone]
+        lines.append(_line([row.method, f"{row.beds}", _interval(row.gain, ".2f"), *alone, *row.against.values()]))
+    return "\n".join(lines) + "\n"
 
 
 def verdicts(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mile.reports.outcomes import Outcome
-from mile.reports.verdict import area, compare, effort, results, standings, until_good, verdicts
+from mile.reports.verdict import area, compare, effort, rank, results, standings, until_good, verdicts
 from mile.running.machine import describe_machine
 
 SAME = {"": "same data", "MILE": ""}
@@ -75,8 +75,8 @@ def test_the_best_gain_comes_first_with_who_wins_against_it():
     """From 0.2 to 0.8: scores of 0.8, 0.5 and 0.2 are gains of 1, 0.5 and 0; sixteen of sixteen are no accident."""
     ours, good, bad = runs("MILE", [0.5] * 16), runs("IWR", [0.8] * 16), runs("Sirius", [0.2] * 16)
     elsewhere = runs("RLIF", [0.8] * 16, experiment="peg_insert")
-    lines = standings([*ours, *bad, *good, *elsewhere], ["drawer_open"], SAME).splitlines()
-    assert lines[2:] == [
+    ranked = rank([*ours, *bad, *good, *elsewhere], ["drawer_open"], SAME)
+    assert standings(ranked, ["drawer_open"]).splitlines()[2:] == [
         "| IWR | 16 | 1.00 [1.00, 1.00] | 1.00 | loses |",
         "| MILE | 16 | 0.50 [0.50, 0.50] | 0.50 |  |",
         "| Sirius | 16 | 0.00 [0.00, 0.00] | 0.00 | wins |",
