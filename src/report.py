@@ -12,24 +12,25 @@ import io
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mile.files import refuse_links, write_bytes, write_text
-from mile.reports.comparison import OURS, SAME_DATA, Series, better, demonstrations, gather, offline
+from mile.reports.comparison import SAME_DATA, Series, better, demonstrations, figure_methods, gather, offline
 from mile.reports.csv_tables import write_table
+from mile.reports.human_time import effort
 from mile.reports.left_out import left_out_section, print_left_out
 from mile.reports.markdown import INTERVALS, by_experiment, over_tasks
 from mile.reports.outcomes import Outcome
 from mile.reports.runs import read_runs
-from mile.reports.verdict import Standing, effort, rank, standings, verdicts
+from mile.reports.verdict import Verdicts, decide
 from mile.running.command_line import one_line_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMANDS = ("runs", "study")
-LEARNT_OFFLINE = {"": SAME_DATA, OURS: ""}  # variants of the same data, which MILE itself recorded
 
 
 def report(sources: list[Path], folder: Path) -> list[Path]:
@@ -55,10 +56,10 @@ def _report(sources: list[Path], folder: Path) -> list[Path]:
     outcomes, left_out = read_runs(sources)
     print_left_out(left_out)
     series = gather(outcomes)
-    groups = _group(series)
-    ranked = rank(outcomes, groups.same_data, LEARNT_OFFLINE)
-    text = _text(series, outcomes, groups, ranked)
-    figures = _figures(series, outcomes, groups, ranked)
+    groups = _group(series, outcomes)
+    verdicts = decide(outcomes, groups.same_data, _learnt_offline(series, groups.same_data))
+    text = _text(series, outcomes, groups, verdicts)
+    figures = _figures(series, outcomes, groups, verdicts)
 
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.md", folder / "runs.csv"]
@@ -78,7 +79,7 @@ class Groups(NamedTuple):
     """The experiments of a report by what can be compared in them, in order.
 
     Attributes:
-        single: Experiments of one round.
+        single: Experiments in which some method had one round.
         iterative: Experiments of several rounds.
         same_data: Experiments of one round in which some method learnt from MILE's recordings.
         ablated: Experiments of one round in which some method began with demonstrations.
@@ -90,10 +91,18 @@ class Groups(NamedTuple):
     ablated: list[str]
 
 
-def _group(series: Sequence[Series]) -> Groups:
+def _group(series: Sequence[Series], outcomes: Sequence[Outcome]) -> Groups:
+    # the fewest rounds of any method: baselines may need several for what MILE learns in one
+    rounds: dict[tuple[str, str, str], int] = {}
+    for outcome in outcomes:
+        rounds[outcome.series] = max(outcome.round, rounds.get(outcome.series, 0))
+    fewest: dict[str, int] = {}
+    for runs in series:
+        fewest[runs.experiment] = min(rounds[runs.series], fewest.get(runs.experiment, rounds[runs.series]))
+
     groups = Groups([], [], [], [])
     for runs in series:
-        if runs.experiment.endswith("_iterative"):
+        if fewest[runs.experiment] > 1:
             _add(groups.iterative, runs.experiment)
             continue
         _add(groups.single, runs.experiment)
@@ -104,14 +113,22 @@ def _group(series: Sequence[Series]) -> Groups:
     return groups
 
 
+def _learnt_offline(series: Sequence[Series], experiments: Sequence[str]) -> set[tuple[str, str, str]]:
+    """Return the series that stand for the methods on the same data."""
+    chosen = set()
+    for experiment, method in product(experiments, figure_methods(series)):
+        runs = offline(series, experiment, method)
+        if runs is not None:
+            chosen.add(runs.series)
+    return chosen
+
+
 def _add(names: list[str], name: str) -> None:
     if name not in names:
         names.append(name)
 
 
-def _text(
-    series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups, ranked: Sequence[Standing]
-) -> str:
+def _text(series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups, verdicts: Verdicts) -> str:
     """Return the tables of a report: of each experiment, and of all those together that are judged by success."""
     text = by_experiment(series, outcomes)
     by_success = {outcome.experiment for outcome in outcomes if outcome.metric == "success"}
@@ -126,17 +143,15 @@ def _text(
 
     # by the rules of docs/results/protocol.md
     if groups.same_data:
-        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n"
-        if ranked:
-            text += standings(ranked, groups.same_data) + "\n"
-        text += verdicts(outcomes, groups.same_data, LEARNT_OFFLINE)
+        text += f"\n## The same data: verdict over {', '.join(groups.same_data)}\n\n{verdicts.text}"
     for experiment in groups.iterative:
-        text += f"\n## Human time: {experiment}\n\n{effort(outcomes, experiment)}"
+        if experiment in by_success:
+            text += f"\n## Human time: {experiment}\n\n{effort(outcomes, experiment)}"
     return text
 
 
 def _figures(
-    series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups, ranked: Sequence[Standing]
+    series: Sequence[Series], outcomes: Sequence[Outcome], groups: Groups, verdicts: Verdicts
 ) -> dict[str, Figure]:
     """Return the figures of a report by name: those for which there are runs."""
     from mile.reports.figures import ablation, bars, curves, gains, same_data_bars
@@ -150,8 +165,8 @@ def _figures(
         figures["fig5"] = ablation(series, outcomes, groups.ablated[0])
     if groups.same_data:
         figures["same_data"] = same_data_bars(series, outcomes, groups.same_data)
-    if ranked:
-        figures["gains"] = gains(ranked, groups.same_data)
+    if verdicts.standings:
+        figures["gains"] = gains(verdicts.standings, groups.same_data)
     return figures
 
 

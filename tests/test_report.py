@@ -23,13 +23,13 @@ LINE = Outcome(
 )
 
 
-def outcomes(scores, **settings):
+def outcomes(scores, rounds=1, **settings):
     """A finished run for each seed: before, between rounds, and at the end."""
     lines = []
     for seed, score in scores.items():
         line = replace(LINE, seed=seed, **settings)
-        lines += [line, replace(line, round=1, score=score, steps=50, interventions=10)]
-        lines.append(replace(line, round=1, score=score / 2, final=False))
+        lines += [line, replace(line, round=rounds, score=score, steps=50, interventions=10)]
+        lines.append(replace(line, round=rounds, score=score / 2, final=False))
     return lines
 
 
@@ -40,7 +40,7 @@ SERIES = [
     *outcomes({5: 0.5}, method="IWR", variant="5 demonstrations"),
     *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Sirius", variant="same data"),
     *outcomes({5: 0.9, 6: 0.5, 7: 0.3}, variant="frozen mental model, same data"),
-    *outcomes({5: 0.5, 6: 0.6}, experiment="drawer_open_iterative"),
+    *outcomes({5: 0.5, 6: 0.6}, rounds=20, experiment="drawer_open_iterative"),
     *outcomes({5: 0.5, 6: 0.6, 7: 0.7}, method="Somebody's"),
 ]
 
@@ -89,7 +89,7 @@ def test_a_report_has_all_figures_and_reads_its_own_table(tmp_path):
     write_table(table, SERIES)
     written = report([table], tmp_path / "report")
     assert {path.name for path in written} == {"report.md", "runs.csv"} | {
-        f"{name}.{kind}" for name in ("fig3", "fig4", "fig5", "same_data") for kind in ("png", "svg")
+        f"{name}.{kind}" for name in ("fig3", "fig4", "fig5", "same_data", "gains") for kind in ("png", "svg")
     }
     assert (tmp_path / "report" / "runs.csv").read_text() == table.read_text()
     for path in written:

@@ -127,6 +127,8 @@ class Runs:
     def offline(self, task: str, method: str, seed: int, *changes: str, label: str = "") -> Job:
         """Return a run that learns from MILE's recording, with some changes to the method."""
         options = [*self._once(task), *self._recording(task, seed), *changes]
+        if method == "rlif":  # as many gradient steps and rows a step as all others
+            options += ["data.updates_per_step=1", "data.batch_size=256"]
         return self._job(task, method, seed, *options, label=f"{label}_same_data", needs=(self._mile(task, seed),))
 
     def ablation(self, task: str, change: str, seed: int) -> Job:

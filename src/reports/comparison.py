@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from mile.reports.intervals import Estimate, probability_of_improvement
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
@@ -48,6 +49,14 @@ class Series:
     def label(self) -> str:
         """Method and variant."""
         return f"{self.method} ({self.variant})" if self.variant else self.method
+
+    @property
+    def by_person(self) -> dict[str, list[float]]:
+        """Final scores by person."""
+        scores: defaultdict[str, list[float]] = defaultdict(list)
+        for seed, score in self.scores.items():
+            scores[self.people[seed]].append(score)
+        return dict(scores)
 
 
 def gather(outcomes: Iterable[Outcome]) -> list[Series]:
@@ -156,9 +165,40 @@ def paired(ours: Series | None, theirs: Series | None) -> tuple[list[float], lis
     return pair if pair[0] else None
 
 
-def initial_score(outcomes: Sequence[Outcome], experiment: str) -> float:
-    """Return the score of an experiment's initial policy; the mean over runs, where each seed has its own."""
-    return fmean(outcome.score for outcome in outcomes if outcome.experiment == experiment and outcome.round == 0)
+class References(NamedTuple):
+    """What the policies of an experiment are compared with: means over its test beds.
+
+    Attributes:
+        metric: "return" or "success".
+        initial: Score of the initial policy.
+        helped: Score of the initial policy with interventions.
+        expert: Score of the expert.
+    """
+
+    metric: str
+    initial: float
+    helped: float
+    expert: float
+
+
+def references(outcomes: Sequence[Outcome], experiment: str) -> References:
+    """Return what the policies of an experiment are compared with.
+
+    Of runs of one seed, those without a variant count: another variant may have another human.
+    """
+    starts: dict[int, Outcome] = {}
+    for outcome in outcomes:
+        if outcome.experiment != experiment or outcome.round > 0:
+            continue
+        if outcome.seed not in starts or not outcome.variant:
+            starts[outcome.seed] = outcome
+    beds = list(starts.values())
+    return References(
+        beds[0].metric,
+        fmean(bed.score for bed in beds),
+        fmean(bed.helped for bed in beds),
+        fmean(bed.expert for bed in beds),
+    )
 
 
 def demonstrations(variant: str) -> int | None:

@@ -17,8 +17,8 @@ from mile.reports.comparison import (
     better,
     demonstrations,
     figure_methods,
-    initial_score,
     offline,
+    references,
 )
 from mile.reports.intervals import mean, standard_error
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
@@ -78,22 +78,22 @@ def _bar(axes: Axes, place: int, method: str, runs: Series | None) -> None:
         axes.text(place, value, f"{len(runs.missing)} missing", ha="center", va="bottom", fontsize=6)
 
 
-def gains(ranked: Sequence[Standing], experiments: Sequence[str]) -> Figure:
+def gains(standings: Sequence[Standing], experiments: Sequence[str]) -> Figure:
     """Draw each method's gain over all experiments with its 95 % interval, and a mark for each experiment alone."""
-    figure = Figure(figsize=(7, 0.32 * len(ranked) + 1.4), layout="constrained")
+    figure = Figure(figsize=(7, 0.32 * len(standings) + 1.4), layout="constrained")
     axes = figure.subplots()
-    places = range(len(ranked))
-    for place, row in zip(places, ranked, strict=True):
+    places = range(len(standings))
+    for place, row in zip(places, standings, strict=True):
         axes.barh(place, row.gain.value, color=COLORS[row.method], alpha=0.5)
         axes.hlines(place, row.gain.low, row.gain.high, color="black")
     for number, (experiment, marker) in enumerate(zip(experiments, cycle("ovsDP*X"))):
-        alone = [row.alone[number] for row in ranked]
+        alone = [row.alone[number].value for row in standings]
         axes.plot(alone, places, marker, color="black", markersize=4, alpha=0.7, label=experiment)
 
     axes.axvline(1.0, color="0.5", linestyle=":")
-    axes.set_yticks(places, [row.method for row in ranked], fontsize=8)
+    axes.set_yticks(places, [f"{row.method} ({row.beds})" for row in standings], fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlim=(-0.5, 1.1), xlabel="gain: 0 is the initial policy, 1 the expert")
+    axes.set_xlabel("gain: 0 is the initial policy, 1 the expert (in brackets: test beds)")
     figure.legend(fontsize=8, loc="outside upper center", ncols=4)
     return figure
 
@@ -198,13 +198,12 @@ def _means_and_errors(groups: Iterable[Iterable[float]]) -> tuple[list[float], l
 
 def _finish(axes: Axes, outcomes: Sequence[Outcome], experiment: str) -> None:
     """Draw the reference lines of an experiment, and write title and label."""
-    reference = next(outcome for outcome in outcomes if outcome.experiment == experiment)
-    initial = initial_score(outcomes, experiment)
-    for value, style, label in ((initial, "--", "initial"), (reference.helped, ":", "with interventions")):
+    metric, initial, helped, _ = references(outcomes, experiment)
+    for value, style, label in ((initial, "--", "initial"), (helped, ":", "with interventions")):
         axes.axhline(value, color="0.4", linestyle=style, linewidth=1, label=label)
 
     # "success" is a rate, of which 1 is the best
-    if reference.metric == "success":
+    if metric == "success":
         axes.set(title=experiment, ylabel="success rate", ylim=(0, 1.02))
     else:
         axes.set(title=experiment, ylabel="return")

@@ -3,6 +3,7 @@
 Source: Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS 2021.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
-SIGN_FLIPS = 100_000  # at most; fewer pairs than 17 are flipped in all ways
+SIGN_FLIPS = 100_000  # at most; fewer differences than 17 are flipped in all ways
 
 
 class Estimate(NamedTuple):
-    """A number and its 95 % interval.
+    """A number and its 95 % interval, of which both ends are NaN where one cannot tell.
 
-    The interval of a mean is a percentile bootstrap over seeds: NaN where there is one seed, narrower than Student's
-    with five, and of no width where all seeds agree. The interval of a share is Clopper and Pearson's.
+    The interval of a mean over seeds is a percentile bootstrap: narrower than Student's with five, and of no width
+    where all seeds agree. That of a mean over people is Student's, that of a share Clopper and Pearson's.
 
     Attributes:
         value: Estimated number.
@@ -28,6 +29,11 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+    def __format__(self, form: str) -> str:
+        """Return the number and its interval, each in a form: `f"{estimate:.2f}"` is "0.50 [0.41, 0.59]"."""
+        interval = "" if math.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]"
+        return f"{self.value:{form}}{interval}"
 
 
 def standard_error(scores: ArrayLike) -> float:
@@ -73,35 +79,50 @@ def probability_of_improvement(*tasks: tuple[Sequence[float], Sequence[float]]) 
     return Estimate((wins + ties / 2) / pairs, float(low), float(high))
 
 
+def units(by_person: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Return the values of a task `[seeds]` by what varies: the person, or the seed where one person serves all.
+
+    What is found with one person holds for that person alone.
+    """
+    if len(by_person) > 1:
+        return {person: list(values) for person, values in by_person.items()}
+    (values,) = by_person.values()
+    return {f"{number}": [value] for number, value in enumerate(values)}
+
+
 def over_people(*tasks: Mapping[str, Sequence[float]]) -> Estimate:
     """Return the mean over people and over tasks, with Student's t for means over people.
 
     Seeds that share a person are alike: five people give four degrees of freedom a task, however many seeds there are.
+    Over several tasks they are those of Welch and Satterthwaite (Biometrics Bulletin 1946).
 
     Args:
         tasks: Values by person, each `[seeds]`; the mean of each person counts once, and so does each task.
     """
     from scipy import stats
 
-    means, variance, degrees = [], 0.0, 0
+    means, variances, shares = [], [], []
     for task in tasks:
         people = [float(np.mean(values)) for values in task.values()]
         means.append(np.mean(people))
-        variance += np.var(people, ddof=1) / len(people) if len(people) > 1 else np.nan
-        degrees += len(people) - 1
+        variances.append(np.var(people, ddof=1) / len(people) if len(people) > 1 else np.nan)
+        shares.append(variances[-1] ** 2 / max(len(people) - 1, 1))
 
-    value = float(np.mean(means))
-    half_width = float(stats.t.ppf(0.975, degrees) * np.sqrt(variance) / len(tasks)) if degrees else float("nan")
+    value, variance = float(np.mean(means)), float(np.sum(variances))
+    if variance == 0:  # all agree
+        return Estimate(value, value, value)
+    degrees = variance**2 / np.sum(shares)
+    half_width = float(stats.t.ppf(0.975, degrees) * np.sqrt(variance) / len(tasks))
     return Estimate(value, value - half_width, value + half_width)
 
 
 def sign_flip_test(*tasks: Sequence[float]) -> float:
-    """Return the two-sided p of the mean difference over pairs and over tasks, if within a pair either came first.
+    """Return the two-sided p of the mean difference over tasks, if each difference is as likely with the other sign.
 
-    Exact for up to 16 pairs, otherwise by random flips, the observed one included.
+    Exact for up to 16 differences, otherwise by random flips, the observed one included.
 
     Args:
-        tasks: Differences within pairs, each `[pairs]`; each task counts once.
+        tasks: Differences of independent units, such as means of people, each `[units]`; each task counts once.
     """
     from scipy import stats
 

@@ -1,11 +1,9 @@
 """Methods side by side, as tables in Markdown."""
 
-import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from mile.reports.comparison import OURS, Series, better, figure_methods, improvement, initial_score, paired
+from mile.reports.comparison import OURS, Series, better, figure_methods, improvement, paired, references
 from mile.reports.intervals import Estimate, mean, middle, over_people, probability_of_improvement, standard_error
 from mile.reports.outcomes import Outcome
 
@@ -15,9 +13,9 @@ INTERVALS = (
     "upper end. Five pairs of five give [0.48, 1]. All other intervals are percentile bootstraps over seeds; where "
     "experts differ between seeds, Student's t over the means of each expert."
 )
-HEADER = (
-    "| method | seeds | mean ± s.e. | 95 % | IQM | interventions | a point gained | P(MILE better) [95 %] |",
-    "|---|---|---|---|---|---|---|---|",
+COLUMNS = (
+    *("method", "seeds", "mean ± s.e.", "95 %"),
+    *("IQM", "interventions", "a point gained", "P(MILE better) [95 %]"),
 )
 
 
@@ -29,7 +27,7 @@ def by_experiment(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
     lines = []
     for experiment in dict.fromkeys(runs.experiment for runs in series):
         # the policies to compare with
-        metric, initial, helped, expert = _references(outcomes, experiment)
+        metric, initial, helped, expert = references(outcomes, experiment)
         number = _percent if metric == "success" else _one_decimal
         lines += [
             f"## {experiment}",
@@ -37,36 +35,20 @@ def by_experiment(series: Sequence[Series], outcomes: Sequence[Outcome]) -> str:
             f"{metric.capitalize()}: initial policy {number(initial)}, with interventions {number(helped)}, expert "
             f"{number(expert)}.",
             "",
-            *HEADER,
+            *head(*COLUMNS),
         ]
 
         # methods
         contenders = [runs for runs in series if runs.experiment == experiment]
         missing = figure_methods(series)
         for runs in contenders:
-            lines.append(f"| {' | '.join(_row(runs, _rival(runs, contenders), number, initial))} |")
+            lines.append(line(*_row(runs, _rival(runs, contenders), number)))
             if runs.method in missing:
                 missing.remove(runs.method)
         if missing:
             lines += ["", f"Missing: {', '.join(missing)}."]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _references(outcomes: Sequence[Outcome], experiment: str) -> tuple[str, float, float, float]:
-    """Return the metric of an experiment, and the scores of initial policy, helped episodes and expert."""
-    helped: dict[str, list[float]] = {}
-    experts: list[float] = []
-    metric = ""
-    for outcome in outcomes:
-        if outcome.experiment == experiment and outcome.round == 0:
-            metric = outcome.metric
-            helped.setdefault(outcome.variant, []).append(outcome.helped)
-            experts.append(outcome.expert)
-
-    # another variant may have another human
-    plain = helped.get("") or next(iter(helped.values()))
-    return metric, initial_score(outcomes, experiment), fmean(plain), fmean(experts)
 
 
 def _rival(runs: Series, contenders: Sequence[Series]) -> Series | None:
@@ -85,14 +67,13 @@ def _rival(runs: Series, contenders: Sequence[Series]) -> Series | None:
     return plain
 
 
-def _row(runs: Series, rival: Series | None, number: Callable[[float], str], initial: float) -> list[str]:
+def _row(runs: Series, rival: Series | None, number: Callable[[float], str]) -> list[str]:
     """Return a line of the table, cell by cell.
 
     Args:
         runs: Series of the line.
         rival: Series of MILE to compare with.
         number: Format of a score.
-        initial: Score of the initial policy.
     """
     scores = list(runs.scores.values())
     estimate, several = _mean_of(runs), len(scores) > 1
@@ -104,7 +85,8 @@ def _row(runs: Series, rival: Series | None, number: Callable[[float], str], ini
 
     # what a point above the initial policy cost
     spent = sum(runs.interventions.values()) / len(runs.interventions)
-    gained = (estimate.value - initial) * (100 if number is _percent else 1)
+    gained = fmean(scores) - fmean(runs.curve[0][seed] for seed in runs.scores)
+    gained *= 100 if number is _percent else 1
 
     wins = improvement(rival, runs) if runs is not rival else None
     return [
@@ -115,18 +97,15 @@ def _row(runs: Series, rival: Series | None, number: Callable[[float], str], ini
         number(middle(scores).value),
         f"{spent:.0f}",
         f"{spent / gained:.1f}" if gained > 0 else "no gain",
-        _interval(wins) if wins else "",
+        f"{wins:.2f}" if wins else "",
     ]
 
 
-def _mean_of(runs: Series) -> Estimate:
-    """Return the mean over seeds; where people differ between seeds, with the interval over people."""
-    by_person: defaultdict[str, list[float]] = defaultdict(list)
-    for seed, score in runs.scores.items():
-        by_person[runs.people[seed]].append(score)
-    if len(by_person) == 1:
-        return mean(list(runs.scores.values()))
-    return over_people(by_person)
+def _mean_of(*tasks: Series) -> Estimate:
+    """Return the mean over seeds and tasks; where people differ between seeds, with the interval over people."""
+    if max(len(runs.by_person) for runs in tasks) > 1:
+        return over_people(*(runs.by_person for runs in tasks))
+    return mean(*(list(runs.scores.values()) for runs in tasks))
 
 
 def _percent(value: float) -> str:
@@ -149,27 +128,33 @@ def over_tasks(
         experiments: Names of experiments that are all judged by success.
         choose: Choice of the runs that stand for a method, `better` or `offline`.
     """
-    lines = ["| method | mean [95 %] | IQM [95 %] | P(MILE better) [95 %] |", "|---|---|---|---|"]
+    lines = head("method", "mean [95 %]", "IQM", "P(MILE better) [95 %]")
     for method in figure_methods(series):
-        # scores in each task, and pairs of MILE's and these at the same seeds
-        scores, pairs = [], []
+        # runs of each task, and pairs of MILE's and these at the same seeds
+        tasks, pairs = [], []
         for experiment in experiments:
             theirs = choose(series, experiment, method)
             if theirs and theirs.scores:
-                scores.append(list(theirs.scores.values()))
+                tasks.append(theirs)
             if pair := paired(choose(series, experiment, OURS), theirs):
                 pairs.append(pair)
-        if len(scores) < len(experiments):
-            lines.append(f"| {method} | missing | | |")
+        if len(tasks) < len(experiments):
+            lines.append(line(method, "missing", "", ""))
             continue
 
         wins = ""
         if len(pairs) == len(experiments) and method != OURS:
-            wins = _interval(probability_of_improvement(*pairs))
-        lines.append(f"| {method} | {_interval(mean(*scores))} | {_interval(middle(*scores))} | {wins} |")
+            wins = f"{probability_of_improvement(*pairs):.2f}"
+        interquartile = middle(*(list(runs.scores.values()) for runs in tasks)).value
+        lines.append(line(method, f"{_mean_of(*tasks):.2f}", f"{interquartile:.2f}", wins))
     return "\n".join(lines) + "\n"
 
 
-def _interval(estimate: Estimate) -> str:
-    interval = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:.2f}{interval}"
+def head(*columns: str) -> list[str]:
+    """Return the first two lines of a table."""
+    return [line(*columns), f"|{'|'.join(['---'] * len(columns))}|"]
+
+
+def line(*cells: str) -> str:
+    """Return a line of a table."""
+    return f"| {' | '.join(cells)} |"

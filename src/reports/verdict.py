@@ -1,20 +1,26 @@
-"""Which method wins, by the rules of docs/results/protocol.md, and what a policy cost in human time."""
+"""Which method wins, by the rules of docs/results/protocol.md."""
 
-import math
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from mile.reports.intervals import Estimate, holm, over_people, sign_flip_test
+from mile.reports.intervals import Estimate, holm, over_people, sign_flip_test, units
+from mile.reports.markdown import head, line
 from mile.reports.outcomes import METHODS, MILE_WITH_SILENCE, Outcome
 
-OURS = (METHODS["MILE"], MILE_WITH_SILENCE)
+COMPARED = (METHODS["MILE"], MILE_WITH_SILENCE)  # with every other method
 SIGNIFICANT = 0.05
-GOOD = 0.8  # success of a policy that needs no help any more
+EXPLANATION = (
+    "A gain of 0 is the score of the initial policy, 1 that of the expert, each on the same test bed; each task counts "
+    "once. Where experts differ, each of them counts once in a task, too: p is of the sign-flip test over the means of "
+    "the experts, adjusted by Holm's step-down for the number of rivals in the table, and intervals are Student's over "
+    "the same means. With one expert for all, seeds take their place, and all of it holds for that expert alone. Below "
+    "0.05 the method wins or loses, otherwise it is a tie. Gains of methods with fewer test beds are of these alone."
+)
 
 Place = tuple[str, int]  # experiment and seed
+Ends = Mapping[str, Mapping[Place, "Result"]]  # ends of runs by method and test bed
 
 
 class Result(NamedTuple):
@@ -38,12 +44,14 @@ class Comparison(NamedTuple):
         rival: The other method.
         pairs: Number of pairs, of one test bed each.
         difference: Mean difference in gain; above 0: the first method is better.
+        alone: Mean difference in each experiment.
         p: Of the sign-flip test, adjusted for the number of rivals.
     """
 
     rival: str
     pairs: int
     difference: Estimate
+    alone: list[Estimate]
     p: float
 
     @property
@@ -62,29 +70,29 @@ class Standing(NamedTuple):
         beds: Number of test beds, of all experiments.
         gain: Mean gain, of which each experiment is an equal part.
         alone: Mean gain in each experiment.
-        against: Verdict on MILE, and on MILE with silence, against this method; "" against itself.
+        against: Verdict on each of `COMPARED` against this method; "–" where there is none.
     """
 
     method: str
     beds: int
     gain: Estimate
-    alone: list[float]
+    alone: list[Estimate]
     against: dict[str, str]
 
 
-def results(outcomes: Iterable[Outcome], variants: Mapping[str, str]) -> dict[str, dict[Place, Result]]:
+def results(outcomes: Sequence[Outcome], series: Collection[tuple[str, str, str]]) -> dict[str, dict[Place, Result]]:
     """Return the ends of runs by method and test bed; not of those whose expert is no better than the initial policy.
 
     Args:
         outcomes: Outcomes of all runs.
-        variants: The variant that stands for a method, where it is not the one under "".
+        series: Experiment, method and variant of those that count.
     """
-    starts: dict[tuple[str, str, str, int], float] = {}
+    starts: dict[tuple[str, str, int], float] = {}
     ends: defaultdict[str, dict[Place, Result]] = defaultdict(dict)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.round):
-        if outcome.variant != variants.get(outcome.method, variants[""]):
+        if outcome.series not in series:
             continue
-        run = (*outcome.series, outcome.seed)
+        run = (outcome.experiment, outcome.method, outcome.seed)
         if outcome.round == 0:
             starts[run] = outcome.score
         elif outcome.final:
@@ -95,22 +103,26 @@ def results(outcomes: Iterable[Outcome], variants: Mapping[str, str]) -> dict[st
     return dict(ends)
 
 
-def compare(ends: Mapping[str, Mapping[Place, Result]], ours: str, experiments: Sequence[str]) -> list[Comparison]:
-    """Compare a method with each other one, over the pairs of some experiments that both have.
+def compare(ends: Ends, ours: str, experiments: Sequence[str]) -> list[Comparison]:
+    """Compare a method with each other one, over the pairs that both have; the worst for it comes first.
 
     Args:
-        ends: Ends of runs by method and test bed; see `results`.
+        ends: Ends of runs; see `results`.
         ours: The first method.
         experiments: Names of the experiments, each of which counts once; a rival without one of them is left out.
     """
     comparisons = []
     for rival, theirs in ends.items():
-        by_task = [_differences(ends[ours], theirs, experiment) for experiment in experiments]
+        differences = _differences(ends[ours], theirs)
+        by_task = [_by_unit(differences, theirs, experiment) for experiment in experiments]
         if rival == ours or not all(by_task):
             continue
-        pairs = [list(chain(*by_person.values())) for by_person in by_task]
-        p = sign_flip_test(*pairs)  # which knows no people
-        comparisons.append(Comparison(rival, sum(map(len, pairs)), over_people(*by_task), p))
+
+        # what is tested is what is stated: means of people
+        means = [[fmean(values) for values in task.values()] for task in by_task]
+        pairs = sum(place[0] in experiments for place in differences)
+        alone = [over_people(task) for task in by_task]
+        comparisons.append(Comparison(rival, pairs, over_people(*by_task), alone, sign_flip_test(*means)))
 
     # adjusted for their number
     adjusted = holm([comparison.p for comparison in comparisons])
@@ -118,147 +130,109 @@ def compare(ends: Mapping[str, Mapping[Place, Result]], ours: str, experiments: 
     return sorted(comparisons, key=lambda comparison: comparison.difference.value)
 
 
-def _differences(
-    ours: Mapping[Place, Result], theirs: Mapping[Place, Result], experiment: str
-) -> dict[str, list[float]]:
-    """Return the differences in gain by person: on the test beds that both have, of one machine and build."""
-    by_person: defaultdict[str, list[float]] = defaultdict(list)
+def _differences(ours: Mapping[Place, Result], theirs: Mapping[Place, Result]) -> dict[Place, float]:
+    """Return the differences in gain on the test beds that both have, with one expert, machine and build."""
+    differences = {}
     for place in sorted(ours.keys() & theirs.keys()):
         own, other = ours[place], theirs[place]
-        if place[0] == experiment and own.build == other.build:
-            by_person[own.person].append(own.gain - other.gain)
-    return dict(by_person)
+        if (own.person, own.build) == (other.person, other.build):
+            differences[place] = own.gain - other.gain
+    return differences
 
 
-def rank(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> list[Standing]:
-    """Return where each method that has all the experiments stands, the best first."""
-    ends = results(outcomes, variants)
-    comparisons = {ours: compare(ends, ours, experiments) for ours in OURS if ours in ends}
+def _by_unit(values: Mapping[Place, float], ends: Mapping[Place, Result], experiment: str) -> dict[str, list[float]]:
+    """Return the values of an experiment by person; by seed where there is one person; empty if there are none."""
+    by_person: defaultdict[str, list[float]] = defaultdict(list)
+    for place, value in values.items():
+        if place[0] == experiment:
+            by_person[ends[place].person].append(value)
+    return units(by_person) if by_person else {}
 
+
+def rank(ends: Ends, comparisons: Mapping[str, Sequence[Comparison]], experiments: Sequence[str]) -> list[Standing]:
+    """Return where each method that has all the experiments stands: the best first, those on fewer test beds last.
+
+    Args:
+        ends: Ends of runs; see `results`.
+        comparisons: What `compare` returns, by first method.
+        experiments: Names of the experiments.
+    """
     standings = []
     for method, places in ends.items():
-        by_task = [_gains(places, experiment) for experiment in experiments]
+        gains = {place: places[place].gain for place in sorted(places)}
+        by_task = [_by_unit(gains, places, experiment) for experiment in experiments]
         if not all(by_task):
             continue
-        beds = sum(place[0] in experiments for place in places)
-        alone = [over_people(by_person).value for by_person in by_task]
-        against = dict.fromkeys(comparisons, "")
+        against = dict.fromkeys(comparisons, "–")
         for ours, rows in comparisons.items():
-            against[ours] = next((row.verdict for row in rows if row.rival == method), "")
+            for row in rows:
+                if row.rival == method:
+                    against[ours] = row.verdict
+        beds = sum(place[0] in experiments for place in places)
+        alone = [over_people(task) for task in by_task]
         standings.append(Standing(method, beds, over_people(*by_task), alone, against))
-    return sorted(standings, key=lambda standing: standing.gain.value, reverse=True)
+
+    most = max((standing.beds for standing in standings), default=0)
+    return sorted(standings, key=lambda standing: (standing.beds < most, -standing.gain.value))
 
 
-def _gains(places: Mapping[Place, Result], experiment: str) -> dict[str, list[float]]:
-    """Return a method's gains in an experiment by person."""
-    by_person: defaultdict[str, list[float]] = defaultdict(list)
-    for place in sorted(places):
-        if place[0] == experiment:
-            by_person[places[place].person].append(places[place].gain)
-    return dict(by_person)
+class Verdicts(NamedTuple):
+    """Who wins, over some experiments.
+
+    Attributes:
+        experiments: Names of the experiments.
+        standings: Where each method stands.
+        comparisons: Each of `COMPARED` against each other method.
+        left_out: Methods that lack one of the experiments.
+    """
+
+    experiments: Sequence[str]
+    standings: list[Standing]
+    comparisons: dict[str, list[Comparison]]
+    left_out: list[str]
+
+    @property
+    def text(self) -> str:
+        """The tables in Markdown."""
+        tables = [_standings(self), *(_comparisons(self, ours) for ours in self.comparisons), EXPLANATION + "\n"]
+        if self.left_out:
+            tables.append(
+                f"Without runs of all these experiments, and therefore left out: {', '.join(self.left_out)}.\n"
+            )
+        return "\n".join(tables)
 
 
-def standings(ranked: Sequence[Standing], experiments: Sequence[str]) -> str:
-    """Return the table of `rank` in Markdown."""
-    against = [f"{ours} against it" for ours in ranked[0].against]
-    lines = _head(["method", "test beds", "gain [95 %]", *experiments, *against])
-    for row in ranked:
-        alone = [f"{gain:.2f}" for gain in row.alone]
-        lines.append(_line([row.method, f"{row.beds}", _interval(row.gain, ".2f"), *alone, *row.against.values()]))
-    return "\n".join(lines) + "\n"
-
-
-def verdicts(outcomes: Sequence[Outcome], experiments: Sequence[str], variants: Mapping[str, str]) -> str:
-    """Return Markdown: MILE, and MILE with silence, against each other method, over all experiments and one by one."""
-    ends = results(outcomes, variants)
-    return "\n".join(_table(ends, ours, experiments) for ours in OURS if ours in ends)
-
-
-def _table(ends: Mapping[str, Mapping[Place, Result]], ours: str, experiments: Sequence[str]) -> str:
-    """Return one method against each other one, the worst for it first."""
-    together = compare(ends, ours, experiments)
-    alone = [compare(ends, ours, [experiment]) for experiment in experiments]
-    lines = _head([f"{ours} against", "pairs", "difference in gain [95 %]", "adjusted p", ours, *experiments])
-    for row in together:
-        # each experiment with its own p
-        cells = []
-        for single in chain(*alone):
-            if single.rival == row.rival:
-                cells.append(f"{single.difference.value:+.2f}, {single.p:.2g}")
-        difference = _interval(row.difference, "+.2f")
-        lines.append(_line([row.rival, f"{row.pairs}", difference, f"{row.p:.2g}", row.verdict, *cells]))
-    return "\n".join(lines) + "\n"
-
-
-def until_good(curve: Sequence[Outcome]) -> Outcome | None:
-    """Return the first of two evaluations in succession that reach `GOOD`; None if there are none.
+def decide(
+    outcomes: Sequence[Outcome], experiments: Sequence[str], series: Collection[tuple[str, str, str]]
+) -> Verdicts:
+    """Compare MILE, and MILE with silence, with all others.
 
     Args:
-        curve: Evaluations of one run in the order of rounds.
+        outcomes: Outcomes of all runs.
+        experiments: Names of the experiments.
+        series: Experiment, method and variant of the runs that count.
     """
-    for first, second in pairwise(curve):
-        if min(first.score, second.score) >= GOOD:
-            return first
-    return None
+    ends = results(outcomes, series)
+    comparisons = {ours: compare(ends, ours, experiments) for ours in COMPARED if ours in ends}
+    standings = rank(ends, comparisons, experiments)
+    ranked = {standing.method for standing in standings}
+    return Verdicts(experiments, standings, comparisons, [method for method in ends if method not in ranked])
 
 
-def area(curve: Sequence[Outcome], limit: int) -> float:
-    """Return the mean score over steps of human control up to a limit; a policy acts until the next is evaluated.
-
-    Args:
-        curve: Evaluations of one run in the order of rounds, from the initial policy on.
-        limit: Number of steps, at least 1.
-    """
-    total = 0.0
-    for now, later in zip(curve, [*curve[1:], None], strict=True):
-        end = limit if later is None else min(later.interventions, limit)
-        total += now.score * max(0, end - now.interventions)
-    return total / limit
-
-
-def effort(outcomes: Iterable[Outcome], experiment: str) -> str:
-    """Return a Markdown table of what the policies of an experiment in rounds cost in human time, by method."""
-    curves: defaultdict[int, dict[str, list[Outcome]]] = defaultdict(dict)
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.round):
-        if outcome.experiment == experiment and not outcome.variant and (outcome.round == 0 or not outcome.final):
-            curves[outcome.seed].setdefault(outcome.method, []).append(outcome)
-
-    # of each seed, up to the fewest steps that any method used
-    areas: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    steps: defaultdict[str, list[float]] = defaultdict(list)
-    seconds: defaultdict[str, list[float]] = defaultdict(list)
-    for by_method in curves.values():
-        limit = max(1, min(curve[-1].interventions for curve in by_method.values()))
-        for method, curve in by_method.items():
-            areas[method][curve[0].person].append(area(curve, limit))
-            good = until_good(curve)
-            steps[method].append(math.inf if good is None else good.interventions)
-            seconds[method].append(math.inf if good is None else good.seconds)
-
-    mean_success = "mean success over human steps [95 %]"
-    lines = _head(["method", "seeds", f"reach {GOOD:.0%}", "steps to it, median", "seconds", mean_success])
-    for method, costs in steps.items():
-        mean, reached = over_people(areas[method]), len(costs) - costs.count(math.inf)
-        steps_to_it, seconds_to_it = statistics.median_high(costs), statistics.median_high(seconds[method])
-        typical = [_or_never(steps_to_it), _or_never(seconds_to_it)]
-        lines.append(_line([method, f"{len(costs)}", f"{reached}", *typical, _interval(mean, ".2f")]))
+def _standings(verdicts: Verdicts) -> str:
+    """Return the methods in Markdown, the best first."""
+    against = [f"{ours} against it" for ours in verdicts.comparisons]
+    lines = head("method", "test beds", "gain [95 %]", *verdicts.experiments, *against)
+    for row in verdicts.standings:
+        alone = [f"{gain.value:.2f}" for gain in row.alone]
+        lines.append(line(row.method, f"{row.beds}", f"{row.gain:.2f}", *alone, *row.against.values()))
     return "\n".join(lines) + "\n"
 
 
-def _head(columns: Sequence[str]) -> list[str]:
-    """Return the first two lines of a table."""
-    return [_line(columns), f"|{'|'.join(['---'] * len(columns))}|"]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _interval(estimate: Estimate, form: str) -> str:
-    """Return an estimate with its interval, which a single person does not have."""
-    interval = "" if math.isnan(estimate.low) else f" [{estimate.low:{form}}, {estimate.high:{form}}]"
-    return f"{estimate.value:{form}}{interval}"
-
-
-def _or_never(amount: float) -> str:
-    return f"{amount:.0f}" if math.isfinite(amount) else "never"
+def _comparisons(verdicts: Verdicts, ours: str) -> str:
+    """Return one method against each other one in Markdown, the worst for it first."""
+    lines = head(f"{ours} against", "pairs", "difference in gain [95 %]", "adjusted p", ours, *verdicts.experiments)
+    for row in verdicts.comparisons[ours]:
+        alone = [f"{difference:+.2f}" for difference in row.alone]
+        lines.append(line(row.rival, f"{row.pairs}", f"{row.difference:+.2f}", f"{row.p:.2g}", row.verdict, *alone))
+    return "\n".join(lines) + "\n"

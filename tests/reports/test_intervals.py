@@ -14,6 +14,7 @@ from mile.reports.intervals import (
     probability_of_improvement,
     sign_flip_test,
     standard_error,
+    units,
 )
 
 
@@ -81,6 +82,7 @@ def test_a_sign_flip_test_counts_all_ways_to_flip():
     assert sign_flip_test(darwin) == pytest.approx(2 * 863 / 2**15)
     assert sign_flip_test([1.0] * 5) == pytest.approx(2 / 2**5)
     assert sign_flip_test([1.0]) == 1.0
+    assert sign_flip_test([1.0] * 16) == 2 / 2**16  # exact still
 
 
 def test_each_task_counts_once_in_a_sign_flip_test():
@@ -125,6 +127,34 @@ def test_an_interval_over_people_covers_what_it_says_and_one_over_seeds_does_not
         naive += low <= 0 <= high
     assert [hits[number] / 2000 for number in (1, 4)] == pytest.approx([0.95, 0.95], abs=0.02)
     assert naive / 2000 < 0.8
+
+
+@pytest.mark.parametrize("spreads", [(1, 1, 1, 1), (3, 1, 1, 1), (1, 0.1, 0.1, 0.1)])
+def test_an_interval_over_tasks_that_differ_in_spread_covers_what_it_says(spreads):
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(3000):
+        draws = [rng.normal(0, spread, 5) for spread in spreads]
+        estimate = over_people(*({str(person): [value] for person, value in enumerate(draw)} for draw in draws))
+        hits += estimate.low <= 0 <= estimate.high
+    assert hits / 3000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_people_are_flipped_and_not_their_seeds():
+    """No true difference, three people of three seeds in two tasks: at most 5 % of people's p, far more of seeds'."""
+    rng = np.random.default_rng(4)
+    by_people, by_seeds = 0, 0
+    for _ in range(300):
+        tasks = [rng.normal(0, 1, (3, 1)) + rng.normal(0, 0.5, (3, 3)) for _ in range(2)]
+        by_people += sign_flip_test(*(list(task.mean(-1)) for task in tasks)) < 0.05
+        by_seeds += sign_flip_test(*(list(task[:2].ravel()) for task in tasks)) < 0.05
+    assert by_people / 300 <= 0.08
+    assert by_seeds / 300 >= 0.15
+
+
+def test_seeds_stand_for_people_where_there_is_one():
+    assert units({"a": [1.0, 2.0]}) == {"0": [1.0], "1": [2.0]}
+    assert units({"a": [1.0, 2.0], "b": [3.0]}) == {"a": [1.0, 2.0], "b": [3.0]}
 
 
 def test_one_person_has_no_interval():
