@@ -192,13 +192,9 @@ def references(outcomes: Sequence[Outcome], experiment: str) -> References:
             continue
         if outcome.seed not in starts or not outcome.variant:
             starts[outcome.seed] = outcome
-    beds = list(starts.values())
-    return References(
-        beds[0].metric,
-        fmean(bed.score for bed in beds),
-        fmean(bed.helped for bed in beds),
-        fmean(bed.expert for bed in beds),
-    )
+    scores = [(start.score, start.helped, start.expert) for start in starts.values()]
+    initial, helped, expert = map(fmean, zip(*scores, strict=True))
+    return References(next(iter(starts.values())).metric, initial, helped, expert)
 
 
 def demonstrations(variant: str) -> int | None:

@@ -79,13 +79,13 @@ def probability_of_improvement(*tasks: tuple[Sequence[float], Sequence[float]]) 
     return Estimate((wins + ties / 2) / pairs, float(low), float(high))
 
 
-def units(by_person: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+def units(by_person: Mapping[str, Sequence[float]]) -> Mapping[str, Sequence[float]]:
     """Return the values of a task `[seeds]` by what varies: the person, or the seed where one person serves all.
 
     What is found with one person holds for that person alone.
     """
-    if len(by_person) > 1:
-        return {person: list(values) for person, values in by_person.items()}
+    if len(by_person) != 1:
+        return by_person
     (values,) = by_person.values()
     return {f"{number}": [value] for number, value in enumerate(values)}
 
@@ -103,7 +103,7 @@ def over_people(*tasks: Mapping[str, Sequence[float]]) -> Estimate:
 
     means, variances, shares = [], [], []
     for task in tasks:
-        people = [float(np.mean(values)) for values in task.values()]
+        people = list(map(np.mean, task.values()))
         means.append(np.mean(people))
         variances.append(np.var(people, ddof=1) / len(people) if len(people) > 1 else np.nan)
         shares.append(variances[-1] ** 2 / max(len(people) - 1, 1))

@@ -103,9 +103,11 @@ def _row(runs: Series, rival: Series | None, number: Callable[[float], str]) -> 
 
 def _mean_of(*tasks: Series) -> Estimate:
     """Return the mean over seeds and tasks; where people differ between seeds, with the interval over people."""
-    if max(len(runs.by_person) for runs in tasks) > 1:
-        return over_people(*(runs.by_person for runs in tasks))
-    return mean(*(list(runs.scores.values()) for runs in tasks))
+    by_person, scores = [], []
+    for runs in tasks:
+        by_person.append(runs.by_person)
+        scores.append(list(runs.scores.values()))
+    return mean(*scores) if max(map(len, by_person)) == 1 else over_people(*by_person)
 
 
 def _percent(value: float) -> str:
@@ -145,7 +147,7 @@ def over_tasks(
         wins = ""
         if len(pairs) == len(experiments) and method != OURS:
             wins = f"{probability_of_improvement(*pairs):.2f}"
-        interquartile = middle(*(list(runs.scores.values()) for runs in tasks)).value
+        interquartile = middle(*[list(runs.scores.values()) for runs in tasks]).value
         lines.append(line(method, f"{_mean_of(*tasks):.2f}", f"{interquartile:.2f}", wins))
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from statistics import fmean
 from typing import NamedTuple
 
@@ -114,15 +115,14 @@ def compare(ends: Ends, ours: str, experiments: Sequence[str]) -> list[Compariso
     comparisons = []
     for rival, theirs in ends.items():
         differences = _differences(ends[ours], theirs)
-        by_task = [_by_unit(differences, theirs, experiment) for experiment in experiments]
+        by_task = _by_task(differences, theirs, experiments)
         if rival == ours or not all(by_task):
             continue
 
         # what is tested is what is stated: means of people
-        means = [[fmean(values) for values in task.values()] for task in by_task]
-        pairs = sum(place[0] in experiments for place in differences)
-        alone = [over_people(task) for task in by_task]
-        comparisons.append(Comparison(rival, pairs, over_people(*by_task), alone, sign_flip_test(*means)))
+        means = [list(map(fmean, task.values())) for task in by_task]
+        alone = list(map(over_people, by_task))
+        comparisons.append(Comparison(rival, _number(by_task), over_people(*by_task), alone, sign_flip_test(*means)))
 
     # adjusted for their number
     adjusted = holm([comparison.p for comparison in comparisons])
@@ -140,13 +140,23 @@ def _differences(ours: Mapping[Place, Result], theirs: Mapping[Place, Result]) -
     return differences
 
 
-def _by_unit(values: Mapping[Place, float], ends: Mapping[Place, Result], experiment: str) -> dict[str, list[float]]:
-    """Return the values of an experiment by person; by seed where there is one person; empty if there are none."""
-    by_person: defaultdict[str, list[float]] = defaultdict(list)
-    for place, value in values.items():
-        if place[0] == experiment:
-            by_person[ends[place].person].append(value)
-    return units(by_person) if by_person else {}
+def _by_task(
+    values: Mapping[Place, float], ends: Mapping[Place, Result], experiments: Sequence[str]
+) -> list[Mapping[str, Sequence[float]]]:
+    """Return the values of each experiment by person; by seed where there is one person; empty if there are none."""
+    tasks: list[Mapping[str, Sequence[float]]] = []
+    for experiment in experiments:
+        by_person: defaultdict[str, list[float]] = defaultdict(list)
+        for place, value in values.items():
+            if place[0] == experiment:
+                by_person[ends[place].person].append(value)
+        tasks.append(units(by_person))
+    return tasks
+
+
+def _number(by_task: Sequence[Mapping[str, Sequence[float]]]) -> int:
+    """Return how many values there are in all."""
+    return sum(map(len, chain(*map(Mapping.values, by_task))))
 
 
 def rank(ends: Ends, comparisons: Mapping[str, Sequence[Comparison]], experiments: Sequence[str]) -> list[Standing]:
@@ -160,7 +170,7 @@ def rank(ends: Ends, comparisons: Mapping[str, Sequence[Comparison]], experiment
     standings = []
     for method, places in ends.items():
         gains = {place: places[place].gain for place in sorted(places)}
-        by_task = [_by_unit(gains, places, experiment) for experiment in experiments]
+        by_task = _by_task(gains, places, experiments)
         if not all(by_task):
             continue
         against = dict.fromkeys(comparisons, "–")
@@ -168,12 +178,11 @@ def rank(ends: Ends, comparisons: Mapping[str, Sequence[Comparison]], experiment
             for row in rows:
                 if row.rival == method:
                     against[ours] = row.verdict
-        beds = sum(place[0] in experiments for place in places)
-        alone = [over_people(task) for task in by_task]
-        standings.append(Standing(method, beds, over_people(*by_task), alone, against))
+        alone = list(map(over_people, by_task))
+        standings.append(Standing(method, _number(by_task), over_people(*by_task), alone, against))
 
-    most = max((standing.beds for standing in standings), default=0)
-    return sorted(standings, key=lambda standing: (standing.beds < most, -standing.gain.value))
+    standings.sort(key=lambda standing: standing.beds, reverse=True)
+    return sorted(standings, key=lambda standing: (standing.beds < standings[0].beds, -standing.gain.value))
 
 
 class Verdicts(NamedTuple):
@@ -213,10 +222,15 @@ def decide(
         series: Experiment, method and variant of the runs that count.
     """
     ends = results(outcomes, series)
-    comparisons = {ours: compare(ends, ours, experiments) for ours in COMPARED if ours in ends}
-    standings = rank(ends, comparisons, experiments)
-    ranked = {standing.method for standing in standings}
-    return Verdicts(experiments, standings, comparisons, [method for method in ends if method not in ranked])
+    comparisons: dict[str, list[Comparison]] = {}
+    for ours in COMPARED:
+        if ours in ends:
+            comparisons[ours] = compare(ends, ours, experiments)
+
+    standings, left_out = rank(ends, comparisons, experiments), list(ends)
+    for standing in standings:
+        left_out.remove(standing.method)
+    return Verdicts(experiments, standings, comparisons, left_out)
 
 
 def _standings(verdicts: Verdicts) -> str:
