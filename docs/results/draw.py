@@ -1,7 +1,7 @@
 """Draw the figures of docs/results/ from the tables of single runs: python docs/results/draw.py [FOLDER]
 
 FOLDER is where the figures go; by default the folder of this file. Figures 3, 4, 5 and that of the same data are drawn
-by `mile-report runs docs/paper/runs.csv --output docs/paper`.
+by `mile-report runs docs/paper/runs.csv --output docs/paper`, and gains.png from docs/results/runs.csv.
 """
 
 import csv
@@ -110,21 +110,6 @@ def learnt_beside_references(name: str) -> Figure:
     axes.set_xticks(places, [row["seed"] for row in learnt])
     axes.set(xlabel="training seed", ylabel="return, mean over 100 episodes")
     figure.legend(fontsize=7, loc="outside upper center", ncols=2)
-    return figure
-
-
-def overview() -> Figure:
-    """Draw the table of index.md."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    lander, meta_world = figure.subplots(1, 2, width_ratios=(1, 4))
-    groups: dict[str, dict[str, list[float]]] = {}
-    for experiment, title in TASKS.items():
-        groups[title] = {method: final_scores(experiment, method) for method in METHOD_COLORS}
-    dots(lander, {"LunarLander": groups.pop("LunarLander")}, METHOD_COLORS)
-    dots(meta_world, groups, METHOD_COLORS)
-    lander.set_ylabel(RETURN)
-    meta_world.set(ylabel=PERCENT, ylim=(0, 104))
-    figure.legend(*meta_world.get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=7)
     return figure
 
 
@@ -435,7 +420,7 @@ def main(folder: Path) -> None:
     """Draw all figures."""
     for name in ("lunarlander", "table_one"):
         learnt_beside_references(name).savefig(folder / f"{name}.png", dpi=120)
-    comparison = overview, restart, full_batches, equal_steps, ablations
+    comparison = restart, full_batches, equal_steps, ablations
     for draw in (
         *comparison,
         learning_rates,

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from tests.support import composed
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "results"
-RUNS = DOCS / "paper" / "runs.csv"
+PAPER = DOCS / "paper"
 INDEX = RESULTS / "index.md"
-PAGES = sorted(set(RESULTS.glob("*.md")) - {INDEX})
+PAGES = sorted(set(RESULTS.glob("*.md")) - {INDEX, RESULTS / "report.md"})
 SECTIONS = ["Command", "Numbers", "Figure", "Reading", "Caveats"]
 NOT_DRAWN = {"user_study.png", "car_racing.png"}  # from folders of participants, and of runs, which are not kept
 VARIABLES = {  # what a reader puts in, in commands
@@ -136,14 +137,17 @@ def test_commands_are_of_today(page):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """All figures that can be drawn, and the report, anew."""
+    """All figures that can be drawn, and both reports, anew."""
     folder = tmp_path_factory.mktemp("drawn")
     for name in ("draw", "draw_proxy"):
         spec = importlib.util.spec_from_file_location(name, RESULTS / f"{name}.py")
         draw = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(draw)
         draw.main(folder)
-    report([RUNS], folder)
+    for place in (PAPER, RESULTS):
+        report([place / "runs.csv"], folder / place.name)
+    for path in [*(folder / "paper").glob("*.png"), folder / "results" / "gains.png"]:
+        shutil.copy(path, folder)
     return folder
 
 
@@ -165,6 +169,14 @@ def test_no_figure_is_older_than_its_table(drawn):
     assert not stale, f"{stale}: draw them again (docs/results/draw.py, mile-report)"
 
 
-def test_the_report_is_that_of_the_runs(drawn):
-    stated = (DOCS / "paper" / "report.md").read_text(encoding="utf-8")
-    assert stated == (drawn / "report.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("place", [PAPER, RESULTS], ids=lambda path: path.name)
+def test_a_report_is_that_of_its_runs(drawn, place):
+    for name in ("report.md", "runs.csv"):
+        assert (place / name).read_bytes() == (drawn / place.name / name).read_bytes()
+
+
+def test_the_table_of_the_index_is_that_of_the_report():
+    report_ = (RESULTS / "report.md").read_text(encoding="utf-8")
+    table = [line for line in INDEX.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert len(table) > 2
+    assert "\n".join(table) + "\n\n" in report_
