@@ -15,15 +15,23 @@ from mile.humans import SimulatedHuman
 from mile.policies import load_policy
 
 
-def collection(name: str, copies: int = 16, repetitions: int = 5) -> Figure:
+def collection(name: str, copies: int = 16, repetitions: int = 5, workers: int = 0) -> Figure:
     """Episodes a second of `collect_episodes` with the simulated human, over those of the bare vector environment.
 
-    The bare environment plays the very same episodes, resets included, from the actions that were recorded.
+    The bare environment plays the very same episodes, resets included, from the actions that were recorded, in one
+    process.
+
+    Args:
+        name: Name of the task.
+        copies: Number of copies of the simulator, in each process.
+        repetitions: Number of times that both are measured.
+        workers: Number of worker processes of `collect_episodes`, which are already there; 0: it plays in this one.
     """
     # environments and human
     robot, expert, mental_model = (load_policy(f"{name}/{role}") for role in ("initial", "expert", "mental_model"))
     human = SimulatedHuman(expert, mental_model, 10.0, 4.0)
-    env, bare = make_env(name, copies), make_env(name, copies)
+    bare = make_env(name, copies)
+    env = make_env(name, copies, collector=MultiProcess(workers)) if workers else make_env(name, copies)
     supervised = TransformedEnv(env, InterventionTransform(human))
 
     # the episodes, once for their actions
@@ -31,11 +39,13 @@ def collection(name: str, copies: int = 16, repetitions: int = 5) -> Figure:
     steps = collect_episodes(supervised, robot, numbers, seed=0)
     actions = {number: steps["executed_action"][steps["episode"] == number].numpy() for number in numbers}
 
-    return ratio_once(
+    figure = ratio_once(
         lambda: replay(bare, actions, seed=0),
         lambda: collect_episodes(supervised, robot, numbers, seed=0),
         repetitions,
     )
+    env.close()
+    return figure
 
 
 def replay(env: ScheduledEnv, actions: dict[int, np.ndarray], seed: int) -> None:

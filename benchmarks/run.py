@@ -39,6 +39,7 @@ BENCHMARKS: dict[str, tuple[Any, str]] = {
     "epoch_over_bare_loop": (epoch_over_bare_loop, "≤ 1.6"),
     "collection_lunarlander": (partial(collection, "lunarlander"), "≥ 0.25"),
     "collection_drawer_open": (partial(collection, "drawer_open", 64, 3), "≥ 0.7"),
+    "collection_drawer_open_two_workers": (partial(collection, "drawer_open", 16, 3, 2), "≥ 0.9"),
     "evaluation_two_over_one": (evaluation_two_over_one, "≥ 1.6"),
     "learning_delayed": (partial(learning_over_memoryless, "delayed"), "≤ 1.5"),
     **{

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
 from statistics import fmean
 from typing import NamedTuple
 
@@ -156,7 +155,10 @@ def _by_task(
 
 def _number(by_task: Sequence[Mapping[str, Sequence[float]]]) -> int:
     """Return how many values there are in all."""
-    return sum(map(len, chain(*map(Mapping.values, by_task))))
+    number = 0
+    for task in by_task:
+        number += sum(map(len, task.values()))
+    return number
 
 
 def rank(ends: Ends, comparisons: Mapping[str, Sequence[Comparison]], experiments: Sequence[str]) -> list[Standing]:
@@ -181,8 +183,8 @@ def rank(ends: Ends, comparisons: Mapping[str, Sequence[Comparison]], experiment
         alone = list(map(over_people, by_task))
         standings.append(Standing(method, _number(by_task), over_people(*by_task), alone, against))
 
-    standings.sort(key=lambda standing: standing.beds, reverse=True)
-    return sorted(standings, key=lambda standing: (standing.beds < standings[0].beds, -standing.gain.value))
+    most = max((standing.beds for standing in standings), default=0)
+    return sorted(standings, key=lambda standing: (standing.beds < most, -standing.gain.value))
 
 
 class Verdicts(NamedTuple):
