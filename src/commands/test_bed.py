@@ -127,7 +127,7 @@ def _try(
         initial_seed: Seed of the initial policy, which may be there from the trial before.
         mental_model_seed: Seed of the mental model.
     """
-    from mile.ingredients.test_bed import judge, judge_initial, measure
+    from mile.ingredients.test_bed import helped_score, judge_gain, judge_initial, oracle_score
     from mile.policies import load_policy
     from mile.running.people import make_human
 
@@ -152,18 +152,14 @@ def _try(
     except ValueError as error:
         return trial | {"wrong": str(error)}
 
-    scores = measure(
-        env,
-        policy,
-        human,
-        metric=env.metric,
-        num_episodes=cfg.judgement.num_episodes,
-        seed=cfg.judgement.seed,
-        oracle_episodes=cfg.oracle.num_episodes,
-        oracle_steps=cfg.oracle.steps,
-        oracle_rate=cfg.oracle.learning_rate,
-    )
-    return trial | scores._asdict() | {"wrong": judge(scores, criteria)}
+    # does their help help, and would all of it, if it were learnt?
+    episodes = {"metric": env.metric, **cfg.judgement}
+    trial["helped"], trial["ratio"] = helped_score(env, policy, human, **episodes)
+    trial["wrong"] = judge_gain("helped episodes score", trial["helped"], score, criteria)
+    if not trial["wrong"]:
+        trial["oracle"] = oracle_score(env, policy, human, **episodes, **cfg.oracle)
+        trial["wrong"] = judge_gain("the oracle scores", trial["oracle"], score, criteria)
+    return trial
 
 
 def _pretrain(cfg: DictConfig, role: str, output: str, seed: int, *more: str) -> Path:

@@ -30,22 +30,6 @@ class Criteria(NamedTuple):
     expert: float
 
 
-class Scores(NamedTuple):
-    """How good a test bed's policies are, in the environment's metric.
-
-    Attributes:
-        initial: The initial policy alone.
-        helped: The initial policy, with the human's interventions.
-        ratio: Share of the helped steps with ν=1.
-        oracle: The initial policy after it has learnt the expert's action in every state of some helped episodes.
-    """
-
-    initial: float
-    helped: float
-    ratio: float
-    oracle: float
-
-
 def judge_initial(score: float, criteria: Criteria) -> str:
     """Return what is wrong with the score of an initial policy; nothing: ""."""
     low, high = criteria.initial
@@ -54,19 +38,38 @@ def judge_initial(score: float, criteria: Criteria) -> str:
     return f"the initial policy scores {score:.2f}, outside of [{low}, {high}]"
 
 
-def judge(scores: Scores, criteria: Criteria) -> str:
-    """Return what is wrong with a test bed; nothing: ""."""
-    enough = scores.initial + criteria.gain
-    if reason := judge_initial(scores.initial, criteria):
-        return reason
-    if scores.helped < enough:
-        return f"helped episodes score {scores.helped:.2f}, below {enough:.2f}"
-    if scores.oracle < enough:
-        return f"the oracle scores {scores.oracle:.2f}, below {enough:.2f}"
-    return ""
+def judge_gain(name: str, score: float, initial: float, criteria: Criteria) -> str:
+    """Return what is wrong with a score that must be above the initial policy's; nothing: "".
+
+    Args:
+        name: What has the score, and a verb.
+        score: The score.
+        initial: Score of the initial policy.
+        criteria: What the test bed must fulfil.
+    """
+    enough = initial + criteria.gain
+    return "" if score >= enough else f"{name} {score:.2f}, below {enough:.2f}"
 
 
-def measure(
+def helped_score(
+    env: EnvBase, policy: Policy, human: SimulatedHuman, *, metric: str, num_episodes: int, seed: int
+) -> tuple[float, float]:
+    """Return how good an initial policy is with a human's interventions, and the share of steps with ν=1.
+
+    Args:
+        env: Environment without an `InterventionTransform`.
+        policy: Initial policy.
+        human: Calibrated human.
+        metric: Metric of the environment, "return" or "success".
+        num_episodes: Number of episodes.
+        seed: Seed of the episodes.
+    """
+    supervised = TransformedEnv(env, InterventionTransform(human))
+    helped = evaluate_policy(supervised, policy, num_episodes, seed)
+    return helped.score(metric), helped.intervention_ratio
+
+
+def oracle_score(
     env: EnvBase,
     policy: Policy,
     human: SimulatedHuman,
@@ -74,33 +77,27 @@ def measure(
     metric: str,
     num_episodes: int,
     seed: int,
-    oracle_episodes: int,
-    oracle_steps: int,
-    oracle_rate: float,
-) -> Scores:
-    """Measure a test bed.
+    learns_from: int,
+    steps: int,
+    learning_rate: float,
+) -> float:
+    """Return how good an initial policy is after it has learnt what the expert does in all states of helped episodes.
 
     Args:
         env: Environment without an `InterventionTransform`.
         policy: Initial policy.
         human: Calibrated human.
         metric: Metric of the environment, "return" or "success".
-        num_episodes: Number of episodes of each evaluation.
-        seed: Seed of these episodes; those that the oracle learns from have the next one.
-        oracle_episodes: Number of helped episodes that the oracle learns from.
-        oracle_steps: Number of its gradient steps.
-        oracle_rate: Learning rate of the oracle.
+        num_episodes: Number of episodes of the evaluation.
+        seed: Seed of these episodes; those that it learns from have the next one.
+        learns_from: Number of helped episodes that it learns from.
+        steps: Number of gradient steps.
+        learning_rate: Learning rate.
     """
     supervised = TransformedEnv(env, InterventionTransform(human))
-    alone = evaluate_policy(env, policy, num_episodes, seed)
-    helped = evaluate_policy(supervised, policy, num_episodes, seed)
-
-    # the oracle: every state that was visited, with the expert's most probable action
-    steps = collect_episodes(supervised, policy, oracle_episodes, seed=seed + 1)
+    recorded = collect_episodes(supervised, policy, learns_from, seed=seed + 1)
     oracle = deepcopy(policy)
     with torch.no_grad():
-        best = mode(human.expert.at(steps))
-    options = {"steps": oracle_steps, "learning_rate": oracle_rate, "seed": seed}
-    clone_policy(oracle, steps, best, **options, normalize=False)
-    learnt = evaluate_policy(env, oracle, num_episodes, seed)
-    return Scores(alone.score(metric), helped.score(metric), helped.intervention_ratio, learnt.score(metric))
+        best = mode(human.expert.at(recorded))
+    clone_policy(oracle, recorded, best, steps=steps, learning_rate=learning_rate, seed=seed, normalize=False)
+    return evaluate_policy(env, oracle, num_episodes, seed).score(metric)
