@@ -35,19 +35,28 @@ class Evidence(Runs):
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs."""
-        for seed, task in product(self.seeds, self.tasks):
-            yield from self._same_data(task, seed)
+        # half of the seeds can be judged by themselves
+        half, in_rounds_half = len(self.seeds) // 2, self.in_rounds_seeds // 2
+        yield from self._part(self.seeds[:half], self.seeds[:in_rounds_half])
         for seed, task, method in product(self.seeds[: self.critics_seeds], self.tasks, CRITICS):
             yield self.offline(task, method, seed)
-        for seed, task, method in product(self.seeds, self.tasks, CLONING):
-            yield self.single(task, method, seed)
-        for seed, task, method in product(self.seeds[: self.in_rounds_seeds], self.iterative, IN_ROUNDS):
-            yield self.in_rounds(task, method, seed)
         for task, minutes in ESTIMATED.items():
             for seed in self.seeds[: self.estimated_seeds]:
                 yield self.bed(task, seed)
                 for method in ("mile", "mile_silence", "hg_dagger", "iwr"):
                     yield self.as_shipped(task, method, seed, minutes)
+
+        # the other half
+        yield from self._part(self.seeds[half:], self.seeds[in_rounds_half : self.in_rounds_seeds])
+        for seed, task, method in product(self.seeds, self.tasks, CLONING):
+            yield self.single(task, method, seed)
+
+    def _part(self, seeds: tuple[int, ...], in_rounds: tuple[int, ...]) -> Iterator[Job]:
+        """Yield the runs on the same data of some seeds, and those in rounds of others, whose test beds are there."""
+        for seed, task in product(seeds, self.tasks):
+            yield from self._same_data(task, seed)
+        for seed, task, method in product(in_rounds, self.iterative, IN_ROUNDS):
+            yield self.in_rounds(task, method, seed)
 
     def _same_data(self, task: str, seed: int) -> Iterator[Job]:
         """Yield a seed's test bed, MILE's run, and a run of each other method on what it recorded."""
