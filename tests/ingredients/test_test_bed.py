@@ -96,7 +96,7 @@ def test_a_run_begins_on_it_and_a_report_knows_no_places(bed, tmp_path):
 
 def test_what_fails_is_kept_and_the_next_trial_goes_on_from_there(tmp_path):
     with pytest.raises(ValueError, match=r"none of 4 trials .*; '.*trials\.json' says why"):
-        make(tmp_path, "criteria.success.gain=2", "attempts=4")
+        make(tmp_path, "criteria.success.gain=2", "attempts=4", "mental_models=3")
     trials = json.loads((tmp_path / "7" / "trials.json").read_text())
     seeds = [(trial["initial_seed"], trial["mental_model_seed"]) for trial in trials]
     assert seeds == [(10_700, 10_700), (10_700, 10_730), (10_700, 10_760), (10_701, 10_701)]
@@ -104,7 +104,7 @@ def test_what_fails_is_kept_and_the_next_trial_goes_on_from_there(tmp_path):
     assert not (tmp_path / "7" / "test_bed.json").exists()
     made = (tmp_path / "experts" / "2.json").stat().st_mtime
 
-    make(tmp_path, "criteria.success.gain=-1", "attempts=5")
+    make(tmp_path, "criteria.success.gain=-1", "attempts=5", "mental_models=3")
     assert json.loads((tmp_path / "7" / "test_bed.json").read_text())["mental_model_seed"] == 10_731
     assert (tmp_path / "experts" / "2.json").stat().st_mtime == made
 
