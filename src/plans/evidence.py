@@ -44,7 +44,7 @@ class Evidence(Runs):
             for seed in self.seeds[: self.estimated_seeds]:
                 yield self.bed(task, seed)
                 for method in ("mile", "mile_silence", "hg_dagger", "iwr"):
-                    yield self.as_shipped(task, method, seed, minutes)
+                    yield self._job(task, method, seed, minutes=minutes)
 
         # the other half
         yield from self._part(self.seeds[half:], self.seeds[in_rounds_half : self.in_rounds_seeds])

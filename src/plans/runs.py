@@ -166,10 +166,6 @@ class Runs:
         minutes *= self.rounds / 20
         return self._job(f"{task}_iterative", method, seed, *options, label=label, minutes=minutes)
 
-    def as_shipped(self, experiment: str, method: str, seed: int, minutes: float) -> Job:
-        """Return a run of an experiment whose config has its rounds and steps."""
-        return self._job(experiment, method, seed, minutes=minutes)
-
     def _job(
         self,
         experiment: str,

@@ -10,8 +10,8 @@ from mile.reports.outcomes import Outcome
 INTERVALS = (
     "P(MILE better) is the share of pairs of runs with the same seed in which MILE's is better, a tie counting half. "
     "Its 95 % interval is Clopper and Pearson's, exact for a share; ties are losses for its lower end and wins for its "
-    "upper end. Five pairs of five give [0.48, 1]. All other intervals are percentile bootstraps over seeds; where "
-    "experts differ between seeds, Student's t over the means of each expert."
+    "upper end. Five pairs of five give [0.48, 1]. Intervals of gains and of human time are Student's; all others are "
+    "percentile bootstraps over seeds or, where experts differ, Student's over the means of each expert."
 )
 COLUMNS = (
     *("method", "seeds", "mean ± s.e.", "95 %"),

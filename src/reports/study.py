@@ -19,6 +19,7 @@ from mile.files import write_bytes, write_text
 from mile.reports.csv_tables import write_csv
 from mile.reports.intervals import standard_error
 from mile.reports.left_out import left_out_section, print_left_out
+from mile.reports.markdown import head, line
 from mile.reports.participants import Participant, read_participants
 
 ESTIMATORS = {
@@ -210,10 +211,10 @@ def _human_lines(participants: Sequence[Participant]) -> list[str]:
 
     lines = ["", "Learnt from when each participant took over (nats; delays in steps), with 95 % intervals:", ""]
     heads = ["participant", *(name.replace("_", " ") for name in names)]
-    lines += [f"| {' | '.join(heads)} |", f"|{'|'.join(['---'] * len(heads))}|"]
+    lines += head(*heads)
     for participant in known:
         cells = [_estimate_cell(participant.human.get(name)) for name in names]
-        lines.append(f"| {participant.name} | {' | '.join(cells)} |")
+        lines.append(line(participant.name, *cells))
     return lines
 
 

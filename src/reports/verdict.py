@@ -20,7 +20,6 @@ EXPLANATION = (
 )
 
 Place = tuple[str, int]  # experiment and seed
-Ends = Mapping[str, Mapping[Place, "Result"]]  # ends of runs by method and test bed
 
 
 class Result(NamedTuple):
@@ -35,6 +34,9 @@ class Result(NamedTuple):
     gain: float
     person: str
     build: tuple[str, str]
+
+
+Ends = Mapping[str, Mapping[Place, Result]]  # by method and test bed
 
 
 class Comparison(NamedTuple):

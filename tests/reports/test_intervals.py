@@ -141,7 +141,10 @@ def test_an_interval_over_tasks_that_differ_in_spread_covers_what_it_says(spread
 
 
 def test_people_are_flipped_and_not_their_seeds():
-    """No true difference, three people of three seeds in two tasks: at most 5 % of people's p, far more of seeds'."""
+    """No true difference, three people of three seeds in two tasks: 5 % of people's p at most, far more of seeds'.
+
+    Of two people's seeds: these are twelve, and flipped in all ways.
+    """
     rng = np.random.default_rng(4)
     by_people, by_seeds = 0, 0
     for _ in range(300):
