@@ -84,8 +84,8 @@ def write_description(folders: Sequence[Path], output: Path) -> None:
 
     from mile.datamodules.recorded import open_recording
     from mile.files import write_text
-    from mile.reports.description import describe, numbers, predictability
-    from mile.reports.description_page import COLUMNS, WORDS, cell, page
+    from mile.recordings.description import describe, numbers, predictability
+    from mile.recordings.description_page import COLUMNS, WORDS, cell, page
 
     recordings, groups, foreseen = {}, [], []
     last_parts = [folder.resolve().name for folder in folders]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mile.datamodules.exchange.labels import Labels
 
 FORMATS = ("minari", "robomimic", "lerobot")
-RULES = ("iwr", "sirius", "mile")  # of `mile.reports.frame_weights`
+RULES = ("iwr", "sirius", "mile")  # of `mile.datamodules.exchange.frame_weights`
 
 
 def import_episodes(
@@ -100,15 +100,15 @@ def write_weights(folder: Path, rule: str, chunk: int, output: Path) -> None:
 
     Args:
         folder: Folder of a run, or of a buffer.
-        rule: Rule, one of `mile.reports.frame_weights.RULES`.
+        rule: Rule, one of `mile.datamodules.exchange.frame_weights.RULES`.
         chunk: Chunk of the policy that LeRobot is to train, actions.
         output: Path of the parquet file.
     """
     import torch
 
+    from mile.datamodules.exchange.frame_weights import frame_weights
     from mile.datamodules.exchange.lerobot_weights import write_lerobot_weights
     from mile.datamodules.recorded import open_recording
-    from mile.reports.frame_weights import frame_weights
 
     buffer = open_recording(folder)
     episodes = sorted(buffer.episodes)

@@ -8,8 +8,8 @@ from tensordict import TensorDict
 
 from mile.commands.exchange import write_weights
 from mile.datamodules import InterventionBuffer
+from mile.datamodules.exchange.frame_weights import frame_weights
 from mile.datamodules.exchange.lerobot_weights import write_lerobot_weights
-from mile.reports.frame_weights import frame_weights
 from tests.support import episode
 
 KAPPA, EPSILON = 0.01, 1e-6

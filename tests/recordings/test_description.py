@@ -11,8 +11,8 @@ from tensordict import TensorDict
 
 from mile.commands import data
 from mile.datamodules import InterventionBuffer
-from mile.reports.description import describe, predictability
-from mile.reports.description_page import cell
+from mile.recordings.description import describe, predictability
+from mile.recordings.description_page import cell
 from tests.support import episode
 
 LENGTH = 80

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from tensordict import TensorDictBase
 
-from mile.reports.description import Group, Predictability, episode_numbers, numbers, takeover_lengths
+from mile.recordings.description import Group, Predictability, episode_numbers, numbers, takeover_lengths
 from mile.transitions import onsets
 
 COLUMNS = {  # of the table: attribute of a group, and its title
