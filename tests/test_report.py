@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,30 @@ def test_of_settings_of_as_many_seeds_the_tables_or_the_first_are_reported(tmp_p
     chosen, (line,) = read_runs([tmp_path / "mine", tmp_path / "table.csv"])
     assert {outcome.seed for outcome in chosen} == {5}
     assert "mine' (seed 7) has other settings" in line
+
+
+def test_a_run_that_is_in_two_tables_counts_once_even_where_something_is_not_known(tmp_path):
+    lines = outcomes({5: 0.9}, seconds=math.nan, helped=math.nan)
+    for name in ("first.csv", "second.csv"):
+        write_table(tmp_path / name, lines)
+    rows, left_out = read_runs([tmp_path / "first.csv", tmp_path / "second.csv"])
+    assert list(map(str, rows)) == list(map(str, lines))
+    assert not left_out
+
+
+def test_a_run_that_was_made_again_elsewhere_is_not_mixed_with_the_first(tmp_path):
+    write_table(tmp_path / "first.csv", outcomes({5: 0.9}))
+    write_table(tmp_path / "second.csv", outcomes({5: 0.8}, machine="aarch64"))
+    rows, (line,) = read_runs([tmp_path / "first.csv", tmp_path / "second.csv"])
+    assert {row.machine for row in rows} == {LINE.machine}
+    assert "second.csv' (seed 5 of drawer_open by MILE) is there already, from" in line
+    assert "first.csv', with other outcomes" in line
+
+
+def test_a_variant_may_have_any_name(tmp_path):
+    table = tmp_path / "runs.csv"
+    write_table(table, outcomes({5: 0.9}) + outcomes({5: 0.8}, variant="poor demonstrations"))
+    assert report([table], tmp_path / "report")
 
 
 def finished_run(folder, seed, **settings):

@@ -56,7 +56,7 @@ def make_test_bed(cfg: DictConfig) -> Path:
         record = folder / "trials.json"
         trials: list[dict[str, Any]] = read_json(record) if record.exists() else []
         while not trials or trials[-1]["wrong"]:
-            if len(trials) == cfg.attempts:
+            if len(trials) >= cfg.attempts:
                 raise ValueError(f"none of {cfg.attempts} trials makes a sound test bed; '{record}' says why")
             seeds = _next_seeds(trials, INITIAL_SEEDS + SEEDS * cfg.number, cfg.mental_models)
             trials.append(_try(cfg, experiment, env, criteria, folder, *seeds))

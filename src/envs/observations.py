@@ -8,12 +8,12 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mile.transitions import OF_CHUNKS, OF_EVERY_STEP, REPORTED
+from mile.transitions import OF_CHUNKS, OF_CORRECTIONS, OF_EVERY_STEP, REPORTED
 
 BRIGHTEST = 255
 NOISE = ("robot_noise", "human_noise")
 OUTCOME = ("action", "done", "next", "reward", "success", "terminated", "truncated")
-RESERVED = {*OF_EVERY_STEP, *REPORTED, *OF_CHUNKS, *NOISE, *OUTCOME} - {"state"}
+RESERVED = {*OF_EVERY_STEP, *REPORTED, *OF_CHUNKS, *OF_CORRECTIONS, *NOISE, *OUTCOME} - {"state"}
 
 
 class Observed:

@@ -16,7 +16,7 @@ from torchrl.collectors import Collector, MultiCollector
 from torchrl.envs import EnvBase, TransformedEnv
 
 from mile.envs import InterventionTransform, ScheduledEnv, schedule_of
-from mile.humans import Person
+from mile.humans import Human, Person
 
 Batches = Generator[TensorDictBase, None, None]
 RobotPolicy = Callable[[TensorDictBase], TensorDictBase]  # sets "action"
@@ -104,7 +104,8 @@ class MultiProcess:
     """Plays in worker processes with TorchRL's `MultiCollector`; the processes live until `close`.
 
     Every worker has an environment like the given one, with as many copies, and plays an equal share of the episodes.
-    The same workers play for all environments that are made with the same arguments, with a human or without.
+    The same workers play for all environments that are made with the same arguments, with a human or without; for one
+    who corrects without an action, others.
 
     Args:
         num_workers: Number of processes.
@@ -123,7 +124,7 @@ class MultiProcess:
         self.num_workers = num_workers
         self.collector: Any = None
         self.batches: Iterator[TensorDictBase] = iter(())
-        self.env_arguments: tuple[Any, ...] = ()  # of `make_env`, in the workers
+        self.arguments: tuple[Any, ...] = ()  # that the workers' environments were made with
 
     def play(self, env: EnvBase, robot: RobotPolicy, seed: int | None, episodes: list[int]) -> Batches:
         """Play, `BLOCK_LENGTH` time steps at once; see `Player.play`.
@@ -144,12 +145,13 @@ class MultiProcess:
         self._check_resources()
 
         try:
-            # workers with an environment like this one
-            arguments = _plain((bare.recipe.args, bare.recipe.keywords))
-            if self.collector is None or self.env_arguments != arguments:
+            # workers with an environment like this one, whose steps have a place for corrections if there are any
+            corrects = transform is not None and transform.corrects
+            arguments = _plain((bare.recipe.args, bare.recipe.keywords, corrects))
+            if self.collector is None or self.arguments != arguments:
                 self.close()
-                self.env_arguments = arguments
-                make = partial(_make_worker_env, bare.recipe)
+                self.arguments = arguments
+                make = partial(_make_worker_env, bare.recipe, human if corrects else None)
                 self.collector = self._start(make, TimedPolicy(robot), BLOCK_LENGTH * env.batch_size.numel())
                 self.batches = iter(self.collector)
 
@@ -168,6 +170,11 @@ class MultiProcess:
             self.collector.map_fn("reset")
             for batch in self.batches:
                 yield batch.reshape(-1, BLOCK_LENGTH)
+        except GeneratorExit:  # nobody wants more
+            raise
+        except KeyboardInterrupt:  # the collector has given up, and would play nothing any more
+            self.close()
+            raise
         except Exception as error:  # an error that is no accident will be raised again where the episodes are replayed
             self.close()
             reason = str(error).partition("\n")[0]
@@ -256,9 +263,9 @@ class WorkerDiedError(RuntimeError):
     """A worker process ended, and its unfinished episodes are lost."""
 
 
-def _make_worker_env(recipe: Callable[[], EnvBase]) -> EnvBase:
-    """Make a worker's environment; `play` sets who intervenes, if anybody."""
-    return TransformedEnv(recipe(), InterventionTransform(None))
+def _make_worker_env(recipe: Callable[[], EnvBase], human: Human | None) -> EnvBase:
+    """Make a worker's environment, with the entries that this human fills; `play` sets who intervenes, if anybody."""
+    return TransformedEnv(recipe(), InterventionTransform(human))
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import graphlib
 import logging
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from mile.plans.runs import Job
 from mile.running.command_line import override
 
+PROMPT = "$ "  # before the command of each attempt in log.txt
 Submit = Callable[[Job], Future[float]]  # starts a job, and promises the seconds that it takes
 
 
@@ -34,9 +36,15 @@ class Player(NamedTuple):
 
 @contextmanager
 def here(folder: Path, processes: int) -> Iterator[Player]:
-    """Run jobs as processes on this machine."""
+    """Run jobs as processes on this machine; whatever stops this program stops them, and they can go on later."""
+    started: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(processes) as pool:
-        yield Player(lambda job: pool.submit(run_one, job, folder), processes)
+        try:
+            yield Player(lambda job: pool.submit(run_one, job, folder, started), processes)
+        except BaseException:
+            for process in started:
+                process.terminate()
+            raise
 
 
 @contextmanager
@@ -71,18 +79,37 @@ def _run_where_shared(job: Job, folder: Path, token: Path) -> float:
     """Run a job, on a machine that sees the folder of all."""
     if not token.exists():
         raise ValueError(f"'{folder}' on {platform.node()} is another one; give a folder that all machines share")
-    return run_one(job, folder)
+    return run_one(job, folder, [])
 
 
-def run_one(job: Job, folder: Path) -> float:
-    """Run a job with its output in log.txt in its folder, and return the seconds that it took."""
+def run_one(job: Job, folder: Path, started: list[subprocess.Popen[bytes]]) -> float:
+    """Run a job with its command and output at the end of log.txt in its folder.
+
+    Args:
+        job: The job.
+        folder: Folder of all jobs.
+        started: List that the process is added to.
+
+    Returns:
+        The seconds that it took.
+
+    Raises:
+        CalledProcessError: It failed.
+    """
     place, begin = folder / job.name, time.monotonic()
     place.mkdir(parents=True, exist_ok=True)
+    # -P: a file of the working directory must not stand in the place of a package
+    command = [sys.executable, "-P", "-m", job.module, *job.overrides, override("hydra.run.dir", place)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (place / "log.txt").open("a") as log:
-        # -P: a file of the working directory must not stand in the place of a package
-        command = [sys.executable, "-P", "-m", job.module, *job.overrides, override("hydra.run.dir", place)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=True)
+        print(PROMPT + shlex.join(command), file=log, flush=True)
+        # a session of its own: Ctrl-C reaches it by `here`, once
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        started.append(process)
+        if process.wait():
+            raise subprocess.CalledProcessError(process.returncode, command)
     return time.monotonic() - begin
 
 
@@ -156,6 +183,8 @@ def _reason(error: BaseException, log: Path) -> str:
     """Return why a job failed: the last line that it said, or what kept it from running."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     for line in reversed(lines):
+        if line.startswith(PROMPT):  # what is above is of an earlier attempt
+            break
         if isinstance(error, subprocess.CalledProcessError) and line.startswith("error: "):
             return line.removeprefix("error: ")
     return str(error).strip().split("\n")[-1]

@@ -202,4 +202,4 @@ def demonstrations(variant: str) -> int | None:
     if not variant:
         return 0
     count, _, rest = variant.partition(" ")
-    return int(count) if rest == "demonstrations" else None
+    return int(count) if rest == "demonstrations" and count.isdecimal() else None

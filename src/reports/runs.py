@@ -36,16 +36,41 @@ def read_runs(sources: Iterable[str | Path]) -> tuple[list[Outcome], list[str]]:
             raise ValueError(f"'{source}' is no folder and no .csv; give folders of runs, or tables of earlier reports")
 
     runs, others = _same_settings(runs)
-    left_out += others
+    runs, repeated = _once(runs)
+    left_out += others + repeated
     if not runs:
         reason = f"the first of {len(left_out)}: {left_out[0]}" if left_out else "a run's folder holds results.json"
         raise ValueError(f"no finished run in {', '.join(map(str, sources))}; {reason}")
 
-    # a run may be in several sources
-    outcomes: dict[Outcome, None] = {}
+    outcomes: list[Outcome] = []
     for run in runs:
-        outcomes |= dict.fromkeys(run.outcomes)
-    return list(outcomes), left_out
+        outcomes += run.outcomes
+    return outcomes, left_out
+
+
+def _once(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """Choose one run of each seed of a series: the one that was read first.
+
+    A run may be in several sources, or have been made again, by another machine for example.
+
+    Args:
+        runs: Runs; those of one series have the same settings.
+
+    Returns:
+        The chosen runs, and a line for each other one that came out differently.
+    """
+    chosen: dict[tuple[tuple[str, str, str], int], Run] = {}
+    left_out = []
+    for run in runs:
+        outcome = run.outcomes[0]
+        first = chosen.setdefault((outcome.series, outcome.seed), run)
+        if {str(row) for row in run.outcomes} != {str(row) for row in first.outcomes}:  # as text, in which NaN is NaN
+            experiment, method, _ = outcome.series
+            left_out.append(
+                f"'{run.place}' (seed {outcome.seed} of {experiment} by {method}) is there already, from "
+                f"'{first.place}', with other outcomes; report it apart, or give it a name of its own: variant=…"
+            )
+    return list(chosen.values()), left_out
 
 
 def _same_settings(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:

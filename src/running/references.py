@@ -17,14 +17,14 @@ from mile.evaluation import Evaluation, evaluate_policy
 from mile.files import read_json, write_text
 from mile.humans import SimulatedHuman
 from mile.policies import Policy
-from mile.running.assembly import Assembly
+from mile.running.assembly import KIND, Assembly
 from mile.running.cache import describe_environment, fingerprint, recall, store
 from mile.running.people import describe_human
 from mile.running.targets import load_config
 from mile.timing import Sticky
 
 # parts of the config that two runs must share to have the same human and reference lines, and keys that may differ
-FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": (), "evaluation": ()}
+FREE = {"env": ("seed", "num_envs", "collector"), "human": ("watch",), "policy": KIND, "evaluation": ()}
 
 
 def reference_lines(cfg: DictConfig, parts: Assembly) -> dict[str, Evaluation]:

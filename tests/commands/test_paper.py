@@ -1,4 +1,6 @@
+import contextlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,7 +67,7 @@ def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(
     jobs = [Job("a", ()), Job("b", (), ("a",)), Job("bad", ()), Job("c", (), ("bad",)), Job("d", (), ("b",))]
     begun = []
 
-    def pretend(job, folder):
+    def pretend(job, folder, started):
         begun.append(job.name)
         if job.name == "bad":
             raise RuntimeError("it is bad")
@@ -87,6 +89,40 @@ def test_what_is_finished_is_skipped_and_what_fails_holds_up_only_what_needs_it(
     assert sorted(begun) == ["b", "bad", "d"]
     assert begun.index("b") < begun.index("d")
     assert "bad: FAILED" in capsys.readouterr().out
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Write a module that jobs can run."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path / "program.py"
+
+
+def test_a_failure_is_that_of_the_last_attempt(tmp_path, program):
+    reasons = []
+    for text in ("print('error: it is bad')\nraise SystemExit(1)", "import os\nos.kill(os.getpid(), 9)"):
+        program.write_text(text)
+        with here(tmp_path, 1) as player:
+            (failure,) = run([Job("a", (), module="program")], tmp_path, player)
+        reasons.append(failure.reason)
+    assert reasons[0] == "it is bad"
+    assert "SIGKILL" in reasons[1]
+
+
+def test_what_stops_the_plan_stops_its_jobs(tmp_path, program):
+    program.write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)")
+    futures = []
+
+    def submit_and_stop():
+        with here(tmp_path, 1) as player, contextlib.chdir(tmp_path):
+            futures.append(player.submit(Job("a", (), module="program")))
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.01)
+            raise SystemExit(128 + signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        submit_and_stop()
+    assert "SIGTERM" in str(futures[0].exception())
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_one_vector_and_one_picture_have_names_of_their_own():
     ("space", "message"),
     [
         (gym.spaces.Dict({"episode": gym.spaces.Box(-1, 1, (2,))}), "cannot have the name 'episode'; rename it"),
+        (gym.spaces.Dict({"direction": gym.spaces.Box(-1, 1, (2,))}), "cannot have the name 'direction'; rename it"),
         (gym.spaces.Dict({"a/b": gym.spaces.Box(-1, 1, (2,))}), "cannot have the name 'a/b'; rename it"),
         (gym.spaces.Sequence(gym.spaces.Box(-1, 1, (2,))), "an observation of a fixed size is expected, got Sequence"),
     ],

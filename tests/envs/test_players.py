@@ -7,7 +7,7 @@ import torch
 from torchrl.envs import GymEnv, StepCounter, TransformedEnv
 
 from mile.collection import collect_episodes
-from mile.envs import InterventionTransform, make_env
+from mile.envs import InterventionTransform, make_env, make_policy
 from mile.envs.automatic import Automatic
 from mile.envs.players import MultiProcess
 from mile.humans import SimulatedHuman
@@ -74,6 +74,35 @@ def test_workers_play_with_a_human_in_time_who_has_a_past(workers):
     steps = collect_episodes(here, ROBOT, 2, seed=5)
     assert steps["intervened"].any()
     check_equal(steps, collect_episodes(there, ROBOT, 2, seed=5))
+
+
+def test_workers_play_with_a_human_who_corrects_and_then_with_one_who_takes_over():
+    """Direction is recorded of the one alone, and the same workers may have played with neither."""
+    with closing(make_env("two_ways", 2, collector=MultiProcess(1))) as workers:
+        robot = make_policy(workers)
+        collect_episodes(workers, robot, 1, seed=5)
+        for corrections in ("nudge", "takeover"):
+            human = SimulatedHuman(robot, robot, -1.0, 1.0, corrections=corrections)
+            here, there = (TransformedEnv(env, InterventionTransform(human)) for env in (make_env("two_ways"), workers))
+            steps = collect_episodes(here, robot, 2, seed=5)
+            assert steps["intervened"].any()
+            assert ("direction" in steps.keys()) == (corrections == "nudge")
+            check_equal(steps, collect_episodes(there, robot, 2, seed=5))
+
+
+def test_workers_that_were_interrupted_are_not_asked_again():
+    """As in a notebook, where somebody stops a cell and runs it once more."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+        yield
+
+    with closing(make_env("lunarlander", 2, collector=MultiProcess(1))) as workers:
+        before = collect_episodes(workers, ROBOT, 1, seed=0)
+        workers.player.batches = interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            collect_episodes(workers, ROBOT, 1, seed=0)
+        check_equal(before, collect_episodes(workers, ROBOT, 1, seed=0))
 
 
 def test_each_step_says_when_it_was_made(workers):
