@@ -21,6 +21,7 @@ from mile.humans import Human, Person
 Batches = Generator[TensorDictBase, None, None]
 RobotPolicy = Callable[[TensorDictBase], TensorDictBase]  # sets "action"
 BLOCK_LENGTH = 64  # time steps that are collected and stored together
+NOBODY = InterventionTransform(None)  # of an environment without a human
 
 
 class TimedPolicy:
@@ -133,41 +134,20 @@ class MultiProcess:
             ValueError: The environment is not one of `make_env`, bare or with an `InterventionTransform`.
             WorkerDiedError: A worker died.
         """
-        # what is played, and with whom
-        bare, transform = (env.base_env, env.transform) if isinstance(env, TransformedEnv) else (env, None)
-        if not isinstance(bare, ScheduledEnv) or not isinstance(transform, InterventionTransform | None):
+        # what is played, and with whom: a transform without a human stands for nobody
+        bare, transform = (env.base_env, env.transform) if isinstance(env, TransformedEnv) else (env, NOBODY)
+        if not isinstance(bare, ScheduledEnv) or not isinstance(transform, InterventionTransform):
             raise ValueError(
                 "only simulators made by make_env, bare or with an InterventionTransform, are played in other "
                 "processes; choose collector=single"
             )
-        human = None if transform is None else transform.human
-        oversight = None if transform is None else transform.oversight
         self._check_resources()
 
         try:
-            # workers with an environment like this one, whose steps have a place for corrections if there are any
-            corrects = transform is not None and transform.corrects
-            arguments = _plain((bare.recipe.args, bare.recipe.keywords, corrects))
-            if self.collector is None or self.arguments != arguments:
-                self.close()
-                self.arguments = arguments
-                make = partial(_make_worker_env, bare.recipe, human if corrects else None)
-                self.collector = self._start(make, TimedPolicy(robot), BLOCK_LENGTH * env.batch_size.numel())
-                self.batches = iter(self.collector)
-
-            # each worker's share of the episodes
+            self._start_workers(bare, transform, robot)
             seed = bare.schedule.seed if seed is None else seed
             bare.schedule.start(seed)  # as after playing in this process
-            shares = []
-            for worker in range(self.num_workers):
-                shares.append((seed, episodes[worker :: self.num_workers]))
-
-            # send the robot, the human and the shares, then play
-            self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
-            self.collector.map_fn("env.transform.__setattr__", [("human", human)] * self.num_workers)
-            self.collector.map_fn("env.transform.__setattr__", [("oversight", oversight)] * self.num_workers)
-            self.collector.map_fn("env.schedule.start", shares)
-            self.collector.map_fn("reset")
+            self._send(robot, transform, seed, episodes)
             for batch in self.batches:
                 yield batch.reshape(-1, BLOCK_LENGTH)
         except GeneratorExit:  # nobody wants more
@@ -179,6 +159,32 @@ class MultiProcess:
             self.close()
             reason = str(error).partition("\n")[0]
             raise WorkerDiedError(f"a worker process died ({type(error).__name__}: {reason})") from error
+
+    def _start_workers(self, env: ScheduledEnv, transform: InterventionTransform, robot: RobotPolicy) -> None:
+        """Start workers with an environment like this one, unless they are there.
+
+        Their steps have a place for corrections if the human makes some.
+        """
+        arguments = _plain((env.recipe.args, env.recipe.keywords, transform.corrects))
+        if self.collector is not None and self.arguments == arguments:
+            return
+        self.close()
+        self.arguments = arguments
+        make = partial(_make_worker_env, env.recipe, transform.human if transform.corrects else None)
+        self.collector = self._start(make, TimedPolicy(robot), BLOCK_LENGTH * env.batch_size.numel())
+        self.batches = iter(self.collector)
+
+    def _send(self, robot: RobotPolicy, transform: InterventionTransform, seed: int, episodes: list[int]) -> None:
+        """Send the workers the robot, the human, and each one its share of the episodes, which then begin."""
+        shares = []
+        for worker in range(self.num_workers):
+            shares.append((seed, episodes[worker :: self.num_workers]))
+        self.collector.map_fn("policy.__setattr__", [("robot", robot)] * self.num_workers)
+        for name in ("human", "oversight"):
+            value = getattr(transform, name)
+            self.collector.map_fn("env.transform.__setattr__", [(name, value)] * self.num_workers)
+        self.collector.map_fn("env.schedule.start", shares)
+        self.collector.map_fn("reset")
 
     def _check_resources(self) -> None:
         """Raise if the workers would wait for ever to be started; processes of this machine never do."""

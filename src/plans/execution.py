@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,9 +143,8 @@ def run(jobs: Iterable[Job], folder: Path, player: Player) -> list[Failure]:
 
     ready: list[str] = []
     failures: list[Failure] = []
-    missing: set[str] = set()
     running: dict[Future[float], str] = {}
-    expected = elapsed = 0.0
+    pace = Pace()
     while sorter.is_active() or running:
         # start as many as there are processes
         ready = sorted([*ready, *sorter.get_ready()], key=order.__getitem__)
@@ -160,23 +160,43 @@ def run(jobs: Iterable[Job], folder: Path, player: Player) -> list[Failure]:
             job = left.pop(name)
             error = future.exception()
             if error is None:
-                elapsed, expected = elapsed + future.result() / 60, expected + job.minutes
+                pace.add(job, future.result() / 60)
                 sorter.done(name)
             else:
-                missing.add(name)
                 failures.append(Failure(job, _reason(error, folder / job.name / "log.txt"), has_run=True))
-
-            # how long the rest takes, if it goes on like this
-            pace = elapsed / expected if expected else 1.0
             outcome = "done" if error is None else "FAILED"
-            rest = pace * hours(left.values(), player.processes)
+            rest = pace.hours(left.values(), player.processes)
             print(f"{time.strftime('%H:%M')} {name}: {outcome}; {len(left)} left, about {rest:.1f} h", flush=True)
 
-    missing.update(left)
+    # what needs a job that has failed
+    missing = {failure.job.name for failure in failures} | left.keys()
     for job in left.values():
         lacking = ", ".join(needed for needed in job.needs if needed in missing)
         failures.append(Failure(job, f"needs {lacking}", has_run=False))
     return failures
+
+
+@dataclass
+class Pace:
+    """How long finished jobs took, and how long the others take if they go on like this.
+
+    Attributes:
+        elapsed: Duration of the finished jobs, min.
+        expected: Duration that was expected of them, min.
+    """
+
+    elapsed: float = 0.0
+    expected: float = 0.0
+
+    def add(self, job: Job, minutes: float) -> None:
+        """Count a job that has finished."""
+        self.elapsed += minutes
+        self.expected += job.minutes
+
+    def hours(self, jobs: Iterable[Job], processes: int) -> float:
+        """Return how long other jobs take, h."""
+        ratio = self.elapsed / self.expected if self.expected else 1.0
+        return ratio * hours(jobs, processes)
 
 
 def _reason(error: BaseException, log: Path) -> str:

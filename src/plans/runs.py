@@ -94,9 +94,22 @@ class Runs:
         """Return a run of Fig. 3 or 5."""
         if method.startswith("mile"):
             return self._job(task, method, seed, *self._once(task))
+
+        # how it learns, and for how long
+        if method == "rlif":
+            learning, minutes = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)], 5.0
+        elif restart:  # as long in each round as otherwise in all
+            learning, minutes = self._once(task), 1.6
+        else:
+            learning, minutes = self._once(task, ROUNDS), None
+        if task == "lunarlander":
+            minutes = None
+
+        # in rounds of its own, until it has as many interventions as MILE
+        mile = self._mile(task, seed)
         matched = [
             "protocol=matched_interventions",
-            override("callbacks.deployment.match", self.folder / self._mile(task, seed)),
+            override("callbacks.deployment.match", self.folder / mile),
             f"callbacks.deployment.episodes_per_round={1 if task == 'lunarlander' else 3}",
             f"callbacks.deployment.num_rounds={2 * ROUNDS}",
             f"data.restart={str(restart).lower()}",
@@ -105,24 +118,7 @@ class Runs:
         label = "_restart" if restart else ""
         if demonstrations:
             label += f"_{demonstrations}_demonstrations"
-
-        # learning, and how long it takes
-        if method == "rlif":
-            learning, minutes = [f"callbacks.evaluation.every_n_epochs={NEVER}", *self._updates(task)], 5.0
-        elif restart:  # as long in each round as otherwise in all
-            learning, minutes = self._once(task), 1.6
-        else:
-            learning, minutes = self._once(task, ROUNDS), None
-        return self._job(
-            task,
-            method,
-            seed,
-            *learning,
-            *matched,
-            label=label,
-            minutes=None if task == "lunarlander" else minutes,
-            needs=(self._mile(task, seed),),
-        )
+        return self._job(task, method, seed, *learning, *matched, label=label, minutes=minutes, needs=(mile,))
 
     def offline(self, task: str, method: str, seed: int, *changes: str, label: str = "") -> Job:
         """Return a run that learns from MILE's recording, with some changes to the method."""

@@ -1,10 +1,10 @@
 """What a policy cost in human time: until it needs no help any more, and on the way."""
 
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from mile.reports.intervals import over_people, units
 from mile.reports.markdown import head, line
@@ -46,31 +46,65 @@ def effort(outcomes: Iterable[Outcome], experiment: str) -> str:
         outcomes: Outcomes of all runs.
         experiment: Name of an experiment whose metric is success.
     """
+    lines = head(
+        "method",
+        "seeds",
+        f"reach {GOOD:.0%}",
+        "steps to it, median",
+        "seconds",
+        "mean success over human steps [95 %]",
+    )
+    for method, costs in _costs(outcomes, experiment).items():
+        lines.append(_row(method, costs))
+    return "\n".join(lines) + "\n"
+
+
+class Cost(NamedTuple):
+    """What one run cost in human time.
+
+    Attributes:
+        person: Expert of the run.
+        mean_success: Mean success over human steps.
+        steps: Steps of human control until the policy was good; infinite if it never was.
+        seconds: Seconds of human control until then; NaN if that is not known.
+    """
+
+    person: str
+    mean_success: float
+    steps: float
+    seconds: float
+
+
+def _costs(outcomes: Iterable[Outcome], experiment: str) -> dict[str, list[Cost]]:
+    """Return the costs of all runs of an experiment in rounds, by method."""
+    # the evaluations of each seed, by method
     curves: defaultdict[int, dict[str, list[Outcome]]] = defaultdict(dict)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.round):
         if outcome.experiment == experiment and not outcome.variant and (outcome.round == 0 or not outcome.final):
             curves[outcome.seed].setdefault(outcome.method, []).append(outcome)
 
-    # of each seed, up to the fewest steps that any method used
-    areas: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    steps: defaultdict[str, list[float]] = defaultdict(list)
-    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    # methods are compared up to the fewest steps that any of them used
+    costs: defaultdict[str, list[Cost]] = defaultdict(list)
     for by_method in curves.values():
         limit = max(1, min(curve[-1].interventions for curve in by_method.values()))
         for method, curve in by_method.items():
-            areas[method][curve[0].person].append(area(curve, limit))
             good = until_good(curve)
-            steps[method].append(math.inf if good is None else good.interventions)
-            seconds[method].append(math.inf if good is None else good.seconds)
+            steps = math.inf if good is None else good.interventions
+            seconds = math.inf if good is None else good.seconds
+            costs[method].append(Cost(curve[0].person, area(curve, limit), steps, seconds))
+    return costs
 
-    mean_success = "mean success over human steps [95 %]"
-    lines = head("method", "seeds", f"reach {GOOD:.0%}", "steps to it, median", "seconds", mean_success)
-    for method, costs in steps.items():
-        mean, reached = over_people(units(areas[method])), len(costs) - costs.count(math.inf)
-        steps_to_it, seconds_to_it = statistics.median_high(costs), statistics.median_high(seconds[method])
-        typical = [_words(steps_to_it), _words(seconds_to_it)]
-        lines.append(line(method, f"{len(costs)}", f"{reached}", *typical, f"{mean:.2f}"))
-    return "\n".join(lines) + "\n"
+
+def _row(method: str, costs: Sequence[Cost]) -> str:
+    """Return a method's row of the table."""
+    by_person: defaultdict[str, list[float]] = defaultdict(list)
+    for cost in costs:
+        by_person[cost.person].append(cost.mean_success)
+
+    typical = sorted(costs, key=lambda cost: cost.steps)[len(costs) // 2]
+    reached = sum(math.isfinite(cost.steps) for cost in costs)
+    effort_words = [_words(typical.steps), _words(typical.seconds)]
+    return line(method, f"{len(costs)}", f"{reached}", *effort_words, f"{over_people(units(by_person)):.2f}")
 
 
 def _words(amount: float) -> str:

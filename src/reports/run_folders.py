@@ -139,14 +139,25 @@ def _variant(cfg: Any) -> str:
 
 def _settings(cfg: Any) -> str:
     """Return a digest of all that makes a run what it is, but its seed, where files lie, and what is not set (null)."""
-    # places and seeds
+    cfg = _without_what_changes_nothing(_without_places(cfg))
+    OmegaConf.resolve(cfg)  # other values may refer to what was taken out, and the bed's place is in several
+    _forget_the_beds_place(cfg)
+    settings = _without_nulls(OmegaConf.to_container(cfg))
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+
+
+def _without_places(cfg: Any) -> Any:
+    """Return a copy without the seed, and without folders and files."""
     cfg = OmegaConf.merge(cfg, {"seed": 0, "output_dir": "", "command": "", "ckpt_path": None, "like": None})
     if cfg.data["from"]:
         cfg.data["from"] = "another run"
     if cfg.callbacks.deployment.get("match"):
         cfg.callbacks.deployment.match = "another run"
+    return cfg
 
-    # parts that change nothing in what is learnt
+
+def _without_what_changes_nothing(cfg: Any) -> Any:
+    """Take out the parts that change nothing in what is learnt, and return the config."""
     for part in ("collector", "logger", "trainer", "rates", "cache", "format"):
         cfg.pop(part, None)
     cfg.callbacks.pop("video", None)
@@ -155,16 +166,15 @@ def _settings(cfg: Any) -> str:
     if "_target_" not in cfg.get("gate", {}):
         cfg.pop("gate", None)
     cfg.env.collector = None
+    return cfg
 
-    # policies of a test bed of its own lie anywhere
-    OmegaConf.resolve(cfg)
+
+def _forget_the_beds_place(cfg: Any) -> None:
+    """Name policies by their test bed alone if the run has one of its own, which may lie anywhere."""
     bed = cfg.pop("test_bed", cfg.env.name)
     if bed != cfg.env.name:
         for policy in (cfg.policy, cfg.human.expert, cfg.human.mental_model):
             policy.name = policy.name.replace(bed, "test bed")
-
-    settings = _without_nulls(OmegaConf.to_container(cfg))
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
 
 
 def _without_nulls(value: Any) -> Any:
