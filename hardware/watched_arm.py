@@ -14,7 +14,8 @@ from mile.hardware.safety import SafetyError, SafetyKernel, ServoState
 from mile.hardware.servos import WATCHDOG_TICKS, Servos
 from mile.hardware.wx250s import GRIPPER, JOINT_SERVOS, NAMES, raw_of
 
-MAX_POSITION_ERROR = 230  # raw, between the position that a servo was sent to and its own: 20°
+MAX_LAG = 20  # degrees, between the position that a servo was sent to and its own
+MAX_POSITION_ERROR = round(MAX_LAG / 360 * 4096)  # the same, raw
 CHECK_PERIOD = 0.05  # s between two checks of the servos while time passes
 GRIPPER_PWM = 250  # of 885: strong enough to squeeze, weak enough not to burn the motor
 EASED_PWM = 100  # of 885: holds a light block, and can be kept up for as long as it takes

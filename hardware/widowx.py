@@ -14,7 +14,7 @@ from mile.hardware.interfaces import Clock, RobotState
 from mile.hardware.kinematics import forward
 from mile.hardware.safety import Limits, SafetyError, SafetyKernel
 from mile.hardware.servos import Servos, check_shadows
-from mile.hardware.watched_arm import GRIPPER_PWM, WatchedArm
+from mile.hardware.watched_arm import GRIPPER_PWM, MAX_LAG, WatchedArm
 from mile.hardware.wx250s import JOINT_HIGH, JOINT_LOW, JOINT_SERVOS, READY, SERVOS, SLEEP, raw_of
 
 NEAR_REST = 0.3  # rad, greatest distance of a joint from SLEEP at which the arm counts as at rest
@@ -50,7 +50,7 @@ class WidowX(WatchedArm):
         clipped: Names of the limits that cut the last action.
 
     Raises:
-        ValueError: The rate is not within 5 to 20 Hz.
+        ValueError: The rate is not within 5 to 20 Hz, or joints may turn further in a step than they may lag behind.
         SafetyError: Within these limits the arm cannot go to rest.
     """
 
@@ -62,7 +62,16 @@ class WidowX(WatchedArm):
         super().__init__(SafetyKernel(limits or Limits(), JOINT_LOW, JOINT_HIGH), clock or WallClock())
         self.port, self.period = port, 1 / rate
         self.clipped: tuple[str, ...] = ()
-        self.kernel.path(SLEEP, READY, self.period)  # raises if the arm could not go to rest within the limits
+        for start, end in ((SLEEP, READY), (READY, SLEEP)):  # a way into the workspace may not be one out of it
+            self.kernel.path(start, end, self.period)
+
+        # right after a goal is sent a joint is as far from it as it turns in a step
+        speed = self.kernel.limits.joint_speed
+        if (turn := np.rad2deg(speed * self.period)) >= MAX_LAG:
+            raise ValueError(
+                f"joint_speed {speed} rad/s turns a joint by {turn:.0f}° in a step at {rate:g} Hz, and one that is "
+                f"{MAX_LAG}° behind counts as blocked; choose a lower joint_speed or a higher rate"
+            )
 
     def connect(self) -> None:
         """Find all servos, set them up, and move slowly to where episodes begin; see `Robot`.

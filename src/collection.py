@@ -41,9 +41,8 @@ def collect_episodes(
             is the same however it is played.
         deterministic: Let the robot take its most probable action; otherwise it samples.
         deployment_round: Round number that is stored with each step.
-        on_episode: Callback that receives each episode when the step that ended it comes back from the collector,
-            which has reset the copy by then: at once where there is one copy, otherwise with the block of steps that
-            the step is in.
+        on_episode: Callback that receives each episode: where one copy of an environment of `make_env` plays in this
+            process, before it is reset for the next one, otherwise with the block of steps that the last one is in.
 
     Returns:
         The steps as `mile.transitions` describes them, `[steps]`, ordered by episode. An episode that a person

@@ -5,6 +5,7 @@ from torchrl.envs import GymEnv
 
 from mile.collection import collect_episodes
 from mile.envs import make_env
+from mile.humans import DiscardedError
 from mile.policies import CategoricalPolicy, GaussianPolicy
 from mile.transitions import ENTRIES, TransitionError
 from tests.support import act_by_step
@@ -99,6 +100,40 @@ def test_nan_observations_are_refused_and_earlier_episodes_kept():
     with pytest.raises(TransitionError, match="'observation' must be finite"):
         collect_episodes(env, policy, 5, on_episode=episodes.append)
     assert len(episodes) == 2
+
+
+def test_an_episode_is_kept_if_the_reset_for_the_next_one_fails():
+    """A reset moves a real arm, and waits."""
+    env, episodes = make_env("Counting-v0"), []
+    copy = env._env.envs[0].unwrapped
+    reset, resets = copy.reset, []
+
+    def jammed(**options):
+        resets.append(options)
+        if len(resets) == 3:
+            raise OSError("the block is jammed")
+        return reset(**options)
+
+    copy.reset = jammed
+    with pytest.raises(OSError, match="jammed"):
+        collect_episodes(env, act_by_step, 5, seed=7, on_episode=episodes.append)
+    assert [len(steps) for steps in episodes] == lengths_by_seed(7, 2)
+
+
+def test_an_episode_that_is_discarded_leaves_the_environment_open(monkeypatch):
+    """An arm would go to rest amid a session, and stay up at its end, when the environment counts as closed."""
+    env, steps_played = make_env("Counting-v0"), []
+    monkeypatch.setattr(env._env, "close", lambda: steps_played.append("closed"))
+
+    def discards_once(step):
+        steps_played.append(step)
+        if len(steps_played) == 4:
+            raise DiscardedError
+        return act_by_step(step)
+
+    steps = collect_episodes(env, discards_once, 2, seed=7)
+    assert "closed" not in steps_played
+    assert [int((steps["episode"] == number).sum()) for number in range(2)] == lengths_by_seed(7, 2)
 
 
 def test_an_environment_plays_on_afterwards():

@@ -27,21 +27,26 @@ class SpaceMouse:
     """
 
     def __init__(self) -> None:
+        self._mouse: Any = self._open()
+        self.name = str(self._mouse.name)
+
+    def _open(self) -> Any:
         import pyspacemouse
 
         try:
-            self._mouse: Any = pyspacemouse.open(axis_convention=pyspacemouse.AxisConvention.HID)
+            return pyspacemouse.open(axis_convention=pyspacemouse.AxisConvention.HID)
         except (RuntimeError, ValueError) as error:
             raise ConnectionError(f"no SpaceMouse can be read ({error}); plug it in, and see mile-devices") from None
 
-    @property
-    def name(self) -> str:
-        """The mouse's product name."""
-        return str(self._mouse.name)
-
     def read(self) -> Controls | None:
-        """Return what is pressed and deflected; see `InputDevice`."""
+        """Return what is pressed and deflected; see `InputDevice`. A mouse that is plugged in again is found again."""
         from easyhid import HIDException
+
+        if self._mouse is None:
+            try:
+                self._mouse = self._open()
+            except ConnectionError:
+                return None
 
         # read reports until no newer one waits
         try:
@@ -51,6 +56,7 @@ class SpaceMouse:
                     break
                 newest_time, state = state.t, self._mouse.read()
         except HIDException:
+            self._mouse = None
             return None
 
         pressed = frozenset(f"Pad{number}" for number, down in enumerate(state.buttons) if down)
@@ -58,4 +64,5 @@ class SpaceMouse:
 
     def close(self) -> None:
         """Release the mouse."""
-        self._mouse.close()
+        if self._mouse is not None:
+            self._mouse.close()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("gamepad", "spacemouse", "quest")
 AXIS_NAMES = ("left ↔", "left ↕", "right ↔", "right ↕")
+AXES = {"gamepad": (0, 1, 2, 3), "spacemouse": (0, 1, 3)}  # that a device has
 MIN_DEFLECTION = 0.5  # an axis that was tried out has been beyond this, and within it
 MIN_HAND_TRAVEL = 0.1  # m; a hand that was tried out has moved so far
 CURES = {  # for files that may not be read
@@ -88,15 +89,22 @@ def watch(device: InputDevice, seconds: float) -> Iterator[Controls | None]:
     print()
 
 
-def judge(readings: Iterable[Controls | None]) -> list[str]:
-    """Return the faults of a device that was tried out: all sticks moved to their ends, all buttons pressed."""
+def judge(name: str, readings: Iterable[Controls | None]) -> list[str]:
+    """Return the faults of a device that was tried out: all sticks moved to their ends, all buttons pressed.
+
+    Args:
+        name: One of `DEVICES`.
+        readings: What was read of it.
+    """
     controls = [reading for reading in readings if reading is not None]
     if not controls:
         return ["the device was not there"]
 
-    # a hand, or else sticks
-    hands = [reading.hand for reading in controls if reading.hand]
-    faults = _judge_hand(hands) if hands else _judge_sticks(controls)
+    # sticks, or a hand
+    if name in AXES:
+        faults = _judge_sticks(controls, AXES[name])
+    else:
+        faults = _judge_hand([reading.hand for reading in controls if reading.hand])
 
     # buttons
     if not any(reading.pressed for reading in controls):
@@ -105,14 +113,15 @@ def judge(readings: Iterable[Controls | None]) -> list[str]:
 
 
 def _judge_hand(hands: list[tuple[float, float, float]]) -> list[str]:
-    if np.ptp(hands, axis=0).max() < MIN_HAND_TRAVEL:
+    if not hands or np.ptp(hands, axis=0).max() < MIN_HAND_TRAVEL:
         return [f"the hand never moved as far as {MIN_HAND_TRAVEL} m while its clutch was closed"]
     return []
 
 
-def _judge_sticks(controls: list[Controls]) -> list[str]:
+def _judge_sticks(controls: list[Controls], axes: Iterable[int]) -> list[str]:
     faults = []
-    for axis, name in enumerate(AXIS_NAMES):
+    for axis in axes:
+        name = AXIS_NAMES[axis]
         deflections = [abs(reading.axes[axis]) for reading in controls]
         if max(deflections) < MIN_DEFLECTION:
             faults.append(f"{name} never moved beyond {max(deflections):.2f}: it is broken, or was not tried")
@@ -142,7 +151,7 @@ def main() -> None:
 
     # test it
     print(f"{device.name}: move every stick to its ends and press every button, {arguments.seconds:.0f} s")
-    faults = judge(watch(device, arguments.seconds))
+    faults = judge(arguments.device, watch(device, arguments.seconds))
     device.close()
     print(*(faults or ["all of it works"]), sep="\n")
     sys.exit(bool(faults))

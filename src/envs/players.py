@@ -45,7 +45,7 @@ class Player(Protocol):
     """Plays the episodes of an environment."""
 
     def play(self, env: EnvBase, robot: RobotPolicy, seed: int | None, episodes: list[int]) -> Batches:
-        """Play without end; an environment of `make_env` parks when it has played the given episodes.
+        """Play the given episodes, or without end; an environment of `make_env` parks when it has played them.
 
         Args:
             env: Environment, batched or not.
@@ -66,15 +66,33 @@ class InProcess:
     """Plays in this process. Real robots and people need this player."""
 
     def play(self, env: EnvBase, robot: RobotPolicy, seed: int | None, episodes: list[int]) -> Batches:
-        """Play, `BLOCK_LENGTH` time steps at once, or one where there is one copy; see `Player.play`."""
-        # which episodes
-        schedule = schedule_of(env)
-        if schedule is not None:
-            schedule.start(schedule.seed if seed is None else seed, episodes)
-        elif seed is not None:
-            env.set_seed(seed)
+        """Play, `BLOCK_LENGTH` time steps at once, or one where there is one copy; see `Player.play`.
 
-        # play
+        One copy plays one episode after another: each can be recorded before the reset for the next one, which moves a
+        real robot and may fail.
+        """
+        schedule = schedule_of(env)
+        if schedule is None:
+            if seed is not None:
+                env.set_seed(seed)
+            yield from self._steps(env, robot)
+            return
+
+        is_alone = env.batch_size.numel() == 1
+        parts = [[number] for number in episodes] if is_alone else [episodes]
+        seed = schedule.seed if seed is None else seed
+        try:
+            for part in parts:
+                schedule.start(seed, part)
+                for batch in self._steps(env, robot):
+                    yield batch
+                    if is_alone and batch["next", "done"].any():
+                        break
+        finally:
+            schedule.start(seed)  # the environment must not stay parked for whoever uses it next
+
+    def _steps(self, env: EnvBase, robot: RobotPolicy) -> Batches:
+        """Reset the environment, and yield its steps without end."""
         copies = env.batch_size.numel()
         human = getattr(getattr(env, "transform", None), "human", None)
         is_at_once = copies == 1 or isinstance(human, Person)
@@ -85,12 +103,10 @@ class InProcess:
         if hasattr(robot, "begin"):  # the collector has asked it once
             robot.begin()  # pyright: ignore[reportFunctionMemberAccess]
         try:
-            for batch in collector:
+            for batch in collector.iterator():  # the collector itself would close the environment after an error
                 yield batch.reshape(copies, length)
         finally:
             collector.shutdown(close_env=False)
-            if schedule is not None:
-                schedule.start(schedule.seed)  # the environment must not stay parked for whoever uses it next
 
     def close(self) -> None:
         """Do nothing: no workers are kept."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class Person(Human):
         intervened = torch.zeros(prob.shape, dtype=torch.bool)
         robot = self._attend(step)
         if robot is None:
-            return Decision(intervened, self._action(Controls(), len(prob)), prob)
+            return Decision(intervened, self._action(Controls(), len(prob), self.keymap), prob)
         own_prob = float(prob[robot])
 
         # wait until the step is due
@@ -145,10 +146,11 @@ class Person(Human):
         controls = self.console.controls()
         intervened[robot] = self._update_control(controls)
         controls = controls._replace(clutch=controls.clutch + self.clutch_restarts)
-        action = self._action(controls, len(prob))
+        action = self._action(controls, len(prob), self.keymap)
         direction = None
         if self.corrections != "takeover":
-            direction = direction_to(action, self._action(Controls(), len(prob)), self.corrections)
+            idle = self._action(Controls(), len(prob), copy(self.keymap))  # which forgets where a tracked hand was
+            direction = direction_to(action, idle, self.corrections)
         return Decision(intervened, action, prob, direction)
 
     def _attend(self, step: TensorDictBase) -> int | None:
@@ -168,10 +170,10 @@ class Person(Human):
         self.asked_since = since if step["asked"].any() else None
         return robot
 
-    def _action(self, controls: Controls, copies: int) -> Tensor:
+    def _action(self, controls: Controls, copies: int, keymap: Keymap) -> Tensor:
         """Return the action of the controls, the same for each copy."""
         last_action = None if self.last_action is None or self.robot is None else self.last_action[self.robot]
-        action = self.keymap.action(controls, last_action)
+        action = keymap.action(controls, last_action)
         return action.expand(copies, *action.shape)
 
     def judge(self, executed_action: Tensor) -> bool | None:

@@ -93,6 +93,18 @@ def test_from_all_over_the_workspace_it_gets_back_to_where_episodes_begin(make):
     assert (bench.positions()[200:] < high + 2e-3).all()
 
 
+@pytest.mark.parametrize("floor", [0.10, 0.15])
+def test_limits_within_which_the_arm_could_wake_and_not_go_to_rest_are_refused(make, floor):
+    with pytest.raises(SafetyError, match="would leave the workspace"):
+        make(limits=Limits(low=(0.10, -0.15, floor)))
+
+
+def test_limits_within_which_a_sound_joint_would_count_as_blocked_are_refused(make):
+    with pytest.raises(ValueError, match=r"joint_speed 3.0 rad/s turns a joint by 34° in a step at 5 Hz, and one that"):
+        make(limits=Limits(joint_speed=3.0))
+    make(limits=Limits(joint_speed=3.0), rate=10.0)
+
+
 def test_an_interrupt_amid_a_transaction_ends_at_rest(make):
     bench = make()
     bench.arm.connect()

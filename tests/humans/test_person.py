@@ -186,6 +186,20 @@ def test_a_hand_that_takes_over_does_not_undo_what_the_robot_did_before():
     assert steps[4][1] == pytest.approx([0, 0, 0.5, 1], abs=1e-5)
 
 
+@pytest.mark.parametrize("corrections", ["nudge", "words"])
+def test_a_tracked_hand_says_which_way_while_it_moves(corrections):
+    console = Hand([((), (0.0, 0.0, 0.0)), ((), (0.01, 0.0, 0.0)), ((), (0.02, 0.0, 0.0))])
+    frame = lambda: np.zeros((4, 4, 3), np.uint8)  # noqa: E731
+    person = Person(console, frame, WIDOWX, rate=1000, takeover=TakeOver("always"), corrections=corrections)
+    directions = []
+    for number in range(len(console.plan)):
+        console.reads = number
+        directions.append(person.decide(TensorDict(observation=torch.zeros(1, 2), batch_size=[1])).direction[0])
+        person.judge(torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
+    assert directions[0].isnan().all()  # the hand is where it was
+    assert directions[1].tolist() == directions[2].tolist() == [1, 0, 0, 0]
+
+
 def oversee(script, oversight, copies=1, episodes=1):
     """Play with a person and something that directs them."""
     env = make_env("Counting-v0", num_envs=copies)

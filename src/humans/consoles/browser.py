@@ -168,9 +168,10 @@ class Browser:
 
     def _is_blind(self) -> bool:
         """Return whether the picture in front of the person in control is too old."""
-        if self.controller is None or self.news[0]["phase"] != "playing":
+        controller = self.controller  # who may leave meanwhile
+        if controller is None or self.news[0]["phase"] != "playing":
             return False
-        return self.pictures.age(self.controller.picture, time.monotonic()) > self.pictures.limit()
+        return self.pictures.age(controller.picture, time.monotonic()) > self.pictures.limit()
 
     def answers(self) -> dict[str, int | str] | None:
         """Return the answers to a form since the last call; None: there are none."""
@@ -239,6 +240,7 @@ class Browser:
             self.viewers.discard(viewer)
             if self.controller is viewer:
                 self.controller = None
+                self._wake()  # others may take control
 
     async def _send(self, socket: WebSocket, viewer: Viewer) -> None:
         """Send each new status, and each new picture, until the viewer is gone."""

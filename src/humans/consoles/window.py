@@ -145,6 +145,8 @@ class Window:
         height, width = picture.shape[:2]
         scale = min(max_width / width, max_height / height)
         size = int(width * scale), int(height * scale)
+        if min(size) < 1:  # the window is too small
+            return
         surface = self._pygame.surfarray.make_surface(picture.swapaxes(0, 1))
         self.screen.blit(self._pygame.transform.smoothscale(surface, size), (0, 0))
 

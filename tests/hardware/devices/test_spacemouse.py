@@ -51,10 +51,20 @@ def test_the_cap_is_read_as_sticks_and_the_newest_report_counts(cable):
     assert ARM.action(controls, None).tolist() == pytest.approx([1, 0, 1, 1])
 
 
-def test_a_mouse_that_is_pulled_out_is_gone(cable):
+def raise_nothing_there():
+    raise RuntimeError("no device")
+
+
+def test_a_mouse_that_is_pulled_out_is_gone_until_it_is_plugged_in_again(cable, monkeypatch):
     mouse = SpaceMouse()
     cable.cut = True
     assert mouse.read() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(pyspacemouse, "open", lambda axis_convention: raise_nothing_there())
+        assert mouse.read() is None
+    cable.cut, cable.reports = False, [moved(350, 0, 0)]
+    assert mouse.read().axes == pytest.approx((1, 0, 0, 0))
+    mouse.close()
 
 
 def test_without_a_mouse_the_message_says_what_to_do():

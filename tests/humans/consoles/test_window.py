@@ -46,6 +46,11 @@ def test_commands_come_in_order_and_closing_the_window_stops(window):
     assert window.commands() == []
 
 
+def test_a_window_may_be_as_small_as_anybody_likes(window):
+    window.screen = pygame.display.set_mode((250, 30))
+    window.show({"phase": "playing"}, np.zeros((4, 4, 3), np.uint8))
+
+
 def test_without_its_device_nobody_is_there(monkeypatch):
     class Pad:
         def __init__(self):
