@@ -15,7 +15,7 @@ from mile.callbacks.learning import steps_of_rounds
 from mile.callbacks.rounds import RoundCallback, rounds_of
 from mile.losses import action_nll
 from mile.methods import Method
-from mile.policies import Policy
+from mile.policies import ChunkPolicy, Policy
 from mile.policies.chunk import first_action
 from mile.policies.sampling import mode
 from mile.transitions import acted
@@ -90,9 +90,12 @@ class CloningAloneCallback(RoundCallback):
             return
         human_action = batch["human_action"]
         by_human = acted(human_action)  # not where they corrected without an action
+        if isinstance(self.cloned, ChunkPolicy):
+            by_human = by_human[..., 0]  # the step's own action
         count = cast(Method, pl_module).count(by_human)
-        with trainer.strategy.precision_plugin.train_step_context():
-            loss = action_nll(self.cloned.at(batch), human_action, by_human, count)
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with trainer.strategy.precision_plugin.train_step_context(), torch.random.fork_rng(devices):
+            loss = action_nll(self.cloned.at(batch), human_action, by_human, count)  # a head may draw random numbers
 
         # the mean over the ranks of a distributed run, as DDP takes it
         self.optimizer.zero_grad()

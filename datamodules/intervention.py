@@ -232,7 +232,7 @@ class InterventionDataModule(LightningDataModule):
             return None
         steps = self.at(rows)
         check_attempts(steps)
-        context = method.context(steps)
+        context = method.context(steps.cpu())
         return None if context is None else context.to(rows.device if not self.on_device else method.device)
 
     def _weighed(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:

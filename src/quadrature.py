@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal
 
 MIN_LAGUERRE_SCALE = 0.25  # nats: a narrower Φ is a step that the fixed nodes of Gauss-Laguerre quadrature miss
+LOW_DIMS, STEEP_SCALE = 8, 2.5  # nats: in more dimensions the gap spreads further, and its fixed nodes miss wider steps
+MOST_DIMS = 256  # beyond these both quadratures lose p(ν=1|s), and the nodes' Γ(d/2) overflows from 344 on
 NODES_PER_PANEL = 40
 REACH = 40  # nats: e^(−40) is out of sight in float64
 MIN_PANEL_WIDTH = 1e-30  # an empty panel keeps a finite logarithm
@@ -47,6 +49,29 @@ def largest_gap(human: Independent, mental_model: Independent | MixtureSameFamil
         return (mental_model.mixture_distribution.probs * gaps).sum(-1)
     belief = mental_model.base_dist
     return 0.5 * ((belief.variance + (belief.mean - own.mean) ** 2) / own.variance).sum(-1)
+
+
+def is_steep(dims: int, scale: float) -> bool:
+    """Return whether Φ is so narrow that it takes `steep_gaussian_standardised_gap` in the place of `gaussian_gap`.
+
+    Args:
+        dims: Number of action dimensions, or of those of several actions.
+        scale: Standard deviation σ of Φ, nats.
+
+    Raises:
+        ValueError: There are too many dimensions.
+    """
+    check_dims(dims)
+    return scale < (MIN_LAGUERRE_SCALE if dims <= LOW_DIMS else STEEP_SCALE)
+
+
+def check_dims(dims: int) -> None:
+    """Raise ValueError where p(ν=1|s) of Gaussian actions would not be right."""
+    if dims > MOST_DIMS:
+        raise ValueError(
+            f"p(ν=1|s) of Gaussian actions is computed in at most {MOST_DIMS} dimensions, got {dims} (the parts of all "
+            "actions at once); choose a lower policy.execute"
+        )
 
 
 def gaussian_gap(

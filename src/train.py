@@ -55,8 +55,11 @@ def train(cfg: DictConfig) -> "dict[str, Evaluation]":
             return {}
 
         deployment = next(callback for callback in callbacks if isinstance(callback, DeploymentCallback))
-        evaluation = next(callback for callback in callbacks if isinstance(callback, EvaluationCallback))
-        return conclude(cfg, parts, deployment.outcomes, evaluation.evaluations, references)
+        evaluations = {}
+        for callback in callbacks:  # there may be no evaluation on the way
+            if isinstance(callback, EvaluationCallback):
+                evaluations = callback.evaluations
+        return conclude(cfg, parts, deployment.outcomes, evaluations, references)
 
 
 @entry_point("train")

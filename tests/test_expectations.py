@@ -156,5 +156,10 @@ def test_it_says_how_it_computes():
     assert exactness(Categorical(logits=torch.zeros(3)), Categorical(logits=torch.zeros(3))) == "exact"
     assert exactness(gaussian(2), gaussian(2)) == exactness(gaussian(2), mixture(2)) == "exact"
     assert exactness(mixture(2), gaussian(2)) == "over 64 points of each component"
-    assert exactness(FlowPolicy(2, 2, (8,))(torch.zeros(1, 2)), gaussian(2)) == "over 64 quasi-random points"
+    flow, squashed = (
+        FlowPolicy(2, 2, (8,))(torch.zeros(1, 2)),
+        GaussianPolicy(2, 2, (8,), squash=True)(torch.zeros(1, 2)),
+    )
+    assert exactness(flow, gaussian(2)) == exactness(gaussian(2), flow) == "over 64 quasi-random points"
+    assert exactness(mixture(2), squashed) == "over 1000 samples"
     assert exactness(GaussianPolicy(2, 2, (8,), squash=True)(torch.zeros(1, 2)), gaussian(2)) == "over 1000 samples"

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import roots_genlaguerre
+from scipy.special import ndtr, roots_genlaguerre
+from scipy.stats import gamma
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Categorical, Independent, Normal, TanhTransform, TransformedDistribution
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,6 +31,27 @@ def gaussian(batch, dims, generator, dtype=torch.float64):
     mean = torch.randn(batch, dims, generator=generator, dtype=dtype)
     std = 0.2 + torch.rand(batch, dims, generator=generator, dtype=dtype)
     return Independent(Normal(mean, std), 1)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0, 2.5, 3.0, 20.0])
+@pytest.mark.parametrize(("dims", "tolerance"), [(16, 1e-6), (48, 3e-6), (64, 1e-5), (256, 3e-3)])
+def test_gaussians_over_many_dimensions_agree_with_quantiles_of_the_gap(dims, tolerance, scale):
+    """Those of several actions at once; K − gap follows Gamma(d/2, 1), here by 400 000 of its quantiles."""
+    human, mental_model = (gaussian(1, dims, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    own, expected = gap_parts(human, mental_model)
+    best = float(human.log_prob(human.mean) - expected)
+    quantiles = gamma.ppf((np.arange(400_000) + 0.5) / 400_000, dims / 2)
+    for shift in (-1.0, 0.0, 1.0):
+        cost = float(own - expected) + shift * math.sqrt(dims / 2)
+        truth = ndtr((best - quantiles - cost) / scale).mean()
+        _, log_prob = intervention_log_probs(human, mental_model, cost, scale)
+        assert float(log_prob.exp()) == pytest.approx(truth, abs=tolerance)
+
+
+def test_more_dimensions_than_can_be_computed_are_refused():
+    human, mental_model = (gaussian(1, 257, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    with pytest.raises(ValueError, match=r"in at most 256 dimensions, got 257 .*choose a lower policy.execute"):
+        intervention_log_probs(human, mental_model, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0, 200.0])

@@ -145,8 +145,12 @@ def _play_again(folder: Path, environment: str, steps: TensorDictBase) -> NDArra
         warnings.warn(f"no pictures: to play the episode again takes more than plain options, {options}", stacklevel=2)
         return None
 
-    with closing(make_env(environment, render_mode="rgb_array", **options)) as env:
-        return replay(steps, env, seed)
+    try:
+        with closing(make_env(environment, render_mode="rgb_array", **options)) as env:
+            return replay(steps, env, seed)
+    except (ValueError, RuntimeError, ModuleNotFoundError) as error:  # another seed, no simulator, no OpenGL
+        warnings.warn(f"no pictures: {error}", stacklevel=2)
+        return None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,7 +52,8 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
         rows = buffer.rows([DEMONSTRATION])
         if not len(rows):
             return 0
-        return int(buffer.steps["next", "success"][rows].sum())
+        successes = buffer.steps["next", "success"][rows]
+        return len(buffer.steps["episode"][rows][successes].unique())
 
     def idle(step: TensorDictBase) -> TensorDictBase:
         return step.set("action", env.action_spec.zero())
@@ -62,7 +63,7 @@ def record(env: ScheduledEnv, person: Person, buffer: InterventionBuffer, num_ep
 
     person.progress = progress
     supervised = TransformedEnv(env, InterventionTransform(person))
-    for number in count(len(buffer.recorded(DEMONSTRATION))):
+    for number in count(max(buffer.recorded(DEMONSTRATION), default=-1) + 1):
         if count_successes() >= num_episodes:
             return
         collect_episodes(

@@ -15,7 +15,7 @@ from mile.losses import scaled_by
 from mile.policies import Policy
 from mile.policies.sampling import draw, mode
 from mile.timing import Gap, Memoryless, TimingModel
-from mile.timing.believing import Believing, check_hypotheses, with_hypotheses
+from mile.timing.believing import Believing, check_hypotheses, with_belief, with_hypotheses
 from mile.timing.model import State
 
 
@@ -120,7 +120,10 @@ class SimulatedHuman(nn.Module, Human):
         action = draw(self._actions(gap.human, log_prob), None if noise is None else noise[..., 1:])
         direction = None
         if self.corrections != "takeover":
-            direction = direction_to(action, mode(gap.mental_model), self.corrections)
+            expected = gap
+            if isinstance(self.timing, Believing):  # of three robots, each as likely as the human believes
+                expected = with_belief(gap, state["log_belief"])
+            direction = direction_to(action, mode(expected.mental_model), self.corrections)
         return Decision(intervened=intervened, action=action, intervention_prob=prob, direction=direction)
 
     @torch.no_grad()

@@ -43,6 +43,7 @@ class APO(Method):
     reads = (*Method.reads, ("next", "success"))
     needs_attempts = True
     reference_round: Tensor
+    newest_round: Tensor
 
     def __init__(self, policy: Policy, beta: float = 0.1, window: int = 5, optimizer: MakeOptimizer = ADAM) -> None:
         super().__init__(policy, optimizer)
@@ -55,18 +56,18 @@ class APO(Method):
         self.window = window
         self.reference = deepcopy(policy).requires_grad_(False)
         self.register_buffer("reference_round", torch.tensor(DEMONSTRATION))
-        self._newest_round = DEMONSTRATION
+        self.register_buffer("newest_round", torch.tensor(DEMONSTRATION))  # a run that goes on may not ask `context`
 
     def context(self, steps: TensorDictBase) -> TensorDict:
         """Return, of each of the steps `[steps]` of whole attempts, whether its action was desirable: 1, −1 or 0."""
-        self._newest_round = int(steps["round"].max())
+        self.newest_round.fill_(int(steps["round"].max()))
         return TensorDict({"desirable": desirability(steps, self.window)}, [len(steps)])
 
     def on_train_batch_start(self, batch: TensorDictBase, batch_idx: int) -> None:
         """Keep the policy that a round begins with; called before each batch."""
-        if self._newest_round != self.reference_round:
+        if self.newest_round != self.reference_round:
             self.reference.load_state_dict(self.policy.state_dict())
-            self.reference_round.fill_(self._newest_round)
+            self.reference_round.copy_(self.newest_round)
 
     def sampling_weights(self, steps: TensorDictBase) -> Tensor:
         """Return 1 for the steps that are learnt from, and 0 for all others, `[steps]`."""

@@ -53,6 +53,7 @@ class ConditionedPolicy(Policy):
         weights["normalizer.mean"] = torch.cat([weights["normalizer.mean"], torch.zeros(1)])
         weights["normalizer.std"] = torch.cat([weights["normalizer.std"], torch.ones(1)])
         policy.network.load_state_dict(weights)
+        policy.normalizer.load_state_dict(base.normalizer.state_dict())  # for critics, which copy it
         return policy
 
     def told(self, *inputs: Tensor, quality: Tensor) -> Distribution:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from mile.policies.gaussian import GaussianPolicy
 from mile.policies.mixture import gaussian_mixture
 from mile.policies.networks import mlp
 from mile.policies.policy import Policy, build
@@ -65,7 +66,16 @@ class ResidualPolicy(Policy):
 
     @classmethod
     def of(cls, base: Policy, components: int = 5) -> "ResidualPolicy":
-        """Return a policy that corrects another one, and has learnt nothing yet."""
+        """Return a policy that corrects another one, and has learnt nothing yet.
+
+        Raises:
+            ValueError: The other one's actions are neither discrete nor diagonal Gaussian.
+        """
+        is_gaussian = isinstance(base, GaussianPolicy) and not base.architecture.get("squash")
+        if not (base.is_discrete or is_gaussian):
+            raise ValueError(
+                "a residual corrects discrete or diagonal Gaussian actions; choose policy.head=gaussian, and no squash"
+            )
         shape = base.architecture
         sizes = shape["observation_dim"], shape["action_dim"], shape["hidden_dims"]
         policy = cls(*sizes, base=base.describe(), components=components, pictures=shape.get("pictures"))

@@ -15,6 +15,7 @@ from mile.collection import collect_episodes
 from mile.envs import InterventionTransform
 from mile.humans.human import Decision, Human
 from mile.recordings.video import FrameRecorder
+from mile.transitions import observed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,10 @@ def replay(steps: TensorDictBase, env: EnvBase, seed: int) -> NDArray[np.uint8]:
     recorder, recorded = FrameRecorder(), Recorded(steps)
     filmed = TransformedEnv(env, InterventionTransform(recorded)).append_transform(recorder)
     again = collect_episodes(filmed, recorded.act, [int(steps["episode"][0])], seed=seed)
-    if len(again) != len(steps) or not torch.allclose(again["observation"], steps["observation"], atol=1e-4):
+    is_same = len(again) == len(steps)
+    for name in observed(steps):
+        is_same = is_same and torch.allclose(again[name].double(), steps[name].double(), atol=1e-4)
+    if not is_same:
         raise ValueError("the episode cannot be played again as it was: another seed, or another simulator's version")
     return np.stack(recorder.frames)
 
@@ -109,9 +113,11 @@ def draw_episode(steps: TensorDictBase, frames: NDArray[np.uint8] | None = None)
     axes["actions"].legend(fontsize=7, ncols=4)
 
     # title
-    end = next(key for key in ("success", "terminated", "truncated") if steps["next", key][-1])
+    ends = [key for key in ("success", "terminated", "truncated") if steps["next", key][-1]]
     number, round_ = int(steps["episode"][0]), int(steps["round"][0])
-    figure.suptitle(f"round {round_}, episode {number}: return {float(steps['next', 'reward'].sum()):.1f}, {end}")
+    figure.suptitle(
+        f"round {round_}, episode {number}: return {float(steps['next', 'reward'].sum()):.1f}, {(*ends, 'no end')[0]}"
+    )
     return figure
 
 

@@ -245,10 +245,10 @@ def _check_desk(cfg: DictConfig) -> None:
             "nothing is calibrated on an arm that a person oversees; choose human=on_widowx, or add +human.cost=70 "
             "+human.scale=100 (Table I)"
         )
-    deployment, evaluation = cfg.callbacks.deployment, cfg.callbacks.evaluation
-    epochs = deployment.num_rounds * deployment.epochs_per_round
-    if evaluation.every_n_epochs > epochs:
+    epochs, evaluation = cfg.callbacks.deployment.epochs_per_round, cfg.callbacks.evaluation
+    every = None if evaluation is None else evaluation.every_n_epochs
+    if every is None or epochs % every:
         raise ValueError(
-            "the person at the desk must see the learnt policy before they leave: "
-            f"callbacks.evaluation.every_n_epochs must be at most {epochs}, got {evaluation.every_n_epochs}"
+            "the person at the desk must see the learnt policy before they leave: callbacks.evaluation.every_n_epochs "
+            f"must divide the {epochs} epochs of a round, got {every}"
         )

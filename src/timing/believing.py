@@ -139,6 +139,8 @@ def check_hypotheses(timing: TimingModel, architecture: Mapping[str, Any]) -> No
             f"prior must have {NUM_HYPOTHESES} weights (of the mental model, the expert, a robot that acts at random), "
             f"got {len(timing.prior)}"
         )
+    if "components" in architecture or "couplings" in architecture:
+        raise ValueError("timing=believing needs discrete or diagonal Gaussian actions; choose policy.head=gaussian")
     if architecture.get("squash"):
         raise ValueError("timing=believing needs discrete or diagonal Gaussian actions, got squash=true; leave it out")
 

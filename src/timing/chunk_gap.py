@@ -9,6 +9,7 @@ from torch.distributions import Distribution
 
 from mile.policies import ChunkPolicy, Policy
 from mile.policies.chunk import Chunk, check_sequences
+from mile.quadrature import check_dims
 from mile.timing.memoryless import Memoryless
 from mile.timing.model import Gap, LogProbs, TimingModel
 from mile.transitions import remaining
@@ -100,3 +101,5 @@ def check_pair(policy: Policy, mental_model: Policy, likelihood: str, timing: Ti
         )
     if policy.is_discrete:
         check_sequences(policy.architecture["action_dim"], policy.execute)
+    else:
+        check_dims(policy.architecture["action_dim"] * policy.execute)

@@ -16,8 +16,9 @@ from mile.callbacks.learning import saturated_share, term_gradients
 from mile.datamodules import InterventionDataModule
 from mile.envs import InterventionTransform, make_env, make_policy
 from mile.methods import IWR, MILE, HGDAgger
-from mile.policies import CategoricalPolicy, GaussianPolicy
-from tests.support import EveryThird, same_weights
+from mile.policies import CategoricalPolicy, GaussianPolicy, load_policy
+from mile.train import train
+from tests.support import EveryThird, same_weights, smoke
 
 EPOCHS = 3  # a round
 DISTANCES = ("cloning/distance_intervened", "cloning/distance_not_intervened")
@@ -95,6 +96,17 @@ def test_the_distance_is_that_from_a_run_of_cloning_alone(tmp_path):
             mean, cloned, before = (policy(observation).mean for policy in (method.policy, alone.policy, initial))
         apart, moved = (mean - cloned).norm(dim=-1).mean(), (mean - before).norm(dim=-1).mean()
         assert logged[name][0] == pytest.approx(float(apart / moved), rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [["policy.chunk=2"], ["policy.chunk=1"], ["policy.head=flow_matching"]])
+def test_every_kind_of_policy_can_be_measured_and_learns_the_same(tmp_path, options):
+    policies = []
+    for more in ([], ["callbacks=cloning_alone"]):
+        folder = tmp_path / str(len(policies))
+        folder.mkdir()
+        train(smoke(folder, "experiment=drawer_open", "method=hg_dagger", "logger=none", *options, *more))
+        policies.append(load_policy(folder / "policy"))
+    assert same_weights(*policies)
 
 
 @pytest.mark.parametrize("restart", [False, True])

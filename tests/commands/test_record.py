@@ -47,6 +47,18 @@ def test_demonstrations_are_recorded_until_enough_are_good_and_a_policy_is_clone
     assert describe_checkpoint(tmp_path / "initial")["role"] == "initial"
 
 
+@pytest.mark.usefixtures("as_a_program")
+def test_a_recording_with_gaps_and_long_successes_is_continued(tmp_path, monkeypatch):
+    """As one that was imported: numbers as they were there, and success told in several steps."""
+    steps = record(monkeypatch, tmp_path / "first", 1).steps
+    success = steps[steps["episode"] == 1].clone()
+    success["next", "success"].fill_(True)
+    buffer = InterventionBuffer(tmp_path / "gaps", "lunarlander")
+    buffer.append(success)
+    again = record(monkeypatch, tmp_path / "gaps", 2)
+    assert again.recorded(-1) == {1, 2, 3}  # the Demonstrator fails first
+
+
 def test_a_folder_without_successful_demonstrations_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no recorded episodes"):
         demonstrations(make_env("lunarlander"), tmp_path)

@@ -20,6 +20,7 @@ from mile.humans.keymaps import keymap_for
 from mile.losses import direction_nll
 from mile.methods import IWR, MILE, HGDAgger
 from mile.running.checks import check
+from mile.timing import Believing
 from mile.train import train
 from mile.transitions import TransitionError, acted, check_transitions, directed
 from tests.humans.script import Script
@@ -160,6 +161,20 @@ def test_a_simulated_human_points_from_what_they_expect_to_what_they_would_do():
     difference = decision.action - human.mental_model.at(step.double()).mean
     torch.testing.assert_close(decision.direction, torch.nn.functional.normalize(difference, dim=-1))
     assert decision.intervened.all()
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_a_human_who_believes_points_from_what_they_believe_in(copies):
+    """Of three hypotheses they believe almost surely in the first, the mental model."""
+    env = make_env("CountingBox-v0")
+    torch.manual_seed(0)
+    expert, expected = make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,))
+    timing = Believing(1.0, prior=(1 - 2e-9, 1e-9, 1e-9))
+    human = SimulatedHuman(expert, expected, cost=-100.0, scale=1.0, timing=timing, corrections="nudge")
+    step = TensorDict({"observation": torch.rand(copies, 2), "human_noise": torch.rand(copies, 3)}, [copies])
+    decision = human.decide(step)
+    difference = decision.action - human.mental_model.at(step.double()).mean
+    torch.testing.assert_close(decision.direction, torch.nn.functional.normalize(difference, dim=-1))
 
 
 @pytest.mark.parametrize("corrections", ["nudge", "words", "stop"])

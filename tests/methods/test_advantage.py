@@ -24,6 +24,7 @@ def test_at_first_it_acts_as_before_whatever_it_is_told(tmp_path, name):
     base, policy = made(env)
     base.normalizer.fit(steps["observation"])
     policy = ConditionedPolicy.of(base)
+    assert policy.normalizer.fitted  # which a gate's values copy
     expected = base.act(steps["observation"])
     for told in (-1.0, 0.0, 1.0):
         distribution = policy.told(steps["observation"], quality=torch.full([len(steps)], told))

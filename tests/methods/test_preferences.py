@@ -7,6 +7,7 @@ import torch
 from scipy.stats import norm
 from tensordict import TensorDict
 
+from mile.envs import make_env, make_policy
 from mile.envs.replay import Replay
 from mile.methods import APO, PPL, HGDAgger
 from mile.methods.apo import desirability
@@ -140,6 +141,21 @@ def test_apo_by_hand(name):
         ratio = policy.log_prob(action) - reference.log_prob(action)
         terms.append(1 - torch.sigmoid(sign * (0.4 * ratio - shift)))
     torch.testing.assert_close(method.loss(steps).loss, torch.stack(terms).mean())
+
+
+def test_the_reference_of_a_run_that_goes_on_is_the_same():
+    """The data module of a run that goes on may keep what it had asked of `context`."""
+    method, again = (APO(make_policy(make_env("Counting-v0"), hidden_dims=(8,))) for _ in range(2))
+    steps = TensorDict({"round": torch.zeros(3, dtype=torch.int64)}, [3])
+    method.newest_round.fill_(2)
+    method.on_train_batch_start(steps, 0)
+    with torch.no_grad():
+        for parameter in method.policy.parameters():
+            parameter.add_(1.0)  # it learns
+    again.load_state_dict(method.state_dict())
+    again.on_train_batch_start(steps, 1)
+    assert same_weights(again.reference, method.reference)
+    assert not same_weights(again.reference, again.policy)
 
 
 def test_the_reference_is_the_policy_that_a_round_begins_with(tmp_path):

@@ -90,6 +90,13 @@ def test_a_checkpoint_holds_the_frozen_policy_too(tmp_path, name):
     assert torch.equal(again.act(steps["observation"]), policy.act(steps["observation"]))
 
 
+@pytest.mark.parametrize("options", [{"head": "mixture"}, {"head": "flow"}, {"squash": True}])
+def test_actions_that_nothing_can_be_added_to_are_refused(options):
+    env, _ = recorded("CountingBox-v0")
+    with pytest.raises(ValueError, match=r"discrete or diagonal Gaussian actions; choose policy.head=gaussian"):
+        ResidualPolicy.of(make_policy(env, hidden_dims=(8,), **options))
+
+
 def test_another_policy_is_refused():
     env, _ = recorded("Counting-v0")
     with pytest.raises(ValueError, match=r"needs a ResidualPolicy, got a CategoricalPolicy"):

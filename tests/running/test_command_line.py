@@ -65,7 +65,12 @@ ROUNDS = ["experiment=lunarlander", "callbacks.deployment.num_rounds=2"]
         (
             "train",
             ["experiment=widowx_peg", "callbacks.evaluation.every_n_epochs=9999"],
-            "must see the learnt policy before they leave: callbacks.evaluation.every_n_epochs must be at most ",
+            "must see the learnt policy before they leave: callbacks.evaluation.every_n_epochs must div",
+        ),
+        (
+            "train",
+            ["experiment=widowx_peg", "callbacks.evaluation=null"],
+            "must see the learnt policy before they leave: callbacks.evaluation.every_n_epochs must div",
         ),
         ("train", ["env=widowx_peg"], "a robot needs a desk; choose hardware=simulated"),
         ("train", ["experiment=lunarlander", "human=browser", "trainer=ddp"], "a person oversees one process"),
