@@ -169,7 +169,7 @@ def test_a_human_who_believes_points_from_what_they_believe_in(copies):
     env = make_env("CountingBox-v0")
     torch.manual_seed(0)
     expert, expected = make_policy(env, hidden_dims=(8,)), make_policy(env, hidden_dims=(8,))
-    timing = Believing(1.0, prior=(1 - 2e-9, 1e-9, 1e-9))
+    timing = Believing(-101.0, prior=(1 - 2e-9, 1e-9, 1e-9))
     human = SimulatedHuman(expert, expected, cost=-100.0, scale=1.0, timing=timing, corrections="nudge")
     step = TensorDict({"observation": torch.rand(copies, 2), "human_noise": torch.rand(copies, 3)}, [copies])
     decision = human.decide(step)
