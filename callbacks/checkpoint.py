@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule, Trainer
@@ -24,9 +24,13 @@ class RoundCheckpoint(ModelCheckpoint):
 
     Args:
         folder: Folder of the run.
+        at_desk: Whether a robot is evaluated at the end of epochs, too: the first signal then always ends the program,
+            which brings the robot to rest, and a run that is continued learns the round anew.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    NEEDS: ClassVar = {"at_desk": "at_desk"}
+
+    def __init__(self, folder: str | Path, at_desk: bool = False) -> None:
         super().__init__(
             folder,
             "epoch_{epoch}",  # no "=", which Hydra's command line would want in quotes
@@ -35,6 +39,7 @@ class RoundCheckpoint(ModelCheckpoint):
             save_top_k=2,
             auto_insert_metric_name=False,
         )
+        self.at_desk = at_desk
         self.signal: int | None = None
         self.learning = False
 
@@ -71,7 +76,7 @@ class RoundCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a signal wait until the end of the epoch from here on."""
-        self.learning = True
+        self.learning = not self.at_desk
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, and stop if a signal came; Lightning calls this after the hooks of all other callbacks."""

@@ -32,7 +32,7 @@ class SendsSignal(Callback):
         self.send(trainer, "between epochs")
 
 
-def fit(folder, human, *extra, ckpt_path=None, logger=False, restart=False):
+def fit(folder, human, *extra, ckpt_path=None, logger=False, restart=False, at_desk=False):
     torch.manual_seed(0)
     env = make_env("Counting-v0", num_envs=2)
     supervised = TransformedEnv(make_env("Counting-v0", num_envs=2), InterventionTransform(human))
@@ -44,7 +44,7 @@ def fit(folder, human, *extra, ckpt_path=None, logger=False, restart=False):
             DeploymentCallback(supervised, num_rounds=3, episodes_per_round=2, epochs_per_round=EPOCHS),
             LearningCallback(),
             *extra,
-            RoundCheckpoint(folder),
+            RoundCheckpoint(folder, at_desk),
         ],
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -85,6 +85,18 @@ def test_a_stop_between_epochs_does_not_wait(tmp_path, every_third):
         fit(tmp_path, every_third, SendsSignal(signal.SIGTERM, 3, "between epochs"))
     assert stopped.value.code == 128 + signal.SIGTERM
     assert names(tmp_path) == {"epoch_2.ckpt"}
+
+
+@pytest.mark.filterwarnings("ignore:'.*' holds 4 episodes")
+def test_at_a_desk_a_stop_never_waits_and_the_round_is_learnt_anew(tmp_path, every_third):
+    """At the end of an epoch the robot may be evaluated."""
+    whole = fit(tmp_path / "whole", every_third)
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "run", every_third, SendsSignal(signal.SIGINT, 4, "batch 0"), at_desk=True)
+    assert names(tmp_path / "run") == {"epoch_2.ckpt"}
+    resumed = fit(tmp_path / "run", every_third, ckpt_path=tmp_path / "run" / "epoch_2.ckpt", at_desk=True)
+    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def logged(folder):
