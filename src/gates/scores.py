@@ -98,8 +98,11 @@ class Variance(Score):
 
     def learn(self, method: Learner, steps: TensorDictBase) -> None:
         """Clone the ensemble anew; see `Score.learn`."""
-        watched: Any = steps[attended(steps)]
-        action = action_taken(watched)
+        watched = attended(steps).nonzero().flatten()
+        action = action_taken(steps)
+        whole: Any = steps.copy()
+        for name in method.policy.pictures:
+            whole[name] = steps[name][:, -1]  # the newest of each stack, of which cloning makes stacks again
         shape = method.policy.architecture
         kind = CategoricalPolicy if method.policy.is_discrete else GaussianPolicy
         sizes = {name: shape[name] for name in ("observation_dim", "action_dim", "hidden_dims")}
@@ -110,8 +113,8 @@ class Variance(Score):
                 torch.manual_seed(member)
                 policy = kind(**sizes, pictures=shape.get("pictures"))
                 policy.in_keys = method.policy.in_keys
-                rows = torch.randint(len(watched), (len(watched),))
-            clone_policy(policy, watched[rows], action[rows], steps=self.steps, seed=member)
+                rows = watched[torch.randint(len(watched), (len(watched),))]
+            clone_policy(policy, whole, action, steps=self.steps, seed=member, rows=rows)
             self.ensemble.append(policy.double())
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from tensordict import TensorDictBase
@@ -28,6 +29,7 @@ def clone_policy(
     batch_size: int = 256,
     seed: int = 0,
     normalize: bool = True,
+    rows: Tensor | None = None,
 ) -> float:
     """Fit a policy to actions by maximum likelihood; in place.
 
@@ -41,32 +43,34 @@ def clone_policy(
         batch_size: Number of rows in a batch, drawn with replacement.
         seed: Seed of the random draws.
         normalize: Fit the observation normalisation, too; false: a policy that has learnt before keeps its own.
+        rows: Rows that are learnt from; None: all.
 
     Returns:
-        Mean NLL over all rows at the end, nats.
+        Mean NLL over these rows at the end, nats.
     """
+    rows = torch.arange(len(observed)) if rows is None else rows
     if isinstance(policy, ChunkPolicy):
         actions = next_actions(actions, observed, torch.arange(len(observed)), policy.chunk)
 
     # optimiser
     if normalize:
-        policy.fit_normalizer(observed)
+        vectors: Any = observed.select(*[name for name in policy.in_keys if name not in policy.pictures])
+        policy.fit_normalizer(vectors[rows])
     optimizer = torch.optim.Adam(policy.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, learning_rate / 10)
 
     # train
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
-        rows = torch.randint(len(observed), (batch_size,), generator=generator)
-        loss = -policy(*policy.inputs_at(observed, rows)).log_prob(actions[rows]).mean()
+        batch = rows[torch.randint(len(rows), (batch_size,), generator=generator)]
+        loss = -policy(*policy.inputs_at(observed, batch)).log_prob(actions[batch]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
 
     with torch.no_grad():
-        rows = torch.arange(len(observed)).split(AT_A_TIME)
-        parts = [policy(*policy.inputs_at(observed, part)).log_prob(actions[part]) for part in rows]
+        parts = [policy(*policy.inputs_at(observed, part)).log_prob(actions[part]) for part in rows.split(AT_A_TIME)]
         return float(-torch.cat(parts).mean())
 
 

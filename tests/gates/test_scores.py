@@ -6,6 +6,8 @@ import torch
 from scipy.stats import kstest
 from tensordict import TensorDict
 
+from mile.collection import collect_episodes
+from mile.datamodules import InterventionDataModule
 from mile.envs import make_env, make_policy
 from mile.gates import Chance, InterventionProbability, ProxyValue, Risk, Variance
 from mile.gates.gate import usual_distance
@@ -103,6 +105,24 @@ def test_an_ensemble_does_not_learn_from_robots_that_nobody_attended():
     first.learn(Learner(), steps)
     second.learn(Learner(), torch.cat([steps, strange]))
     assert torch.equal(first(at(steps["observation"])), second(at(steps["observation"])))
+
+
+def test_an_ensemble_sees_pictures_as_the_policy_does(tmp_path):
+    """The picture alone shows the number of the step, by which the robot acts."""
+    name, learner = "CountingShown-v0", Learner()
+    env, data = make_env(name, stack=2), InterventionDataModule(tmp_path, name, stack=2)
+    learner.policy = make_policy(env, in_keys=["pixels"], encoder={"width": 32}, hidden_dims=(32,))
+    played = collect_episodes(env, lambda step: step.set("action", (step["observation"][..., 1] > 9).long()), 8, seed=0)
+    played["attended"].fill_(True)
+    for number in range(8):
+        data.buffer.append(played[played["episode"] == number])
+
+    score, steps = Variance(members=2, steps=300), data.buffer.at(torch.arange(len(played)))
+    score.learn(learner, steps)
+    for policy in score.ensemble:
+        chosen = policy.at(steps).probs.argmax(-1)
+        assert (chosen == steps["robot_action"]).double().mean() > 0.95
+    assert score(steps).shape == (len(played),)
 
 
 def test_miles_score_is_equation_2_of_the_learnt_networks():
