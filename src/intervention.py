@@ -215,9 +215,8 @@ def _standardised_gap(
 ) -> tuple[Tensor, Tensor]:
     """Return the log-weights of the values that the gap takes, and z for each of them, `[*batch, values]`."""
     check_cost_and_scale(cost, scale)
-    if is_diagonal_gaussian(human) and is_gaussian_belief(mental_model):
-        if is_steep(human.event_shape[0], float(scale)):
-            return steep_gaussian_standardised_gap(human, mental_model, cost, scale)
+    if is_diagonal_gaussian(human) and is_gaussian_belief(mental_model) and is_steep(human.event_shape[0], scale):
+        return steep_gaussian_standardised_gap(human, mental_model, cost, scale)
     log_weights, gap = gap_values(human, mental_model, float(scale))
     if isinstance(cost, Tensor):
         cost = cost.unsqueeze(-1).to(gap)  # [*batch, 1]

@@ -51,7 +51,7 @@ def largest_gap(human: Independent, mental_model: Independent | MixtureSameFamil
     return 0.5 * ((belief.variance + (belief.mean - own.mean) ** 2) / own.variance).sum(-1)
 
 
-def is_steep(dims: int, scale: float) -> bool:
+def is_steep(dims: int, scale: float | Tensor) -> bool:
     """Return whether Φ is so narrow that it takes `steep_gaussian_standardised_gap` in the place of `gaussian_gap`.
 
     Args:
@@ -62,7 +62,7 @@ def is_steep(dims: int, scale: float) -> bool:
         ValueError: There are too many dimensions.
     """
     check_dims(dims)
-    return scale < (MIN_LAGUERRE_SCALE if dims <= LOW_DIMS else STEEP_SCALE)
+    return float(scale) < (MIN_LAGUERRE_SCALE if dims <= LOW_DIMS else STEEP_SCALE)
 
 
 def check_dims(dims: int) -> None:

@@ -97,9 +97,8 @@ class InProcess:
         human = getattr(getattr(env, "transform", None), "human", None)
         is_at_once = copies == 1 or isinstance(human, Person)
         length = 1 if is_at_once else BLOCK_LENGTH  # steps of a person or a real robot must be stored at once
-        collector = Collector(
-            env, TimedPolicy(robot), frames_per_batch=copies * length, total_frames=-1, trust_policy=True
-        )
+        frames = copies * length
+        collector = Collector(env, TimedPolicy(robot), frames_per_batch=frames, total_frames=-1, trust_policy=True)
         if hasattr(robot, "begin"):  # the collector has asked it once
             robot.begin()  # pyright: ignore[reportFunctionMemberAccess]
         try:
@@ -166,8 +165,6 @@ class MultiProcess:
             self._send(robot, transform, seed, episodes)
             for batch in self.batches:
                 yield batch.reshape(-1, BLOCK_LENGTH)
-        except GeneratorExit:  # nobody wants more
-            raise
         except KeyboardInterrupt:  # the collector has given up, and would play nothing any more
             self.close()
             raise

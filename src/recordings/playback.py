@@ -114,10 +114,9 @@ def draw_episode(steps: TensorDictBase, frames: NDArray[np.uint8] | None = None)
 
     # title
     ends = [key for key in ("success", "terminated", "truncated") if steps["next", key][-1]]
+    end = ends[0] if ends else "no end"
     number, round_ = int(steps["episode"][0]), int(steps["round"][0])
-    figure.suptitle(
-        f"round {round_}, episode {number}: return {float(steps['next', 'reward'].sum()):.1f}, {(*ends, 'no end')[0]}"
-    )
+    figure.suptitle(f"round {round_}, episode {number}: return {float(steps['next', 'reward'].sum()):.1f}, {end}")
     return figure
 
 

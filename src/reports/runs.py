@@ -64,7 +64,7 @@ def _once(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     for run in runs:
         outcome = run.outcomes[0]
         first = chosen.setdefault((outcome.series, outcome.seed), run)
-        if {str(row) for row in run.outcomes} != {str(row) for row in first.outcomes}:  # as text, in which NaN is NaN
+        if set(map(str, run.outcomes)) != set(map(str, first.outcomes)):  # as text, in which NaN is NaN
             experiment, method, _ = outcome.series
             left_out.append(
                 f"'{run.place}' (seed {outcome.seed} of {experiment} by {method}) is there already, from "
