@@ -278,7 +278,7 @@ def test_a_person_is_predicted_with_what_is_still_to_come(tmp_path):
     step = TensorDict({"observation": torch.zeros(1, 2), "remaining": torch.tensor([3])}, [1])
     person = SimpleNamespace(in_keys=("observation",), predict=lambda step: heard.append(step) or torch.zeros(1))
     person._attend = lambda step: None
-    person._action = lambda controls, count: torch.zeros(count)
+    person.keymap, person._action = None, lambda controls, count, keymap: torch.zeros(count)
     Person.decide(person, step)
     assert heard[0]["remaining"].tolist() == [3]
 

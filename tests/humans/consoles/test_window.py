@@ -48,7 +48,8 @@ def test_commands_come_in_order_and_closing_the_window_stops(window):
 
 def test_a_window_may_be_as_small_as_anybody_likes(window):
     window.screen = pygame.display.set_mode((250, 30))
-    window.show({"phase": "playing"}, np.zeros((4, 4, 3), np.uint8))
+    window.show({"phase": "playing"}, np.full((4, 4, 3), 255, np.uint8))
+    assert tuple(window.screen.get_at((0, 0)))[:3] != (255, 255, 255)  # no room for the picture
 
 
 def test_without_its_device_nobody_is_there(monkeypatch):
