@@ -140,7 +140,7 @@ def _variant(cfg: Any) -> str:
 def _settings(cfg: Any) -> str:
     """Return a digest of all that makes a run what it is, but its seed, where files lie, and what is not set (null)."""
     cfg = _without_what_changes_nothing(_without_places(cfg))
-    OmegaConf.resolve(cfg)  # other values may refer to what was taken out, and the bed's place is in several
+    OmegaConf.resolve(cfg)  # now, as what was taken out need not resolve, and the names of policies contain the bed's
     _forget_the_beds_place(cfg)
     settings = _without_nulls(OmegaConf.to_container(cfg))
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
